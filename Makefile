@@ -143,6 +143,7 @@ bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.recommending
 	$(BIN)/python -m benchmarks.authorize
 	$(BIN)/python -m benchmarks.edges
+	$(BIN)/python -m benchmarks.traffic
 	$(BIN)/python -m benchmarks.bench_service
 
 bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writes benchmarks/results/cluster-*.md
@@ -153,6 +154,7 @@ bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.deep_lists --smoke
 	$(BIN)/python -m benchmarks.recommending --smoke
 	$(BIN)/python -m benchmarks.edges --smoke
+	$(BIN)/python -m benchmarks.traffic --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
 	$(BIN)/python -m benchmarks.cluster --smoke
 	$(BIN)/python -m benchmarks.feed --smoke

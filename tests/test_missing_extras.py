@@ -26,6 +26,7 @@ PARTS = [
     ("server", "prometheus_client", "from cidrgate.service import create_app"),
     ("server", "uvicorn", MAIN.format(["serve"])),
     ("client", "httpx", "import cidrgate.client"),
+    ("replay", "duckdb", MAIN.format(["replay", "a.csv", "--rules", "a.toml", "--alone"])),
     (
         "traffic",
         "datasketches",

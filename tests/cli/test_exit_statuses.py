@@ -33,7 +33,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 EXPECTED = {
     2: "CidrgateError CommandError InvalidAddressError MissingAccountError UnclearAccountError MissingExtraError "
-    "ProxyProtocolError SnapshotError CredentialEndedError",
+    "ProxyProtocolError SnapshotError CredentialEndedError LogError",
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError WouldUseOtherListError "
     "WouldAddWideEntryError SubaccountError AccountHasSubaccountsError InvalidAccountError InvalidTextError "
     "InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError "
@@ -122,6 +122,7 @@ UNKNOWN = {
 NAMES_NOTHING = {
     *("account list", "token list", "session list", "token create", "version", "find"),
     *("import", "prune", "compile", "migrate", "serve", "authorize", "backup", "restore-backup", "apply"),
+    "replay",
 }
 """Commands that name nothing which could be missing. `check` and `plan` have statuses of their own."""
 

@@ -42,6 +42,7 @@ PUBLIC_MODULES = (
     "cidrgate.manager.metrics",
     *EDGES,
     *(f"cidrgate.middleware.{name}" for name in sorted(modules())),
+    "cidrgate.replay",
     "cidrgate.replay.spark",
     "cidrgate.service",
     "cidrgate.traffic",

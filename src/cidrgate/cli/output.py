@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as BoxedTable
 from rich.text import Text
 
@@ -227,6 +227,37 @@ class Output:
         with Progress(what, BarColumn(), *count, TimeElapsedColumn(), console=console) as bar:
             task = bar.add_task(visible(doing), total=total)
             yield lambda steps: bar.advance(task, steps)
+
+    @contextmanager
+    def rate(self, doing: str, unit: str) -> Iterator[Callable[[int, int | None], None] | None]:
+        """Show a progress bar with the rate and the time that is left, if stderr is a terminal.
+
+        Args:
+            doing: The name of the operation.
+            unit: What its steps are.
+
+        Yields:
+            A function to call with the number of steps since the last call, and with that of all steps, which may be an
+            estimate, or None; None instead of the function if nobody sees the bar.
+        """
+        console = _console(stderr=True)
+        if self.json or not console.is_terminal:
+            yield None
+            return
+        parts = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} {task.fields[unit]}"),
+            TextColumn("{task.fields[rate]:,.0f} a second"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*parts, console=console) as bar:
+            task = bar.add_task(visible(doing), total=None, unit=unit, rate=0)
+
+            def advance(steps: int, total: int | None) -> None:
+                bar.update(task, advance=steps, total=total, rate=bar.tasks[0].speed or 0)
+
+            yield advance
 
 
 def _redacted(record: Any) -> Any:

@@ -1,1 +1,57 @@
-"""Replay: what lists of rules would have decided about the requests in logs."""
+"""Replay: what lists of rules would have decided about the requests in logs.
+
+`formats` knows the formats of logs, `sources` turns a log into a query, `reading` runs it in DuckDB and hands out Arrow
+batches, `decisions` decides about a batch, `replaying` adds everything up, and `report` draws it for a browser.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.replay.formats import FORMATS, LogFormat, TemplateError, TimeForm, format_of_name, format_of_template
+from cidrgate.replay.report import html_report
+from cidrgate.replay.sources import LogError, LogSource
+
+if TYPE_CHECKING:
+    from cidrgate.replay.reading import BadLine as BadLine
+    from cidrgate.replay.replaying import (
+        Period as Period,
+        ReplayReport as ReplayReport,
+        VerdictChange as VerdictChange,
+        observations as observations,
+        replay as replay,
+    )
+
+__all__ = [
+    "FORMATS",
+    "BadLine",
+    "LogError",
+    "LogFormat",
+    "LogSource",
+    "Period",
+    "ReplayReport",
+    "TemplateError",
+    "TimeForm",
+    "VerdictChange",
+    "format_of_name",
+    "format_of_template",
+    "html_report",
+    "observations",
+    "replay",
+]
+
+_LATER = {
+    "BadLine": "reading",
+    "Period": "replaying",
+    "ReplayReport": "replaying",
+    "VerdictChange": "replaying",
+    "observations": "replaying",
+    "replay": "replaying",
+}
+"""What needs numpy, which only a replay loads, and the module that has it."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name that is loaded when it is used."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

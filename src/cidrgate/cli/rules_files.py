@@ -1,0 +1,165 @@
+"""The lists with which a replay decides: of the store, of a snapshot, or of a file that `import` or `apply` reads."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cidrgate._engine import Matcher
+from cidrgate.cli.declared_files import read_declared
+from cidrgate.cli.errors import BadRowsError, CommandError, RowProblem, shell_message
+from cidrgate.cli.exports import exported_lines
+from cidrgate.cli.files import STANDARD_STREAM, opened, read_text
+from cidrgate.cli.import_plan import plan_import
+from cidrgate.cli.list_sources import FileSource, read_file
+from cidrgate.manager.outcomes import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from cidrgate.cli.options import Session
+    from cidrgate.errors import CidrgateError
+    from cidrgate.manager import RuleManager
+
+__all__ = ["CURRENT", "STORE", "chosen_lists"]
+
+STORE, CURRENT = "store", "current"
+"""The lists that have no file of their own: of the database, and of a snapshot."""
+
+
+@contextmanager
+def chosen_lists(
+    session: Session, rules: str, *, snapshot: Path | None, alone: bool
+) -> Iterator[tuple[Matcher, Matcher | None]]:
+    """Yield the lists to decide with, and those to compare them with, or None.
+
+    Args:
+        session: The context of the command.
+        rules: `store`, `current`, or the name of a file.
+        snapshot: The snapshot with the lists that are current; None for those of the store.
+        alone: Whether a file is compared with nothing, and says the lists of all accounts.
+
+    Raises:
+        CommandError: If the options contradict each other, or the file cannot be read.
+    """
+    if rules == CURRENT and snapshot is None:
+        raise CommandError("--rules current is about a snapshot: name it with --snapshot, or say --rules store")
+    if alone and rules in (STORE, CURRENT):
+        raise CommandError("--alone is about the lists of a file: name it with --rules FILE")
+    if alone and snapshot is not None:
+        raise CommandError("--alone compares with nothing: leave out --snapshot")
+    if rules == STORE and snapshot is not None:
+        raise CommandError("--snapshot has the lists to use instead of the store's: say --rules current, or a file")
+    if alone:
+        with _lists_of_file(session, Path(rules)) as lists:
+            yield lists.matcher, None
+        return
+    with _standing(session, snapshot) as current:
+        if rules in (STORE, CURRENT):
+            yield current, None
+            return
+        with _lists_of_file(session, Path(rules)) as lists, tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "lists"
+            current.save(copy)
+            candidate = Matcher.open(copy)
+            _publish(lists.matcher, candidate, lists.names)
+            yield candidate, current
+
+
+@contextmanager
+def _standing(session: Session, snapshot: Path | None) -> Iterator[Matcher]:
+    """Yield the lists that decide now."""
+    if snapshot is not None:
+        try:
+            yield Matcher.open(snapshot)
+        except OSError as error:
+            raise CommandError(f"cannot read {snapshot}: {error.strerror}") from error
+        return
+    with session.open() as manager:
+        with session.output.progress("reading the lists", None) as progress:
+            manager.load(progress=progress)
+        yield manager.matcher
+
+
+class _Lists:
+    """The lists of a file, and the names of the accounts that it says something about."""
+
+    def __init__(self, manager: RuleManager, names: Iterable[str]) -> None:
+        manager.load()
+        self.matcher = manager.matcher
+        self.names = list(names)
+
+
+@contextmanager
+def _lists_of_file(session: Session, file: Path) -> Iterator[_Lists]:
+    """Yield the lists of a file as the rules accept them: in a store in memory, which nothing outlives."""
+    if file == STANDARD_STREAM:
+        raise CommandError("name the file with the lists: a replay may read its log from stdin")
+    with session.in_memory() as manager:
+        declared = _document(file)
+        names = _apply(manager, declared, file) if declared is not None else _import(manager, file)
+        yield _Lists(manager, names)
+
+
+def _document(file: Path) -> str | None:
+    """Return the text of a file that declares lists, as `apply` reads it; None for every other file."""
+    ending = file.suffix.lower()
+    if ending not in (".toml", ".json"):
+        return None
+    text = read_text(file)
+    if ending == ".toml":
+        return text
+    try:
+        record: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    is_declared = isinstance(record, dict) and isinstance(record.get("accounts"), dict) and set(record) == {"accounts"}
+    return text if is_declared else None
+
+
+def _apply(manager: RuleManager, text: str, file: Path) -> list[str]:
+    declared = read_declared(text, file.name)
+    for one in declared.values():
+        if one.parent is not None and one.parent not in declared:
+            manager.create_account(one.parent)  # its list is the current one
+    report = manager.apply(declared, confirmed=tuple(Guard))
+    _raise_problems(report.problems)
+    return list(declared)
+
+
+def _import(manager: RuleManager, file: Path) -> list[str]:
+    with opened(file) as found:
+        lines, stream = exported_lines(found)
+        if lines is not None:
+            exported = manager.import_export(lines, confirmed=tuple(Guard))
+            _raise_problems(exported.problems)
+            return [account.name for account in manager.accounts()]
+        name = file.stem if file.suffix.lower() == ".gz" else file.name
+        reading = read_file(stream, FileSource(name=name))
+        plan = plan_import(reading.rows)
+    report = manager.import_accounts(plan.rewritten(normalize=False, collapse=False), confirmed=tuple(Guard))
+    problems = plan.problems(report.problems, reading.unit)
+    if problems:
+        raise BadRowsError(f"nothing was replayed, because {file} has bad rows", problems)
+    return list(plan.lists)
+
+
+def _raise_problems(problems: Mapping[str, CidrgateError]) -> None:
+    if problems:
+        raise BadRowsError(
+            "nothing was replayed, because some lists are not valid",
+            [RowProblem((), account, error.code, "", (), shell_message(error)) for account, error in problems.items()],
+        )
+
+
+def _publish(lists: Matcher, candidate: Matcher, names: Iterable[str]) -> None:
+    """Put the lists of a file in the place of the current ones."""
+    for name in names:
+        parent = lists._parent_of(name)
+        if parent is not None:
+            candidate.link(name, parent)
+        else:
+            candidate.publish(name, lists.prefixes(name), when_empty=lists._when_empty(name), mode=lists.mode(name))

@@ -1,0 +1,305 @@
+"""Decides about a batch of requests: the client's address, the account, and what two matchers say about them.
+
+There is no Python object for a row. Python sees only distinct values, and only where it must: the pairs of peer and
+header for the client's address, and the paths that SQL may not read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from cidrgate._engine import canonical_address
+from cidrgate.errors import InvalidAddressError, UnclearAccountError
+from cidrgate.gate.account_sources import FromPath
+from cidrgate.replay.sources import is_simple
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cidrgate._engine import Matcher
+    from cidrgate.gate.client_ip import ClientIPResolver
+
+__all__ = ["VERDICTS", "Decided", "Decider"]
+
+ALLOWED, DENIED, NEWLY_DENIED, NEWLY_ALLOWED, UNKNOWN_ACCOUNT, NO_ACCOUNT, NO_ADDRESS = range(7)
+VERDICTS = (
+    "allowed",
+    "denied",
+    "newly_denied",
+    "newly_allowed",
+    "unknown_account",
+    "no_account",
+    "no_address",
+)
+"""What there is to say about a request, by its number in a batch."""
+
+_MOST_KEPT = 500_000
+"""How many distinct values a cache holds before it is emptied."""
+
+_MOST_UNREADABLE = 20
+_LONGEST_PLAIN = 8_000
+_ODD = (b"%", b";", b"#", b"\\", b"//", b"/.")
+_FIRST_PRINTABLE, _LAST_PRINTABLE = 0x21, 0x7E
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A batch that was decided; bad lines are left out.
+
+    Attributes:
+        accounts: The accounts, as an Arrow array; null where a request has none.
+        addresses: The clients' addresses, as an Arrow array; null where a request has none.
+        verdicts: What there is to say about each request: a place in `VERDICTS`.
+        requests: How many requests each row stands for; None for one each.
+        times: Microseconds since 1970; None if the log has no times.
+        bad: How many lines were left out.
+    """
+
+    accounts: Any
+    addresses: Any
+    verdicts: NDArray[np.int8]
+    requests: NDArray[np.int64] | None
+    times: NDArray[np.int64] | None
+    bad: int
+
+
+@dataclass(slots=True)
+class Decider:
+    """Decides about batches.
+
+    Args:
+        matcher: The lists to decide with.
+        before: The lists to compare with; None for no comparison.
+        account: The account of every request, or what finds it in a path; None if a column has it.
+        resolver: Finds the client's address; None if the log has it.
+    """
+
+    matcher: Matcher
+    before: Matcher | None = None
+    account: str | FromPath | None = None
+    resolver: ClientIPResolver | None = None
+    unreadable: dict[str, None] = field(default_factory=dict)
+    """The first texts that stood in the place of an address, and are none."""
+    _paths: dict[str, str | None] = field(default_factory=dict)
+    _clients: dict[tuple[str | None, str | None], str | None] = field(default_factory=dict)
+
+    def decide(self, batch: Any) -> Decided:
+        """Decide about a batch of `request_query`."""
+        import pyarrow.compute as pc
+
+        whole = batch.num_rows
+        if batch.column("address").null_count:
+            batch = batch.filter(pc.is_valid(batch.column("address")))
+        addresses = batch.column("address")
+        if self.resolver is not None:
+            addresses = self._resolved(addresses, _column(batch, "forwarded"))
+        try:
+            accounts, verdicts = self._decided(batch, addresses)
+        except InvalidAddressError:
+            # What has no account needs no address that can be read, whatever else is in the batch.
+            kept = pc.or_(self._readable(addresses), pc.is_null(self._accounts(batch)))
+            batch, addresses = batch.filter(kept), addresses.filter(kept)
+            accounts, verdicts = self._decided(batch, addresses)
+        requests, times = _column(batch, "requests"), _column(batch, "time")
+        return Decided(
+            accounts,
+            addresses,
+            verdicts,
+            None if requests is None else requests.to_numpy(zero_copy_only=False),
+            None if times is None else times.to_numpy(zero_copy_only=False),
+            whole - batch.num_rows,
+        )
+
+    def _decided(self, batch: Any, addresses: Any) -> tuple[Any, NDArray[np.int8]]:
+        """Return the accounts of a batch, and the verdicts."""
+        import pyarrow as pa
+
+        accounts = self._accounts(batch)
+        if not accounts.null_count and not addresses.null_count:
+            return accounts, self._verdicts(accounts, addresses)
+        with_account, with_address = _valid(accounts), _valid(addresses)
+        verdicts = np.full(batch.num_rows, NO_ACCOUNT, np.int8)
+        verdicts[with_account & ~with_address] = NO_ADDRESS
+        usable = with_account & with_address
+        mask = pa.array(usable)
+        verdicts[usable] = self._verdicts(accounts.filter(mask), addresses.filter(mask))
+        return accounts, verdicts
+
+    def _verdicts(self, accounts: Any, addresses: Any) -> NDArray[np.int8]:
+        """Return the verdicts about requests that have an account and an address."""
+        if _is_number(addresses):
+            addresses = addresses.to_numpy(zero_copy_only=False)
+        rows = self.matcher.rows(accounts)
+        allowed = self.matcher.allows_many(rows, addresses)
+        known = rows >= 0
+        if self.before is None:
+            verdicts = (~allowed).astype(np.int8)  # ALLOWED and DENIED
+        else:
+            rows = self.before.rows(accounts)
+            earlier = self.before.allows_many(rows, addresses)
+            known |= rows >= 0
+            verdicts = _COMPARED[earlier.view(np.int8) * 2 + allowed.view(np.int8)]
+        if not known.all():
+            verdicts[~known] = UNKNOWN_ACCOUNT
+        return verdicts
+
+    def _accounts(self, batch: Any) -> Any:
+        """Return the accounts of a batch."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if isinstance(self.account, str):
+            only = pa.array([self.account])
+            return pa.DictionaryArray.from_arrays(pa.array(np.zeros(batch.num_rows, np.int32)), only)
+        accounts = batch.column("account")
+        if not isinstance(self.account, FromPath):
+            return accounts
+        paths = batch.column("path")
+        if not is_simple(self.account):
+            distinct = paths.dictionary_encode()
+            found = pa.array([self._account_of(one) for one in distinct.dictionary.to_pylist()], pa.string())
+            return found.take(distinct.indices)
+        unclear = _unclear_rows(paths)
+        if not len(unclear):
+            return accounts
+        found = pa.array([self._account_of(one) for one in paths.take(pa.array(unclear)).to_pylist()], pa.string())
+        mask = np.zeros(len(paths), bool)
+        mask[unclear] = True
+        return pc.replace_with_mask(accounts, pa.array(mask), found)
+
+    def _account_of(self, path: str | None) -> str | None:
+        """Return the account in a path as the log has it, as the gate finds it."""
+        if path is None:
+            return None
+        if path in self._paths:
+            return self._paths[path]
+        if len(self._paths) >= _MOST_KEPT:
+            self._paths.clear()
+        try:
+            found = self.account.account(unquote(path), path.encode()) if isinstance(self.account, FromPath) else None
+        except UnclearAccountError:
+            found = None
+        self._paths[path] = found
+        return found
+
+    def _resolved(self, peers: Any, headers: Any) -> Any:
+        """Return the clients' addresses, which are found once for each distinct pair of peer and header."""
+        import pyarrow as pa
+
+        first = peers.dictionary_encode()
+        if headers is None:
+            pairs, second = first.indices.to_numpy(), None
+        else:
+            second = headers.dictionary_encode()
+            places = second.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+            pairs = first.indices.to_numpy().astype(np.int64) * (len(second.dictionary) + 1) + places
+        distinct, inverse = np.unique(pairs, return_inverse=True)
+        names = first.dictionary.to_pylist()
+        values = [] if second is None else second.dictionary.to_pylist()
+        width = 1 if second is None else len(values) + 1
+        found = []
+        for pair in distinct.tolist():
+            peer, place = divmod(pair, width)
+            found.append(self._client_of(names[peer], values[place - 1] if place else None))
+        return pa.array(found, pa.string()).take(pa.array(inverse))
+
+    def _client_of(self, peer: str | None, header: str | None) -> str | None:
+        key = (peer, header)
+        if key in self._clients:
+            return self._clients[key]
+        if len(self._clients) >= _MOST_KEPT:
+            self._clients.clear()
+        assert self.resolver is not None  # noqa: S101 - it is asked only then
+        name = (self.resolver.client_header or "x-forwarded-for").encode()
+        lines = [(name, value.encode()) for value in _header_lines(header)]
+        found = self.resolver.resolve(peer, lines)
+        self._clients[key] = found.address
+        return found.address
+
+    def _readable(self, addresses: Any) -> Any:
+        """Return which addresses can be read."""
+        import pyarrow as pa
+
+        distinct = addresses.dictionary_encode()
+        # An address that is missing is not one that cannot be read.
+        readable = [True, *(self._is_address(one) for one in distinct.dictionary.to_pylist())]
+        places = distinct.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return pa.array(np.array(readable, bool)[places + 1])
+
+    def _is_address(self, text: str) -> bool:
+        try:
+            canonical_address(text)
+        except InvalidAddressError:
+            if len(self.unreadable) < _MOST_UNREADABLE:
+                self.unreadable[text] = None
+            return False
+        return True
+
+
+_COMPARED = np.array([DENIED, NEWLY_ALLOWED, NEWLY_DENIED, ALLOWED], np.int8)
+"""The verdict by twice whether the request was allowed before, plus whether it is allowed now."""
+
+
+def _unclear_rows(paths: Any) -> NDArray[np.int64]:
+    """Return the rows with a path that programs may read in different ways.
+
+    All others are as they are for every program, so the account that SQL finds in them is the gate's too.
+    """
+    import pyarrow as pa
+
+    _, offsets, data = paths.cast(pa.large_string()).buffers()
+    ends = np.frombuffer(offsets, np.int64)[paths.offset : paths.offset + len(paths) + 1]
+    if ends[0] == ends[-1]:
+        return np.zeros(0, np.int64)
+    octets = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    ends = ends - ends[0]
+    whole = octets.tobytes()
+    printable = octets.min() >= _FIRST_PRINTABLE and octets.max() <= _LAST_PRINTABLE
+    if printable and np.diff(ends).max() <= _LONGEST_PLAIN and not any(one in whole for one in _ODD):
+        return np.zeros(0, np.int64)  # nearly always, and these searches are much faster than what follows
+    odd = (octets < _FIRST_PRINTABLE) | (octets > _LAST_PRINTABLE)
+    for one in _ODD[:4]:
+        odd |= octets == one[0]
+    slashes = octets == ord("/")
+    doubled = np.flatnonzero(slashes[:-1] & (slashes[1:] | (octets[1:] == ord("."))))
+    doubled = doubled[~np.isin(doubled + 1, ends)]  # a row that ends with a slash, before one that begins with it
+    rows = np.searchsorted(ends, np.concatenate([np.flatnonzero(odd), doubled]), "right") - 1
+    return np.union1d(rows, np.flatnonzero(np.diff(ends) > _LONGEST_PLAIN))
+
+
+def _column(batch: Any, name: str) -> Any:
+    return batch.column(name) if name in batch.schema.names else None
+
+
+def _valid(array: Any) -> NDArray[np.bool_]:
+    valid: NDArray[np.bool_] = array.is_valid().to_numpy(zero_copy_only=False)
+    return valid
+
+
+def _is_number(array: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(array.type))
+
+
+def _header_lines(text: str | None) -> list[str]:
+    """Return the lines of a header: a log has them as one text, as a list in JSON, or none of them as a dash.
+
+    Example:
+        >>> _header_lines('["10.0.0.1", "8.8.8.8, 10.0.0.2"]'), _header_lines("8.8.8.8"), _header_lines("-")
+        (['10.0.0.1', '8.8.8.8, 10.0.0.2'], ['8.8.8.8'], [])
+    """
+    if text in (None, "", "-"):
+        return []
+    if text.startswith("["):
+        try:
+            lines = json.loads(text)
+        except ValueError:
+            return [text]
+        return [str(line) for line in lines] if isinstance(lines, list) else [text]
+    return [text]

@@ -1,0 +1,325 @@
+"""Runs the query for a log in DuckDB, within bounds of memory, and hands out the requests in Arrow batches."""
+
+from __future__ import annotations
+
+import bz2
+import os
+import re
+import shutil
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.errors import needs_extra
+from cidrgate.replay.sources import LogError, LogSource, lines_of, request_query, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["MEMORY", "BadLine", "Log", "opened_log"]
+
+MEMORY = 512 * 2**20
+"""How many bytes DuckDB may use before it writes to the disk."""
+
+_BATCH = 122_880
+"""The rows of a batch: as many as DuckDB's own row groups have."""
+
+_SHOWN = 20
+"""How many bad lines are shown."""
+
+_LONGEST_SHOWN = 300
+"""How much of a bad line is shown, in characters."""
+
+_SAMPLE = 2**20
+"""How many bytes of a log are read to estimate its lines."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is not as its format says.
+
+    Attributes:
+        file: The file.
+        line: The number of the line, or of the row if the file has no lines; from 1.
+        reason: What is wrong.
+        text: The line, cut after some hundred characters.
+    """
+
+    file: str
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass(slots=True)
+class Log:
+    """A log that is open for one reading.
+
+    Attributes:
+        connection: The database in memory in which the query runs.
+        source: The log, with the files as DuckDB reads them.
+        streams: Those of the files that can be read only once.
+        header: The names of the fields in the header of the files.
+        types: The types of the columns.
+        rows: How many rows there are; an estimate for files without a number of their own, None if it is unknown.
+    """
+
+    connection: Any
+    source: LogSource
+    streams: frozenset[str] = frozenset()
+    header: tuple[str, ...] = ()
+    types: dict[str, str] = field(default_factory=dict)
+    rows: int | None = None
+
+    def batches(self, wanted: frozenset[str]) -> Iterator[Any]:
+        """Yield the requests as `pyarrow.RecordBatch`; see `request_query` for the columns."""
+        return self.answers(self.query(wanted))
+
+    def query(self, wanted: frozenset[str], *, numbered: bool = False) -> str:
+        """Return the query for the requests."""
+        return request_query(self.source, self.types, self.header, wanted=wanted, numbered=numbered)
+
+    def answers(self, query: str) -> Iterator[Any]:
+        """Yield the answer of a query in batches."""
+        with _told(self.source):
+            yield from self.connection.sql(query).to_arrow_reader(_BATCH)
+
+    def rejected(self) -> int:
+        """Return how many lines DuckDB could not read, such as those that are not UTF-8."""
+        return int(self._rejects("count(*)")[0][0] or 0)
+
+    def _rejects(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
+        if self.source.form.reader == "parquet":
+            return [(0,)]
+        made = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors'"
+        if not self.connection.sql(made).fetchall():
+            return [(0,)]
+        found: list[tuple[Any, ...]] = self.connection.sql(f"SELECT {columns} FROM reject_errors {rest}").fetchall()
+        return found
+
+
+def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[str]) -> list[BadLine]:
+    """Read a log again until the first bad lines are found.
+
+    Args:
+        source: The log. Files that can be read only once are left out.
+        wanted: The roles that were read.
+        unreadable: Texts in the place of an address that are no addresses.
+    """
+    listed = ", ".join("'" + one.replace("'", "''") + "'" for one in unreadable) or "NULL"
+    found: list[BadLine] = []
+    for file in _expanded(source.files):
+        if len(found) >= _SHOWN or _is_stream(file):
+            continue
+        with opened_log(replace(source, files=[file])) as log:
+            query = log.query(wanted, numbered=True)
+            rows = log.connection.sql(
+                f"SELECT number, text, CAST(address AS VARCHAR) FROM ({query}) WHERE address IS NULL "
+                f"OR CAST(address AS VARCHAR) IN ({listed}) LIMIT {_SHOWN}"
+            ).fetchall()
+            rejected = [] if log.rejected() == 0 else log._rejects("line, error_message, csv_line", "ORDER BY line")
+            before = [line for line, _, _ in rejected]
+            here = [
+                BadLine(file, _place(number, before), _reason(address), (text or "")[:_LONGEST_SHOWN])
+                for number, text, address in rows
+            ]
+            here += [
+                BadLine(file, line, reason.partition("\n")[0], (text or "")[:_LONGEST_SHOWN])
+                for line, reason, text in rejected[:_SHOWN]
+            ]
+        found += sorted(here, key=lambda one: one.line)
+    return found[:_SHOWN]
+
+
+def _place(number: int, rejected: Sequence[int]) -> int:
+    """Return the number of a line, of which its number among the lines that were not rejected is known."""
+    for line in rejected:
+        if line > number:
+            break
+        number += 1
+    return number
+
+
+def _reason(address: str | None) -> str:
+    return "it is not as the format says" if address is None else f"{address!r} is not an address"
+
+
+@contextmanager
+def opened_log(source: LogSource, *, memory: int = MEMORY, threads: int | None = None) -> Iterator[Log]:
+    """Open a log for one reading.
+
+    Args:
+        source: The log.
+        memory: How many bytes DuckDB may use before it writes to the disk.
+        threads: How many threads read; as many as there are processors if None.
+
+    Raises:
+        LogError: If a file does not exist, or cannot be read.
+        MissingExtraError: If DuckDB or pyarrow is not installed.
+    """
+    with needs_extra("replay", "a replay"):
+        import duckdb
+        import pyarrow  # noqa: F401 - what the batches are made of
+
+    spill = tempfile.mkdtemp(prefix="cidrgate-replay-")
+    connection = None
+    pipes: list[int] = []
+    try:
+        connection = duckdb.connect(
+            config={
+                "memory_limit": f"{memory // 2**20}MiB",
+                "temp_directory": spill,
+                "autoinstall_known_extensions": False,
+                **({} if threads is None else {"threads": threads}),
+            }
+        )
+        connection.execute("SET TimeZone = 'UTC'")
+        files, streams = _readable(_expanded(source.files), connection, pipes)
+        log = Log(connection, replace(source, files=files), streams)
+        with _told(source):
+            _describe(log)
+        yield log
+    finally:
+        for pipe in pipes:
+            os.close(pipe)
+        if connection is not None:
+            connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _expanded(files: Sequence[str]) -> list[str]:
+    """Return the files that patterns stand for; URLs are left to DuckDB.
+
+    Raises:
+        LogError: If there is no such file.
+    """
+    found: list[str] = []
+    for file in files:
+        if _URL.match(file) or file == _STDIN or Path(file).exists():
+            found.append(file)
+            continue
+        matching = sorted(one for one in glob(file, recursive=True) if Path(one).is_file())  # noqa: PTH207
+        if not matching:
+            raise LogError(f"{file}: there is no such file")
+        found += matching
+    return found
+
+
+def _is_stream(file: str) -> bool:
+    return file == _STDIN or file.endswith(".bz2") or not (_URL.match(file) or Path(file).is_file())
+
+
+def _readable(files: Sequence[str], connection: Any, pipes: list[int]) -> tuple[list[str], frozenset[str]]:
+    """Return the files as DuckDB opens them, and those of them that can be read only once."""
+    opened, streams = [], set()
+    for file in files:
+        if _URL.match(file):
+            _load_remote(connection, file)
+        if file == _STDIN:
+            opened.append("/dev/stdin")
+            streams.add(opened[-1])
+        elif file.endswith(".bz2") and not _URL.match(file):
+            opened.append(_decompressed(file, pipes))
+            streams.add(opened[-1])
+        else:
+            # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
+            opened.append(re.sub(r"([*?\[])", r"[\1]", file) if Path(file).exists() else file)
+    return opened, frozenset(streams)
+
+
+def _decompressed(file: str, pipes: list[int]) -> str:
+    """Return the name of a pipe through which a thread writes what a bzip2 file holds: DuckDB does not read bzip2."""
+    try:
+        stream = bz2.open(file)  # noqa: SIM115 - the thread closes it
+    except OSError as error:
+        raise LogError(f"{file} cannot be read: {error.strerror}") from None
+    reading, writing = os.pipe()
+    pipes.append(reading)
+
+    def write() -> None:
+        with stream, os.fdopen(writing, "wb") as pipe, suppress(BrokenPipeError):
+            shutil.copyfileobj(stream, pipe, 2**20)
+
+    threading.Thread(target=write, name="cidrgate-bzip2", daemon=True).start()
+    return f"/dev/fd/{reading}"
+
+
+def _load_remote(connection: Any, url: str) -> None:
+    """Load what DuckDB reads object stores with, and let it find the credentials as the vendor's own tools do.
+
+    Raises:
+        LogError: If it is not installed.
+    """
+    needed = ["azure"] if url.startswith(("az:", "azure:", "abfss:")) else ["httpfs"]
+    kind = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "r2": "r2"}.get(url.partition(":")[0].lower())
+    if kind == "s3":
+        needed.append("aws")
+    for extension in needed:
+        try:
+            connection.execute(f"LOAD {extension}")
+        except Exception as error:
+            raise LogError(
+                f"{url} needs the extension {extension} of DuckDB, which is not installed: run "
+                f"`python -c \"import duckdb; duckdb.sql('INSTALL {extension}')\"` once, or copy the files here"
+            ) from error
+    if kind == "s3":
+        connection.execute("CREATE SECRET (TYPE s3, PROVIDER credential_chain)")
+
+
+def _describe(log: Log) -> None:
+    """Find out the columns of a log, or the fields in its header, and how many rows it has."""
+    form, files = log.source.form, log.source.files
+    if form.reader in ("csv", "parquet"):
+        described = log.connection.sql(f"DESCRIBE SELECT * FROM {rows_of(files[:1], form)}").fetchall()
+        log.types = {name: kind for name, kind, *_ in described}
+    if form.reader == "parquet":
+        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
+        log.rows = int(log.connection.sql(counted).fetchall()[0][0] or 0)
+        return
+    if form.header:
+        found = log.connection.sql(
+            f"SELECT line FROM {lines_of(files[:1])} WHERE starts_with(line, '#Fields:') LIMIT 1"
+        ).fetchall()
+        if not found:
+            raise LogError(f"{files[0]} has no line #Fields:, so it is no log of the format {form.name}")
+        log.header = tuple(found[0][0].partition(":")[2].split())
+    log.rows = _estimated_rows([Path(file) for file in _expanded(log.source.files)])
+
+
+def _estimated_rows(files: Sequence[Path]) -> int | None:
+    """Estimate the lines of files from the first megabyte of the first of them, for a progress bar."""
+    import pyarrow
+
+    try:
+        size = sum(file.stat().st_size for file in files)
+        if not all(file.is_file() for file in files):
+            return None
+        raw = pyarrow.OSFile(str(files[0]))
+        compression = _COMPRESSIONS.get(files[0].suffix)
+        with raw, raw if compression is None else pyarrow.CompressedInputStream(raw, compression) as stream:
+            lines = stream.read(_SAMPLE).count(b"\n")
+            read = raw.tell()
+    except (OSError, pyarrow.ArrowInvalid):
+        return None
+    return size * lines // read if read else 0
+
+
+@contextmanager
+def _told(source: LogSource) -> Iterator[None]:
+    """Turn what DuckDB raises into an error that says which log cannot be read."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        message = str(error).partition("\n\nLINE")[0].partition("\nPossible")[0].strip()
+        raise LogError(f"{', '.join(source.files)} cannot be read as {source.form.title}: {message}") from error

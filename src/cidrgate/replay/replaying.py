@@ -1,0 +1,549 @@
+"""Replays logs: counts the verdicts of lists about past requests, over time, and those that would change by account.
+
+Nearly all requests only add to counts. Those about which the lists disagree, or which are denied, are added up by
+account and address in DuckDB, which writes to the disk what does not fit into its memory.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cidrgate._engine import canonical_address
+from cidrgate.replay.decisions import (
+    ALLOWED,
+    DENIED,
+    NEWLY_ALLOWED,
+    NEWLY_DENIED,
+    UNKNOWN_ACCOUNT,
+    VERDICTS,
+    Decider,
+)
+from cidrgate.replay.formats import ROLES
+from cidrgate.replay.reading import MEMORY, BadLine, bad_lines, opened_log
+from cidrgate.replay.sources import LogError
+from cidrgate.serialization import utc_text
+from cidrgate.values import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from cidrgate._engine import Matcher
+    from cidrgate.gate.client_ip import ClientIPResolver
+    from cidrgate.replay.decisions import Decided
+    from cidrgate.replay.reading import Log
+    from cidrgate.replay.sources import LogSource
+
+__all__ = ["MOST_CHANGES", "Period", "ReplayReport", "VerdictChange", "observations", "replay"]
+
+MOST_CHANGES = 1_000
+"""How many networks a report has, those with the most requests first."""
+
+_MOST_PERIODS = 200
+_STEPS = (60, 300, 900, 3_600, 6 * 3_600, 86_400, 7 * 86_400, 30 * 86_400)
+"""How long a period of a report can be, in seconds."""
+
+_MOST_MINUTES = 1_000_000
+_MOST_ROWS = 2_000_000
+"""How many rows of changes are kept before those of one account and address become one."""
+
+_MINUTE = 60_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictChange:
+    """Requests of one network for one account that are denied, or about which the lists disagree.
+
+    Attributes:
+        account: The account.
+        network: The /24 or /48 of the addresses.
+        verdict: `denied`, `newly_denied` or `newly_allowed`.
+        addresses: How many addresses there were.
+        requests: How many requests.
+        first_seen: The time of the first; None if the log has no times.
+        last_seen: The time of the last.
+    """
+
+    account: str
+    network: str
+    verdict: str
+    addresses: int
+    requests: int
+    first_seen: datetime | None
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The verdicts in one part of the time that a log covers.
+
+    Attributes:
+        start: When it begins.
+        verdicts: How many requests there are of each verdict.
+    """
+
+    start: datetime
+    verdicts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """What lists would have decided about the requests in logs.
+
+    Attributes:
+        compared: Whether the lists were compared with others; then `denied` means denied by both.
+        lines: How many lines or rows were read, with those that are bad.
+        requests: How many requests there are in all good lines.
+        verdicts: How many requests there are of each verdict.
+        bad: How many lines are not as their format says.
+        bad_lines: The first of them.
+        changes: The networks with requests that are denied, or newly denied or allowed if lists were compared; those
+            with the most requests first, at most `MOST_CHANGES`.
+        more_changes: How many networks there are beyond those.
+        accounts: How many accounts have such networks.
+        step: How long a period is; None if the log has no times.
+        periods: The verdicts over time; periods without requests are left out.
+        seconds: How long the replay took.
+    """
+
+    compared: bool
+    lines: int
+    requests: int
+    verdicts: dict[str, int]
+    bad: int
+    bad_lines: tuple[BadLine, ...]
+    changes: tuple[VerdictChange, ...]
+    more_changes: int
+    accounts: int
+    step: timedelta | None
+    periods: tuple[Period, ...]
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """Return the JSON object that programs get."""
+        return {
+            "compared": self.compared,
+            "lines": self.lines,
+            "requests": self.requests,
+            "verdicts": self.verdicts,
+            "bad_lines": self.bad,
+            "first_bad_lines": [
+                {"file": one.file, "line": one.line, "reason": one.reason, "text": one.text} for one in self.bad_lines
+            ],
+            "accounts": self.accounts,
+            "changes": [
+                {
+                    "account": one.account,
+                    "network": one.network,
+                    "verdict": one.verdict,
+                    "addresses": one.addresses,
+                    "requests": one.requests,
+                    "first_seen": None if one.first_seen is None else utc_text(one.first_seen),
+                    "last_seen": None if one.last_seen is None else utc_text(one.last_seen),
+                }
+                for one in self.changes
+            ],
+            "more_changes": self.more_changes,
+            "period_seconds": None if self.step is None else int(self.step.total_seconds()),
+            "periods": [{"start": utc_text(one.start), **one.verdicts} for one in self.periods],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def replay(
+    source: LogSource,
+    matcher: Matcher,
+    *,
+    before: Matcher | None = None,
+    resolver: ClientIPResolver | None = None,
+    max_bad: int | None = None,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    rows: Path | None = None,
+    progress: Callable[[int, int | None], object] | None = None,
+) -> ReplayReport:
+    """Decide about every request in logs, and add up the verdicts.
+
+    Args:
+        source: The logs.
+        matcher: The lists to decide with.
+        before: The lists to compare with; None for no comparison.
+        resolver: Finds the client's address from the peer and the header, as at the edge; None if the log has it.
+        max_bad: How many bad lines there may be.
+        memory: How many bytes DuckDB may use before it writes to the disk.
+        threads: How many threads read; as many as there are processors if None.
+        rows: A Parquet file to write the requests to, each with its verdict.
+        progress: Called with the number of rows since the last call, and with the estimated number of all, or None.
+
+    Raises:
+        LogError: If a log cannot be read, or has too many bad lines.
+        MissingExtraError: If DuckDB or pyarrow is not installed.
+    """
+    began = time.perf_counter()
+    wanted = _wanted(source, resolver)
+    decider = Decider(matcher, before, source.account, resolver)
+    with opened_log(source, memory=memory, threads=threads) as log, _written_rows(rows) as write:
+        totals = _Totals(Pairs(log), compared=before is not None)
+        for batch in log.batches(wanted):
+            decided = decider.decide(batch)
+            totals.add(batch.num_rows, decided)
+            write(decided)
+            if progress is not None:
+                progress(batch.num_rows, log.rows)
+            if totals.bad == totals.lines or (max_bad is not None and totals.bad > max_bad):
+                break
+        totals.reject(log.rejected())
+        found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if totals.bad else ()
+        if totals.lines and totals.bad == totals.lines:
+            raise LogError(_all_bad(source, found))
+        if max_bad is not None and totals.bad > max_bad:
+            raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
+        return totals.report(found, began)
+
+
+def observations(
+    source: LogSource,
+    matcher: Matcher,
+    *,
+    resolver: ClientIPResolver | None = None,
+    memory: int = MEMORY,
+    threads: int | None = None,
+) -> Iterator[Observation]:
+    """Yield what logs say about each account and address, and what lists would have decided.
+
+    Requests without an account or an address are left out, and so are bad lines.
+
+    Args:
+        source: The logs; they must have times.
+        matcher: The lists that say what is allowed.
+        resolver: As in `replay`.
+        memory: As in `replay`.
+        threads: As in `replay`.
+
+    Raises:
+        LogError: If a log cannot be read, or has no times.
+        MissingExtraError: If DuckDB or pyarrow is not installed.
+    """
+    wanted = _wanted(source, resolver)
+    if "time" not in wanted:
+        raise LogError("observations have times, and nothing says where the log has them: name --columns time=COLUMN")
+    decider = Decider(matcher, None, source.account, resolver)
+    with opened_log(source, memory=memory, threads=threads) as log:
+        pairs = Pairs(log)
+        for batch in log.batches(wanted):
+            decided = decider.decide(batch)
+            pairs.add(decided, np.isin(decided.verdicts, (ALLOWED, DENIED, UNKNOWN_ACCOUNT)))
+        for account, address, verdict, requests, first, last in pairs.rows():
+            yield Observation(
+                account=account,
+                network=str(ip_network(canonical_address(address))),
+                allowed=verdict != DENIED,
+                requests=requests,
+                first_seen=_moment(first),
+                last_seen=_moment(last),
+            )
+
+
+def _wanted(source: LogSource, resolver: ClientIPResolver | None) -> frozenset[str]:
+    """Return the roles to read: the header only if it may count, because to read a field takes time.
+
+    Raises:
+        LogError: If nothing says the client's address.
+    """
+    roles = source.roles
+    wanted = {role for role in ROLES if role in roles} - {"forwarded"}
+    if resolver is not None and resolver.client_header is not None:
+        if "forwarded" not in roles:
+            raise LogError(
+                f"{resolver.client_header} may name the client, and nothing says where the log has it: name "
+                "--columns forwarded=COLUMN"
+            )
+        wanted.add("forwarded")
+    elif "address" not in roles:
+        raise LogError(
+            f"a log of the format {source.form.name} has no address of the peer: name the proxies whose header counts "
+            "(--trusted-hops 1), or a column (--columns address=COLUMN)"
+        )
+    return frozenset(wanted)
+
+
+def _all_bad(source: LogSource, found: tuple[BadLine, ...]) -> str:
+    return f"no line of {source.files[0]} is as the format {source.form.name} says{_first(found)}"
+
+
+def _first(found: tuple[BadLine, ...]) -> str:
+    """Return the first bad line for the end of a message."""
+    if not found:
+        return ""
+    return f"; the first is line {found[0].line} of {found[0].file} ({found[0].reason}): {found[0].text}"
+
+
+@contextmanager
+def _written_rows(path: Path | None) -> Iterator[Callable[[Decided], object]]:
+    """Write requests with their verdicts to a Parquet file, batch by batch.
+
+    Args:
+        path: The file; None to write nothing.
+
+    Yields:
+        A function that writes a batch.
+
+    Raises:
+        LogError: If the file cannot be written.
+    """
+    if path is None:
+        yield lambda decided: None
+        return
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    names = pa.array(VERDICTS)
+    schema = pa.schema(
+        [
+            ("account", pa.string()),
+            ("address", pa.string()),
+            ("time", pa.timestamp("us", tz="UTC")),
+            ("requests", pa.int64()),
+            ("verdict", pa.dictionary(pa.int8(), pa.string())),
+        ]
+    )
+    try:
+        with ParquetWriter(path, schema, compression="zstd") as writer:
+
+            def write(decided: Decided) -> None:
+                count = len(decided.verdicts)
+                times, requests = decided.times, decided.requests
+                columns = [
+                    decided.accounts.cast(pa.string()),
+                    _as_text(decided.addresses),
+                    pa.nulls(count, schema.field(2).type)
+                    if times is None
+                    else pa.array(times).cast(schema.field(2).type),
+                    pa.array(np.ones(count, np.int64) if requests is None else requests),
+                    pa.DictionaryArray.from_arrays(pa.array(decided.verdicts), names),
+                ]
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+
+            yield write
+    except OSError as error:
+        raise LogError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _as_text(addresses: Any) -> Any:
+    """Return addresses as Arrow text, also if the log has them as numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_integer(addresses.type):
+        return addresses.cast(pa.string())
+    numbers = addresses.to_numpy(zero_copy_only=False)
+    parts = [pa.array((numbers >> shift) & 255).cast(pa.string()) for shift in (24, 16, 8, 0)]
+    return pc.binary_join_element_wise(*parts, ".")
+
+
+class Pairs:
+    """Requests that are added up by account, address and verdict, in a table of DuckDB.
+
+    Args:
+        log: The log, whose database holds the table.
+    """
+
+    def __init__(self, log: Log) -> None:
+        # A connection has one open answer, and that is the log's.
+        self._connection = log.connection.cursor()
+        self._connection.execute(_TABLE)
+        self._rows = 0
+        self._most = _MOST_ROWS
+
+    def add(self, decided: Decided, chosen: NDArray[np.bool_]) -> None:
+        """Add the chosen requests of a batch."""
+        import pyarrow as pa
+
+        count = int(np.count_nonzero(chosen))
+        if not count:
+            return
+        mask = pa.array(chosen)
+        times, requests = decided.times, decided.requests
+        batch = pa.table(
+            {
+                "account": decided.accounts.filter(mask).cast(pa.string()),
+                "address": _as_text(decided.addresses.filter(mask)),
+                "verdict": decided.verdicts[chosen],
+                "requests": np.ones(count, np.int64) if requests is None else requests[chosen],
+                "time": pa.nulls(count, pa.int64()) if times is None else times[chosen],
+            }
+        )
+        self._connection.register("batch", batch)
+        self._connection.execute(
+            "INSERT INTO pairs SELECT account, address, verdict, sum(requests), min(time), max(time) FROM batch "
+            "GROUP BY ALL"
+        )
+        self._connection.unregister("batch")
+        self._rows += count
+        if self._rows > self._most:
+            self._connection.execute(f"ALTER TABLE pairs RENAME TO parts; {_TABLE}; INSERT INTO pairs {_ADDED_UP}")
+            self._connection.execute("DROP TABLE parts")
+            self._rows = self._connection.sql("SELECT count(*) FROM pairs").fetchall()[0][0]
+            self._most = max(_MOST_ROWS, 2 * self._rows)
+
+    def rows(self) -> Iterator[tuple[str, str, int, int, int, int]]:
+        """Yield account, address, verdict, requests, and the times of the first and the last request."""
+        self._connection.execute(_ADDED_UP.replace("parts", "pairs"))
+        while rows := self._connection.fetchmany(10_000):
+            yield from rows
+
+    def networks(self, most: int) -> tuple[list[VerdictChange], int, int]:
+        """Return the networks with the most requests, how many there are in all, and of how many accounts."""
+        self._connection.create_function("wide", _network_of, ["VARCHAR"], "VARCHAR")
+        rows = self._connection.sql(
+            f"""WITH one AS ({_ADDED_UP.replace("parts", "pairs")}), wide AS (
+                SELECT account, CASE WHEN contains(address, ':') THEN wide(address)
+                ELSE regexp_replace(address, '[0-9]+$', '0/24') END AS network, verdict, count(*) AS addresses,
+                sum(requests) AS requests, min(first) AS first, max(last) AS last FROM one GROUP BY ALL)
+            SELECT *, count(*) OVER (), (SELECT count(DISTINCT account) FROM wide) FROM wide
+            ORDER BY verdict = {NEWLY_DENIED} DESC, requests DESC, account, network, verdict LIMIT {most}"""
+        ).fetchall()
+        changes = [
+            VerdictChange(account, network, VERDICTS[verdict], addresses, requests, _time(first), _time(last))
+            for account, network, verdict, addresses, requests, first, last, _, _ in rows
+        ]
+        return changes, *((rows[0][7], rows[0][8]) if rows else (0, 0))
+
+
+_TABLE = (
+    "CREATE TABLE pairs (account VARCHAR, address VARCHAR, verdict TINYINT, requests BIGINT, first BIGINT, last BIGINT)"
+)
+_ADDED_UP = (
+    "SELECT account, address, verdict, CAST(sum(requests) AS BIGINT) AS requests, min(first) AS first, "
+    "max(last) AS last FROM parts GROUP BY ALL"
+)
+
+
+def _network_of(address: str) -> str:
+    """Return the /48 of an IPv6 address, and the /24 of an IPv4 address in the form of IPv6.
+
+    Example:
+        >>> _network_of("2001:db8:1:2::5"), _network_of("::ffff:192.0.2.9")
+        ('2001:db8:1::/48', '192.0.2.0/24')
+    """
+    text = canonical_address(address)
+    return str(ip_network(f"{text}/{48 if ':' in text else 24}", strict=False))
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _moment(microseconds)
+
+
+class _Totals:
+    """The counts of one replay."""
+
+    def __init__(self, pairs: Pairs, *, compared: bool) -> None:
+        self.lines = self.bad = 0
+        self._pairs = pairs
+        self._compared = compared
+        self._noted = (NEWLY_DENIED, NEWLY_ALLOWED) if compared else (DENIED,)
+        self._verdicts = np.zeros(len(VERDICTS), np.int64)
+        self._timed = False
+        self._unit = _MINUTE
+        self._minutes: dict[int, NDArray[np.int64]] = {}
+
+    def add(self, lines: int, decided: Decided) -> None:
+        """Add a batch."""
+        self.lines += lines
+        self.bad += decided.bad
+        if not len(decided.verdicts):
+            return
+        counts = _counts(decided.verdicts, decided.requests, len(VERDICTS))
+        self._verdicts += counts
+        if counts[list(self._noted)].any():
+            self._pairs.add(decided, np.isin(decided.verdicts, self._noted))
+        if decided.times is not None:
+            self._add_times(decided, decided.times)
+
+    def reject(self, lines: int) -> None:
+        """Add lines that DuckDB could not read."""
+        self.lines += lines
+        self.bad += lines
+
+    def _add_times(self, decided: Decided, times: NDArray[np.int64]) -> None:
+        self._timed = True
+        minutes = times // self._unit
+        first = int(minutes.min())
+        span = int(minutes.max()) - first + 1
+        width = len(VERDICTS)
+        if span <= 4 * len(minutes):
+            names = range(first, first + span)
+        else:  # a log in no order of time
+            distinct, minutes = np.unique(minutes, return_inverse=True)
+            first, span, names = 0, len(distinct), distinct.tolist()
+        counts = _counts((minutes - first) * width + decided.verdicts, decided.requests, span * width)
+        for minute, row in zip(names, counts.reshape(span, width), strict=True):
+            if row.any():
+                known = self._minutes.get(minute)
+                self._minutes[minute] = row if known is None else known + row
+        if len(self._minutes) > _MOST_MINUTES:
+            self._unit *= 10
+            self._minutes = _joined(self._minutes, 10)
+
+    def report(self, found: tuple[BadLine, ...], began: float) -> ReplayReport:
+        """Return the report."""
+        changes, networks, accounts = self._pairs.networks(MOST_CHANGES)
+        step, periods = self._periods()
+        return ReplayReport(
+            compared=self._compared,
+            lines=self.lines,
+            requests=int(self._verdicts.sum()),
+            verdicts=_named(self._verdicts),
+            bad=self.bad,
+            bad_lines=found,
+            changes=tuple(changes),
+            more_changes=networks - len(changes),
+            accounts=accounts,
+            step=step,
+            periods=periods,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _periods(self) -> tuple[timedelta | None, tuple[Period, ...]]:
+        if not self._minutes:
+            return None, ()
+        span = (max(self._minutes) - min(self._minutes) + 1) * self._unit // 1_000_000
+        usual = (step for step in _STEPS if step * 1_000_000 % self._unit == 0 and span <= step * _MOST_PERIODS)
+        seconds = next(usual, 0) or -(-span // _MOST_PERIODS // _STEPS[-1]) * _STEPS[-1]
+        joined = _joined(self._minutes, seconds * 1_000_000 // self._unit)
+        return timedelta(seconds=seconds), tuple(
+            Period(_moment(number * seconds * 1_000_000), _named(counts)) for number, counts in sorted(joined.items())
+        )
+
+
+def _counts(places: NDArray[Any], requests: NDArray[np.int64] | None, size: int) -> NDArray[np.int64]:
+    """Return how many requests there are at each place."""
+    if requests is None:
+        return np.bincount(places, minlength=size).astype(np.int64, copy=False)
+    return np.bincount(places, weights=requests, minlength=size).astype(np.int64)
+
+
+def _joined(minutes: dict[int, NDArray[np.int64]], width: int) -> dict[int, NDArray[np.int64]]:
+    joined: dict[int, NDArray[np.int64]] = {}
+    for minute, counts in minutes.items():
+        known = joined.get(minute // width)
+        joined[minute // width] = counts if known is None else known + counts
+    return joined
+
+
+def _named(counts: NDArray[np.int64]) -> dict[str, int]:
+    return dict(zip(VERDICTS, counts.tolist(), strict=True))

@@ -1,0 +1,234 @@
+"""Every format says the same of the same requests, whatever else is in a log."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cidrgate import Matcher
+from cidrgate.gate import ClientIPResolver, FromPath
+from cidrgate.replay import FORMATS, LogError, LogSource, format_of_name, observations, replay
+from cidrgate.replay.formats import TemplateError, format_of_template
+from tests.replay.logs import AT, BY_PATH, CLOUDFRONT, IN_APACHE, NOT_PARQUET, Sample, clf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LISTS = Matcher()
+LISTS.publish("acct-1", ["8.8.8.0/24"])
+LISTS.publish("acct-2", ["8.8.8.0/24"])
+
+Said = list[tuple[str, str, bool, str]]
+
+
+def source_of(path: Path, form: str, **more: object) -> LogSource:
+    return LogSource(files=[str(path)], form=FORMATS[form], **more)  # type: ignore[arg-type]
+
+
+def said(source: LogSource, resolver: ClientIPResolver | None = None) -> Said:
+    """What a log says: account, network, whether it is allowed, and when."""
+    found = observations(source, LISTS, resolver=resolver, threads=1)
+    return sorted((one.account, one.network, one.allowed, one.first_seen.isoformat()) for one in found)
+
+
+EXPECTED: Said = [("acct-1", "8.8.8.8/32", True, AT), ("acct-2", "2001:4860::8/128", False, AT)]
+
+
+def test_there_is_a_sample_of_every_format() -> None:
+    assert {one.form for one in NOT_PARQUET} | {"parquet"} == set(FORMATS)
+
+
+@pytest.mark.parametrize("sample", NOT_PARQUET, ids=lambda one: one.form)
+def test_a_log_says_who_acted_from_where_and_when(tmp_path: Path, sample: Sample) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("\n".join(sample.lines) + "\n")
+    resolver = ClientIPResolver(trusted_hops=1) if sample.form == "envoy" else None
+    source = source_of(path, sample.form, columns=dict(sample.columns), account=BY_PATH if sample.by_path else None)
+    assert said(source, resolver) == EXPECTED
+    report = replay(source, LISTS, resolver=resolver, threads=1)
+    assert (report.requests, report.bad) == (2, sample.bad)
+    assert report.lines == 2 + sample.bad
+    assert (report.verdicts["allowed"], report.verdicts["denied"]) == (1, 1)
+    lines = [line for line in sample.lines if line]
+    for one in report.bad_lines:
+        assert one.file == str(path)
+        if sample.form != "csv":
+            assert lines[one.line - 1] == one.text
+    assert len(report.bad_lines) == sample.bad
+
+
+TEMPLATES = {
+    '$remote_addr - $remote_user [$time_local] "$request" $status "$http_x_account"': (
+        f'@A - - [{IN_APACHE}] "GET / HTTP/1.1" 200 "@B"'
+    ),
+    "$time_iso8601|$http_x_account|$remote_addr": f"{AT}|@B|@A",
+    "$msec $remote_addr $http_x_account": "1791633336.000 @A @B",
+    '%h %l %u %t "%r" %>s %b "%{X-Account}i"': f'@A - - [{IN_APACHE}] "GET / HTTP/1.1" 200 1 "@B"',
+    '[%START_TIME%] %DOWNSTREAM_REMOTE_ADDRESS% "%REQ(X-ACCOUNT)%"': '[2026-10-10T11:55:36.000Z] @P "@B"',
+    'at="$time_local" client=$remote_addr account=$http_x_account;': (f'at="{IN_APACHE}" client=@A account=@B;'),
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_template_of_a_server_is_read_back(tmp_path: Path, template: str) -> None:
+    path = tmp_path / "a.log"
+    lines = []
+    for address, account in (("8.8.8.8", "acct-1"), ("2001:4860::8", "acct-2")):
+        with_port = f"[{address}]:81" if ":" in address else f"{address}:81"
+        lines.append(TEMPLATES[template].replace("@A", address).replace("@B", account).replace("@P", with_port))
+    path.write_text("\n".join(lines))
+    form = format_of_template(template)
+    assert said(LogSource(files=[str(path)], form=form, columns={"account": "http_x_account"})) == EXPECTED
+
+
+@pytest.mark.parametrize("template", ["$remote_addr$request", "nothing", '"$remote_addr$status"'])
+def test_a_template_whose_fields_cannot_be_told_apart_is_refused(template: str) -> None:
+    with pytest.raises(TemplateError):
+        format_of_template(template)
+
+
+HEADED = '$remote_user $remote_addr [$time_local] "$http_x_account"'
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        (f'me 9.9.9.9 [{IN_APACHE}] "acct-1"', "9.9.9.9/32"),
+        (f'me 8.8.8.8 9.9.9.9 [{IN_APACHE}] "acct-1"', None),  # the user's name is `me 8.8.8.8`
+        (f'me 9.9.9.9 [x] [{IN_APACHE}] "acct-1"', None),
+        (f'me 9.9.9.9 [{IN_APACHE}] "x" "acct-1"', None),
+    ],
+)
+def test_what_a_client_writes_into_a_field_moves_no_other(tmp_path: Path, line: str, address: str | None) -> None:
+    path = tmp_path / "a.log"
+    good = f'me 8.8.8.8 [{IN_APACHE}] "acct-1"'
+    path.write_text(f"{good}\n{line}\n{good}\n")
+    form = format_of_template(HEADED)
+    found = said(LogSource(files=[str(path)], form=form, columns={"account": "http_x_account"}))
+    assert [one[1] for one in found] == ["8.8.8.8/32", *([] if address is None else [address])]
+
+
+def test_a_quote_that_never_closes_hides_no_other_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    lines = [clf("8.8.8.8", "acct-1"), '1.1.1.1 - - [x] "', clf("2001:4860::8", "acct-2")]
+    path.write_text("\n".join(lines))
+    source = source_of(path, "combined", account=BY_PATH)
+    assert said(source) == EXPECTED
+    assert [(one.line, one.text) for one in replay(source, LISTS).bad_lines] == [(2, lines[1])]
+
+
+def test_lines_that_are_not_utf_8_are_bad_and_have_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    lines = [clf("8.8.8.8", "acct-1").encode(), b"\xff\xfe", b"x", clf("2001:4860::8", "acct-2").encode(), b"y"]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    source = source_of(path, "combined", account=BY_PATH)
+    assert said(source) == EXPECTED
+    report = replay(source, LISTS)
+    assert (report.lines, report.requests, report.bad) == (5, 2, 3)
+    assert [one.line for one in report.bad_lines] == [2, 3, 5]
+
+
+@pytest.mark.parametrize("packed", ["gz", "zst", "bz2"])
+def test_a_packed_log_is_read(tmp_path: Path, packed: str) -> None:
+    text = "\n".join([clf("8.8.8.8", "acct-1"), clf("2001:4860::8", "acct-2")] * 5_000).encode()
+    path = tmp_path / f"a.log.{packed}"
+    if packed == "zst":
+        path.write_bytes(pa.compress(text, "zstd", asbytes=True))
+    else:
+        path.write_bytes(gzip.compress(text) if packed == "gz" else bz2.compress(text))
+    source = source_of(path, "combined", account=BY_PATH)
+    assert said(source) == EXPECTED
+    assert replay(source, LISTS).requests == 10_000
+
+
+def test_patterns_name_many_files_in_order(tmp_path: Path) -> None:
+    for name, line in (("a.1", clf("8.8.8.8", "acct-1")), ("a.2", clf("2001:4860::8", "acct-2")), ("b.1", "bad")):
+        (tmp_path / name).write_text(line + "\n")
+    source = source_of(tmp_path / "a.*", "combined", account=BY_PATH)
+    assert said(source) == EXPECTED
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    path = tmp_path / "a[1]*.log"
+    path.write_text(clf("8.8.8.8", "acct-1") + "\n" + clf("2001:4860::8", "acct-2"))
+    (tmp_path / "a1.log").write_text("bad\n")
+    assert said(source_of(path, "combined", account=BY_PATH)) == EXPECTED
+
+
+@pytest.mark.parametrize("as_number", [True, False])
+def test_parquet_is_read_by_its_columns(tmp_path: Path, as_number: bool) -> None:
+    path = tmp_path / "a.parquet"
+    address = pa.array([0x08080808, None], pa.uint32()) if as_number else pa.array(["8.8.8.8", None])
+    at = datetime.fromisoformat(AT)
+    table = {"account": ["acct-1", "acct-2"], "address": address, "time": [at, at], "n": [3, 4]}
+    pq.write_table(pa.table(table), path)
+    source = source_of(path, "parquet", columns={"requests": "n"})
+    assert said(source) == EXPECTED[:1]
+    report = replay(source, LISTS)
+    assert (report.lines, report.requests, report.bad) == (2, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"columns": {"account": "nobody"}}, "has no column nobody"),
+        ({"columns": {"nothing": "x"}}, "'nothing' is nothing"),
+        ({"account": FromPath("/(?P<account>[^/]+)")}, "the format has no path"),
+    ],
+)
+def test_what_a_log_does_not_have_is_said(tmp_path: Path, more: dict[str, object], problem: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("account,address,time\na,8.8.8.8,1\n")
+    with pytest.raises(LogError, match=problem):
+        said(source_of(path, "csv", **more))
+
+
+def test_a_log_without_an_account_needs_one(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="names no account by itself"):
+        source_of(tmp_path / "a.log", "combined")
+
+
+def test_files_that_are_missing_or_of_another_kind_are_said(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="there is no such file"):
+        said(source_of(tmp_path / "nowhere.log", "combined", account="a"))
+    (tmp_path / "a.parquet").write_text("nothing")
+    with pytest.raises(LogError, match="cannot be read as Apache Parquet"):
+        said(source_of(tmp_path / "a.parquet", "parquet"))
+    (tmp_path / "a.log").write_text("2026-10-10\tx\n")
+    with pytest.raises(LogError, match="no line #Fields:"):
+        said(source_of(tmp_path / "a.log", "cloudfront", account="a"))
+
+
+def test_an_object_store_without_its_extension_says_what_to_install() -> None:
+    source = LogSource(files=["s3://bucket/logs/*.parquet"], form=FORMATS["parquet"])
+    with pytest.raises(LogError, match="INSTALL httpfs"):
+        said(source)
+
+
+def test_a_log_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(f"{CLOUDFRONT}\n" * 3)
+    with pytest.raises(LogError, match=r"no line of .* is as the format combined says; the first is line 1"):
+        replay(source_of(path, "combined", account="a"), LISTS)
+
+
+def test_a_bound_of_bad_lines_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(f"{clf('8.8.8.8', 'acct-1')}\nx\ny\n")
+    source = source_of(path, "combined", account=BY_PATH)
+    assert replay(source, LISTS, max_bad=2).bad == 2
+    with pytest.raises(LogError, match="more than 1 lines are bad; the first is line 2"):
+        replay(source, LISTS, max_bad=1)
+
+
+def test_the_ending_of_a_name_says_the_format() -> None:
+    names: Sequence[str] = ("a.csv", "a.jsonl.zst", "b/a.parquet", "a.log", "csv")
+    found = [format_of_name(name) for name in names]
+    assert [None if one is None else one.name for one in found] == ["csv", "jsonl", "parquet", None, "csv"]
