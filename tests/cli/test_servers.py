@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,12 @@ def answers(url: str) -> bool:
         return attempt.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
 
 
+def recorded(url: str) -> Counter[tuple[str, bool]]:
+    """How many requests of each network and verdict were recorded."""
+    with RuleManager.open(url, load=False) as manager:
+        return Counter({(one.network, one.allowed): one.requests for one in manager.traffic("acct-1")})
+
+
 @pytest.mark.parametrize(
     ("server", "workers"), [("serve", []), ("authorize", []), ("authorize", ["--workers", "2"])], ids=str
 )
@@ -106,7 +113,7 @@ def test_a_free_port_is_named_in_the_first_line(tmp_path: Path, url: str, server
 def test_decisions_have_the_same_options(tmp_path: Path, url: str, server: str) -> None:
     options = ["--report-only", "--no-require-account", "--log", "all", "--note-matches", "--log-every", "0"]
     options += ["--traffic", "addresses", "--traffic-days", "7"]
-    snapshot = tmp_path / "lists.snapshot"
+    snapshot, before = tmp_path / "lists.snapshot", recorded(url)
     with started(tmp_path, url, *SERVERS[server], "-p", "0", *options, "--snapshot", str(snapshot)) as (where, log, _):
         eventually(lambda: answers(where))
         assert asked(where, "acct-1", OUTSIDE) == 200
@@ -115,9 +122,17 @@ def test_decisions_have_the_same_options(tmp_path: Path, url: str, server: str) 
     decisions = [line for line in map(json.loads, log.read_text().splitlines()) if "result" in line]
     assert [line["result"] for line in decisions if line.get("account") == "acct-1"] == ["would_deny", "allowed"]
     # What was seen is stored at the end, though the server ran for less than a minute.
-    with RuleManager.open(url, load=False) as manager:
-        seen = {(one.network, one.allowed, one.requests) for one in manager.traffic("acct-1")}
-    assert seen == {(f"{address}/32", True, 1) for address in (INSIDE, OUTSIDE)}
+    assert recorded(url) - before == Counter({(f"{address}/32", True): 1 for address in (INSIDE, OUTSIDE)})
+
+
+def test_workers_add_up_what_they_saw_when_they_end(tmp_path: Path, url: str) -> None:
+    options, before = ["--workers", "2", "--traffic", "addresses"], recorded(url)
+    with started(tmp_path, url, *SERVERS["authorize"], "-p", "0", *options) as (where, _, _):
+        eventually(lambda: answers(where))
+        for _ in range(10):
+            assert asked(where, "acct-1", INSIDE) == 200
+            assert asked(where, "acct-1", OUTSIDE) == 403
+    assert recorded(url) - before == Counter({(f"{INSIDE}/32", True): 10, (f"{OUTSIDE}/32", False): 10})
 
 
 @contextmanager

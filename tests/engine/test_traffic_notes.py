@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 from collections import Counter
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -195,3 +198,16 @@ def test_a_forked_child_begins_with_empty_rings() -> None:
 
     assert in_child(check) == {"made": [[], 0, [["sub-1", "8.8.8.9", True]], 0]}
     assert collected(matcher) == ([("acct-1", "8.8.8.8", True)] * 8, 1)
+
+
+def test_the_rings_of_a_build_without_a_gil_tear_and_double_no_note(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler: apt-get install gcc")
+    source, program = Path(__file__).with_name("traffic_rings.c"), tmp_path / "rings"
+    flags = ["-O2", "-Wall", "-Werror", f"-I{Path(__file__).parents[2] / 'ext'}"]
+    subprocess.run([compiler, *flags, str(source), "-o", str(program), "-lpthread"], check=True, timeout=60)
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+    found, _ = map(int, done.stdout.split())
+    assert found > 10_000

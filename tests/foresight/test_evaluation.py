@@ -132,7 +132,7 @@ def check_unknown(found: Evaluation, counted: list[Observation], days: int | Non
     assert len(codes) == len(set(codes))
     assert ("no_traffic" in codes) == (len({one.account for one in counted}) < 2)
     assert ("truncated" in codes) == bool(found.partly_denied.networks or found.partly_allowed.networks)
-    assert "missed" not in codes
+    assert "incomplete" not in codes
     first = min((one.first_seen for one in counted), default=None)
     assert ("short_window" in codes) == (days is not None and first is not None and first > begin_of(days))
 
@@ -147,7 +147,7 @@ def test_many_lists_are_added_up_and_those_without_traffic_counted() -> None:
         for number in range(30):
             changed = ChangedList(accounts=(f"a{number:02}",), before=["8.8.8.0/24"], after=["9.9.9.0/24"])
             seen = [one_seen(f"a{number:02}", f"8.8.8.{host}/32", number + 1) for host in range(number % 3)]
-            yield changed, PastTraffic(seen, NOW - timedelta(days=number), missed=number % 2)
+            yield changed, PastTraffic(seen, NOW - timedelta(days=number), [f"a{number:02}"] * (number % 2))
 
     found = evaluate(changes(), at=NOW, days=40, most=5)
     assert (found.lists, found.newly_denied.accounts, found.newly_denied.addresses) == (30, 20, 30)
@@ -157,9 +157,9 @@ def test_many_lists_are_added_up_and_those_without_traffic_counted() -> None:
     assert found.more_accounts == 15
     assert found.since == NOW  # the list of which requests were observed for the shortest time
     said = {one.code: one.text for one in found.unknown}
-    assert list(said) == ["no_traffic", "short_window", "missed"]
+    assert list(said) == ["no_traffic", "short_window", "incomplete"]
     assert "for 10 of 30 accounts" in said["no_traffic"]
-    assert "15 requests" in said["missed"]
+    assert "of 15 of 30 accounts" in said["incomplete"]
 
 
 def test_a_list_that_is_not_enforced_allows_every_address() -> None:

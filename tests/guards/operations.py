@@ -45,6 +45,7 @@ LIBRARY: Rows = {
     "RuleManager.undo": ["undo"],
     "RuleManager.import_accounts": ["import"],
     "RuleManager.apply": ["apply"],
+    "RuleManager.evaluate": READS,
     "RuleManager.plan": READS,
     "RuleManager.create_account": ["create_account"],
     "RuleManager.rename_account": ["rename_account"],

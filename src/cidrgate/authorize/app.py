@@ -95,6 +95,8 @@ class AuthorizeApp:
         client_headers: ClientHeaders | None = None,
     ) -> None:
         self._gate = gate
+        self._at_end: Callable[[], object] = lambda: None
+        """Called when the server ends, after the last request."""
         self._headers = ClientHeaders(expected=[account_header]) if client_headers is None else client_headers
         self._elsewhere = _not_found if elsewhere is None else elsewhere
         if account_parameter is not None and not account_parameter:
@@ -130,6 +132,7 @@ class AuthorizeApp:
             ended = message["type"] == "lifespan.shutdown"
             if ended:
                 self._gate.flush_log()
+                self._at_end()
             await send({"type": f"{message['type']}.complete"})
             if ended:
                 return

@@ -277,10 +277,14 @@ def _app_of_worker(settings: AuthorizeSettings) -> AuthorizeApp:
     _log_to_stderr()
     end_with_supervisor()
     try:
-        return settings.app(settings.open())
+        lists = settings.open()
+        app = settings.app(lists)
     except CidrgateError as error:
         log_event(logging.ERROR, "worker_failed", f"a worker cannot start and will be restarted: {error}")
         raise SystemExit(1) from error
+    # The signal that ends a worker lets it run nothing afterwards, and last matches and traffic have to be stored.
+    app._at_end = lists.close
+    return app
 
 
 _SERVER: dict[str, Any] = {

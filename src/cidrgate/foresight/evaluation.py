@@ -42,7 +42,7 @@ MOST_NAMED = 1_000
 
 _Ranked = TypeVar("_Ranked")
 
-UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "missed"]
+UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "incomplete"]
 """Why an evaluation does not know something. Later versions may add values."""
 
 
@@ -126,8 +126,8 @@ class Unknown:
 
     Attributes:
         code: `no_traffic` for accounts of which no request was observed, `short_window` if requests were observed for a
-            shorter time than was asked, `truncated` for networks of which the change affects a part, `missed` for
-            requests whose addresses were not kept.
+            shorter time than was asked, `truncated` for networks of which the change affects a part, `incomplete` for
+            accounts of which not every address was kept.
         text: What is not known, and why, in one sentence.
     """
 
@@ -200,12 +200,12 @@ class PastTraffic:
     Attributes:
         observations: The observations, in any order. Several of one address are added up.
         since: From when on requests were observed; None if only the observations say it.
-        missed: How many requests were not observed, or were observed without that their addresses were kept.
+        incomplete: The accounts of which not every address was kept.
     """
 
     observations: Iterable[Observation]
     since: datetime | None = None
-    missed: int = 0
+    incomplete: Collection[str] = ()
 
 
 def allowed_networks(entries: Collection[Entry], account: Account | None, at: datetime) -> tuple[str, ...] | None:
@@ -371,30 +371,40 @@ _OF_ADDRESS = {
 """What happens to an address, by whether it is allowed before and after the change."""
 
 
+@dataclass(slots=True)
+class _Some:
+    """How many accounts there are of a kind, and the name of the first of them."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, account: str) -> None:
+        self.first = self.first or account
+        self.count += 1
+
+
 class _Found:
     """What is known of the lists that were added so far.
 
     Attributes:
         lists: How many lists there are.
+        asked: How many accounts have these lists.
         affected: The affected traffic, by its name in an evaluation.
         still: The other traffic, in the same way.
         accounts: The affected accounts.
-        missed: How many requests were not observed.
         begun: From when on requests of all accounts were observed; None if nothing says it.
-        observed: Of how many accounts requests were observed.
-        silent: Of how many accounts none were.
-        silent_account: One of these.
+        silent: The accounts of which no request was observed.
+        incomplete: The accounts of which not every address was kept.
     """
 
     def __init__(self, most: int) -> None:
         self.lists = 0
+        self.asked = 0
         self.affected = {name: _Affected(most) for name in _AFFECTED}
         self.still = {name: _Total() for name in _STILL}
         self.accounts = _First[AccountEvaluation](most, _rank_of_account)
-        self.missed = 0
-        self.observed = 0
-        self.silent = 0
-        self.silent_account = ""
+        self.silent = _Some()
+        self.incomplete = _Some()
         self._said_since: datetime | None = None
         self._first_seen: datetime | None = None
 
@@ -408,17 +418,17 @@ class _Found:
         if traffic.since is not None and (self._said_since is None or traffic.since > self._said_since):
             self._said_since = traffic.since
         merged = _merged(traffic.observations, changed.accounts, begin)
-        self.missed += traffic.missed
         deciding = _Deciding(changed)
+        self.asked += len(merged)
         for account, networks in merged.items():
+            if account in traffic.incomplete:
+                self.incomplete.add(account)
             if networks:
-                self.observed += 1
                 first = min(one.first_seen for one in networks.values())
                 self._first_seen = first if self._first_seen is None else min(first, self._first_seen)
                 self._add_account(account, networks, deciding)
             else:
-                self.silent += 1
-                self.silent_account = self.silent_account or account
+                self.silent.add(account)
 
     def _add_account(self, account: str, networks: Mapping[str, _Seen], deciding: _Deciding) -> None:
         found: dict[str, list[AffectedNetwork]] = {name: [] for name in _AFFECTED}
@@ -553,8 +563,9 @@ class _Allowed:
 
 def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
     """Yield what is not known."""
-    if found.silent:
-        yield Unknown(code="no_traffic", text=_silence(found))
+    if found.silent.count:
+        text = f"no request for {_accounts(found.silent, found)} was observed, so nothing is known of who uses "
+        yield Unknown(code="no_traffic", text=text + ("it" if found.silent.count == 1 else "them"))
     if since is not None and begin is not None and since > begin:
         text = f"requests were observed only since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC, not for {days} days"
         yield Unknown(code="short_window", text=text)
@@ -565,13 +576,13 @@ def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days
             text="the change affects a part of networks of which the single addresses were not kept: which of their "
             "requests came from that part is not known",
         )
-    if found.missed:
-        some = "1 request" if found.missed == 1 else f"{found.missed:,} requests"
-        yield Unknown(code="missed", text=f"the addresses of {some} were not kept, so they are in no number here")
+    if found.incomplete.count:
+        which = _accounts(found.incomplete, found)
+        text = (
+            f"of {which}, as many addresses were kept for a day as can be: others may have called that are missing here"
+        )
+        yield Unknown(code="incomplete", text=text)
 
 
-def _silence(found: _Found) -> str:
-    which, them = (f"account {found.silent_account!r}", "it")
-    if found.silent > 1:
-        which, them = f"{found.silent:,} of {found.silent + found.observed:,} accounts", "them"
-    return f"no request for {which} was observed, so nothing is known of who uses {them}"
+def _accounts(some: _Some, found: _Found) -> str:
+    return f"account {some.first!r}" if some.count == 1 else f"{some.count:,} of {found.asked:,} accounts"

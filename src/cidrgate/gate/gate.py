@@ -166,9 +166,7 @@ class Gate:
         if self._manager is not None and self._manager.denies_when_stale:
             self._sure = self._sure_and_fresh(self._manager, self._sure)
         # What `decide` decides is noted once as traffic, with the final answer.
-        self._in_list: Callable[[str, Address], bool] = getattr(
-            self.matcher, "_would_allow_known", self.matcher.allows_known
-        )
+        self._in_list: Callable[[str, Address], bool] = getattr(self.matcher, "_would_allow_known", self._allows_known)
         self._note_traffic: Callable[[str, Address, bool], None] = getattr(self.matcher, "_note", self._note_nothing)
         self._mode_of: Callable[[str], Mode] = getattr(self.matcher, "mode", self._enforce)
         self._noted: LastMatches | None = None
@@ -241,6 +239,10 @@ class Gate:
     def _never(account: str, address: Address) -> bool:
         """Return False: these lists have no fast check."""
         return False
+
+    def _allows_known(self, account: str, address: Address) -> bool:
+        """Ask lists that note no traffic."""
+        return self.matcher.allows_known(account, address)
 
     @staticmethod
     def _note_nothing(account: str, address: Address, allowed: bool) -> None:

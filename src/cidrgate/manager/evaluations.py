@@ -10,6 +10,7 @@ from cidrgate.errors import NoTrafficError
 from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate, first_day
 from cidrgate.foresight.sentences import Sentence, sentences
 from cidrgate.serialization import evaluation_record
+from cidrgate.traffic.settings import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from cidrgate.values import Observation
 
 __all__ = ["Foresight", "changed_list", "evaluation_of", "foresight_of"]
+
+_KEPT_A_DAY = min(Traffic().most_allowed, Traffic().most_denied)
+"""How many observations of allowed, and of denied, requests are usually kept of an account and a day."""
 
 _LISTS_A_PART = 500
 """Of how many lists the traffic is read in one transaction."""
@@ -129,7 +133,8 @@ def evaluation_of(
 
 
 _NOT_RECORDED = (
-    "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic to record it"
+    "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic addresses "
+    "or --traffic networks"
 )
 
 
@@ -143,14 +148,17 @@ def _stored(
     store: Store, changes: Sequence[ChangedList], account: str | None, begun: datetime, since: date
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with the stored observations of their accounts."""
-    from cidrgate.stores.observations import observations_of_family
+    from cidrgate.stores.observations import full_accounts, observations_of_family
 
     for transaction, part in _in_parts(store, changes, account):
         owners = transaction.accounts_named([name for one in part for name in one.accounts[:1]])
         for one in part:
             owner = owners.get(one.accounts[0])
             seen = [] if owner is None else observations_of_family(transaction, owner, since)
-            yield one, PastTraffic(seen, begun)
+            # With fewer observations in all, no day can have as many.
+            many = owner is not None and len(seen) >= _KEPT_A_DAY
+            full = full_accounts(transaction, owner, since, _KEPT_A_DAY) if owner is not None and many else []
+            yield one, PastTraffic(seen, begun, full)
 
 
 def _given(

@@ -43,6 +43,7 @@ __all__ = [
     "add_observations",
     "delete_observations",
     "first_observed",
+    "full_accounts",
     "observations_of",
     "observations_of_family",
     "renamed_since",
@@ -158,6 +159,26 @@ def first_observed(transaction: Transaction) -> datetime | None:
         select(func.min(observations.c.first_seen)).where(observations.c.day == first)
     )
     return found
+
+
+def full_accounts(transaction: Transaction, owner: StoredAccount, since: date, most: int) -> list[str]:
+    """Return which of an account and its subaccounts have a day with as many observations of a kind as are kept.
+
+    Args:
+        transaction: A transaction.
+        owner: The account.
+        since: The first day that counts.
+        most: How many observations of allowed or of denied requests are kept of an account and a day.
+    """
+    statement = (
+        select(accounts.c.name)
+        .join_from(accounts, observations)
+        .where(or_(accounts.c.id == owner.id, accounts.c.parent_id == owner.id), observations.c.day >= since)
+        .group_by(accounts.c.name, observations.c.day, observations.c.allowed)
+        .having(func.count() >= most)
+        .distinct()
+    )
+    return list(transaction.connection.scalars(statement))
 
 
 def _summed(transaction: Transaction, which: ColumnElement[bool], since: date) -> list[Observation]:

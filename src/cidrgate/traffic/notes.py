@@ -44,6 +44,7 @@ NO_SUMS: NDArray[Any] = np.empty(0, SUM)
 
 _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
 _HALF = np.uint64(29)
+_TWO, _FLAGS = np.uint64(2), np.uint64(ALLOWED | IPV6)
 
 
 def sums_of(notes: bytes, at: int, settings: Traffic) -> NDArray[Any]:
@@ -55,13 +56,25 @@ def sums_of(notes: bytes, at: int, settings: Traffic) -> NDArray[Any]:
         settings: The lengths to which addresses are truncated.
     """
     found = np.frombuffer(notes, _NOTE)
-    sums = np.empty(len(found), SUM)
-    is_ipv6 = (found["flags"] & IPV6) != 0
-    sums["hi"] = found["hi"] & np.where(is_ipv6, _mask(settings.ipv6_length), _mask(settings.ipv4_length))
-    sums["lo"] = found["lo"] & _mask(settings.ipv6_length - 64)
-    sums["row"], sums["flags"] = found["row"], found["flags"]
-    sums["requests"], sums["first"], sums["last"] = 1, at, at
-    return merged([sums])
+    if not len(found):
+        return NO_SUMS
+    # Columns of their own are faster than fields of notes, and there are fewer sums than notes.
+    flags = found["flags"]
+    of_hi = np.array([_mask(settings.ipv4_length), _mask(settings.ipv6_length)])
+    hi = found["hi"] & of_hi[(flags & IPV6) >> 1]
+    lo = found["lo"] & _mask(settings.ipv6_length - 64)
+    of_account = (found["row"].astype("u8") << _TWO) | flags
+    order = np.argsort(_key(hi, lo, of_account))
+    hi, lo, of_account = hi[order], lo[order], of_account[order]
+    starts = np.ones(len(found), bool)
+    starts[1:] = (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]) | (of_account[1:] != of_account[:-1])
+    places = np.flatnonzero(starts)
+    sums = np.empty(len(places), SUM)
+    sums["hi"], sums["lo"] = hi[places], lo[places]
+    sums["row"], sums["flags"] = of_account[places] >> _TWO, of_account[places] & _FLAGS
+    sums["requests"] = np.diff(places, append=len(found))
+    sums["first"] = sums["last"] = at
+    return sums
 
 
 def _mask(length: int) -> np.uint64:
@@ -77,10 +90,16 @@ def merged(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """
     sums = np.concatenate(parts) if len(parts) != 1 else parts[0]
     # One key to sort by takes a fifth of the time that four take.
-    key = (sums["hi"] ^ (sums["lo"] >> _HALF) ^ sums["lo"]) * _ODD[0]
-    key ^= (sums["row"].astype("u8") << np.uint64(2) | sums["flags"]) * _ODD[1]
-    key ^= (sums["lo"] + (key >> _HALF)) * _ODD[2]
-    return _added(sums[np.argsort(key)])
+    of_account = (sums["row"].astype("u8") << _TWO) | sums["flags"]
+    return _added(sums[np.argsort(_key(sums["hi"], sums["lo"], of_account))])
+
+
+def _key(hi: NDArray[Any], lo: NDArray[Any], of_account: NDArray[Any]) -> NDArray[Any]:
+    """Return a hash of each account, network and verdict."""
+    key = (hi ^ (lo >> _HALF) ^ lo) * _ODD[0]
+    key ^= of_account * _ODD[1]
+    key ^= (lo + (key >> _HALF)) * _ODD[2]
+    return key  # type: ignore[no-any-return]
 
 
 def exactly_merged(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
