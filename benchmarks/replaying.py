@@ -1,22 +1,27 @@
 """What a replay costs on one core, beside engines that join by ranges, and what a year of requests would cost.
 
-    taskset -c 1 python -m benchmarks.replaying [--rows 2000000] [--only accounts|table|list|text|memory]
+    taskset -c 1 python -m benchmarks.replaying [--rows 2000000] [--only accounts|table|list|text|memory] [--page]
 
-Every engine is asked the same in the same run: of a Parquet file with the account and the address of each
-request as text, how many requests are allowed? The peers get the lists as ranges that do not overlap, sorted, in memory
-before the clock starts; DuckDB and ClickHouse join them with ASOF, Polars with `join_asof`, and a list of 50 entries is
-also tried as a chain of comparisons. All of them must count the same. Times are processor time, the best of three, with
-one thread. `text` reads logs in formats of servers, `memory` reports the most memory that a replay of many lines had.
+Every engine is asked the same in the same run: of a Parquet file with the account and the address of each request as
+text, how many requests are allowed? The peers get the lists as ranges that do not overlap, sorted, in memory before the
+clock starts; DuckDB and ClickHouse join them with ASOF, Polars with `join_asof`, and a list of 50 entries is also tried
+as a chain of comparisons. All of them must count the same. Times are processor time, the best of three, with one thread,
+because a core is what is compared. `text` reads logs in formats of servers, `memory` reports the most memory of a replay
+of many lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
-import resource
+import re
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout, suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -31,6 +36,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pytricia import PyTricia
 
+from benchmarks.report import machine
 from benchmarks.workloads import SMOKE, full_table, small_list
 from cidrgate import Matcher
 from cidrgate.gate import FromPath
@@ -47,6 +53,9 @@ SEED = 2026
 ATTEMPTS = 3
 YEAR = 10_000_000_000
 """Lines of a year on paper."""
+CORE_HOUR = 0.05
+"""What an hour of a core costs on paper, in dollars."""
+PAGE = Path(__file__).parent / "results" / "replaying.md"
 
 _NUMBER = " + ".join(
     f"CAST(split_part(address, '.', {place}) AS UINTEGER) * {1 << shift}"
@@ -125,8 +134,8 @@ def of_cidrgate(work: Workload) -> Iterator[tuple[str, Callable[[], int]]]:
         decider, found = Decider(work.matcher), 0
         with opened_log(source, threads=1) as log:
             for batch in log.batches(frozenset({"account", "address"})):
-                found += np.count_nonzero(decider.decide(batch).verdicts == ALLOWED)
-        return int(found)
+                found += int(np.count_nonzero(decider.decide(batch).verdicts == ALLOWED))
+        return found
 
     yield "cidrgate, read and decide", count
     yield (
@@ -147,7 +156,8 @@ def of_duckdb(work: Workload) -> Iterator[tuple[str, Callable[[], int]]]:
     )
     yield "DuckDB, ASOF join", lambda: connection.execute(join).fetchall()[0][0]
     if len(work.ranges) <= 1_000:
-        among = f"SELECT count(*) FROM {log} WHERE {_among(work, 'number')}"
+        # Otherwise DuckDB would read the number from the text anew for each comparison.
+        among = f"WITH log AS MATERIALIZED {log} SELECT count(*) FROM log WHERE {_among(work, 'number')}"
         yield "DuckDB, comparisons", lambda: connection.execute(among).fetchall()[0][0]
 
 
@@ -182,7 +192,7 @@ def of_polars(work: Workload) -> Iterator[tuple[str, Callable[[], int]]]:
 def of_chdb(work: Workload, folder: Path) -> Iterator[tuple[str, Callable[[], int]]]:
     """ClickHouse in the process: an ASOF join, and comparisons if there are few ranges."""
     try:
-        from chdb import session
+        session: Any = import_module("chdb.session")
     except ImportError as error:
         print(f"  chdb is left out: {error}")
         return
@@ -294,11 +304,11 @@ def texts_of_servers(folder: Path, rows: int) -> None:
         "nginx, account in the path": ("nginx", FORMATS["combined"], {}, FromPath("/v1/accounts/(?P<account>[^/]+)")),
         "HAProxy, account in a capture": ("haproxy", FORMATS["haproxy"], {"account": "capture_1"}, None),
     }
-    for title, (form, read, columns, account) in sources.items():
+    for title, (form, read, columns, account_source) in sources.items():
         path = folder / f"{form}.log"
         with path.open("w") as file:
             file.writelines(text_lines(form, rows))
-        source = LogSource(files=[str(path)], form=read, columns=columns, account=account)
+        source = LogSource(files=[str(path)], form=read, columns=columns, account=account_source)
         seconds, found = best(lambda source=source: replay(source, matcher, threads=1).verdicts["allowed"])  # type: ignore[misc]
         if found != rows:
             raise SystemExit(f"{title}: {found:,} of {rows:,} lines were read")
@@ -307,7 +317,7 @@ def texts_of_servers(folder: Path, rows: int) -> None:
         print(f"  {title:<34} {seconds:7.3f} s {rate / 1e6:8.2f} M lines/s of {size:.0f} bytes", flush=True)
         path.unlink()
         hours = YEAR / rate / 3600
-        print(f"  {'':<34} {YEAR:,} lines: {hours:,.1f} hours of one core")
+        print(f"  {'':<34} {YEAR:,} lines on paper: {hours:,.1f} core hours, {hours * CORE_HOUR:,.2f} dollars")
 
 
 def memory(folder: Path, rows: int) -> None:
@@ -339,23 +349,72 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=20_000 if SMOKE else 2_000_000)
     parts = ("accounts", "table", "list", "text", "memory")
     parser.add_argument("--only", choices=parts)
+    parser.add_argument("--page", action="store_true", help="Write it to results/replaying.md too.")
     asked = parser.parse_args()
     rows = asked.rows
     with TemporaryDirectory() as name:
         folder = Path(name)
         for part in parts if asked.only is None else (asked.only,):
-            if part == "accounts":
-                compare(accounts_workload(folder, rows), folder, rows, 1.5)
-            elif part == "table":
-                compare(table_workload(folder, rows, part, "full IPv4 table", full_table(4)), folder, rows, 4.0)
-            elif part == "list":
-                compare(table_workload(folder, rows, part, "a list", small_list(4)), folder, rows, 1.3)
-            elif part == "text":
-                texts_of_servers(folder, rows // 2)
-            else:
-                memory(folder, rows * 10)
-    print(f"\nat most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB in this process")
+            written = io.StringIO()
+            with redirect_stdout(written):
+                measure(part, folder, rows)
+            print(written.getvalue(), flush=True)
+            if asked.page:
+                write_part(part, written.getvalue())
     return 0
+
+
+def measure(part: str, folder: Path, rows: int) -> None:
+    """Measure one part, and print it."""
+    if part == "accounts":
+        compare(accounts_workload(folder, rows), folder, rows, 1.5)
+    elif part == "table":
+        compare(table_workload(folder, rows, part, "full IPv4 table", full_table(4)), folder, rows, 4.0)
+    elif part == "list":
+        compare(table_workload(folder, rows, part, "a list", small_list(4)), folder, rows, 1.3)
+    elif part == "text":
+        texts_of_servers(folder, rows // 2)
+    else:
+        memory(folder, rows * 10)
+
+
+def write_part(part: str, text: str) -> None:
+    """Put what was measured into its part of the page."""
+    libraries = ["cidrgate", "duckdb", "pyarrow", "polars", "pytricia"]
+    with suppress(PackageNotFoundError):
+        version("chdb")
+        libraries.append("chdb")
+    told = "; ".join(f"{name}: {value}" for name, value in machine(libraries).items())
+    page = PAGE.read_text() if PAGE.exists() else _NEW_PAGE
+    section = f"<!-- {part} -->\n```text{text.rstrip()}\n```\n\n{told}\n<!-- end -->"
+    PAGE.write_text(re.sub(rf"<!-- {part} -->.*?<!-- end -->", lambda _: section, page, flags=re.DOTALL))
+
+
+_NEW_PAGE = """# Replaying logs
+
+Written by `taskset -c 1 python -m benchmarks.replaying --page`, whose docstring says what is compared. One thread on one
+core; processor time, the best of three.
+
+## 100,000 accounts
+
+<!-- accounts --><!-- end -->
+
+## A full routing table
+
+<!-- table --><!-- end -->
+
+## A list of 50 entries
+
+<!-- list --><!-- end -->
+
+## Text logs, and a year on paper
+
+<!-- text --><!-- end -->
+
+## Memory
+
+<!-- memory --><!-- end -->
+"""
 
 
 if __name__ == "__main__":

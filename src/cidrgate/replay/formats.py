@@ -310,7 +310,6 @@ def _combined() -> LogFormat:
 
 def _haproxy() -> LogFormat:
     """Return the format of `option httplog`, with or without what syslog writes before it."""
-    head = "split_part(p[1], ' [', 1)"
     return LogFormat(
         name="haproxy",
         title="HAProxy, `option httplog`",
@@ -318,7 +317,8 @@ def _haproxy() -> LogFormat:
         cut=_cut(escaped=False),
         whole="len(p) >= 3",
         fields={
-            "client": _without_port(f"split_part({head}, ' ', -1)"),
+            # Behind whatever syslog writes: the first address with a port before the time in brackets.
+            "client": r"trim(regexp_extract(p[1], '(\S+):[0-9]+ \[', 1), '[]')",
             "time": "split_part(split_part(p[1], ' [', 2), ']', 1)",
             "uri": "split_part(p[2], ' ', 2)",
             **{
