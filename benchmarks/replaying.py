@@ -5,9 +5,9 @@
 Every engine is asked the same in the same run: of a Parquet file with the account and the address of each request as
 text, how many requests are allowed? The peers get the lists as ranges that do not overlap, sorted, in memory before the
 clock starts; DuckDB and ClickHouse join them with ASOF, Polars with `join_asof`, and a list of 50 entries is also tried
-as a chain of comparisons. All of them must count the same. Times are processor time, the best of three, with one thread,
-because a core is what is compared. `text` reads logs in formats of servers, `memory` reports the most memory of a replay
-of many lines.
+as a chain of comparisons. All of them must count the same. Times are processor time, the best of three, with one
+thread, because a core is what is compared. `text` reads logs in formats of servers, `memory` reports the most memory of
+a replay of many lines.
 """
 
 from __future__ import annotations
@@ -392,8 +392,8 @@ def write_part(part: str, text: str) -> None:
 
 _NEW_PAGE = """# Replaying logs
 
-Written by `taskset -c 1 python -m benchmarks.replaying --page`, whose docstring says what is compared. One thread on one
-core; processor time, the best of three.
+Written by `taskset -c 1 python -m benchmarks.replaying --page`, whose docstring says what is compared. One
+thread on one core; processor time, the best of three.
 
 ## 100,000 accounts
 
