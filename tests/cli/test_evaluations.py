@@ -118,6 +118,12 @@ def test_a_plan_is_evaluated_as_a_whole(called: Cidrgate) -> None:
     assert "evaluation" not in made.record
 
 
+def test_who_prunes_sees_who_would_be_denied_before_the_question(called: Cidrgate) -> None:
+    declared = json.dumps({"accounts": {"a": {"entries": ["1.1.1.1/32"]}}})
+    asked = called("apply", "--prune", "-", stdin=declared, status=3)
+    assert DENIED.removesuffix(":") in asked.err
+
+
 def test_a_dry_run_says_how_to_record_traffic(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "8.8.8.0/24", "--create")
     assert "start the processes that decide with --traffic" in cidrgate("add", "a", "9.9.9.9/32", "--dry-run").out

@@ -13,10 +13,12 @@ from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import evaluations
 from cidrgate.stores.observations import add_observations
 from cidrgate.stores.schema import accounts
+from cidrgate.traffic import Traffic
 from cidrgate.values import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cidrgate.foresight import Evaluation
 
@@ -205,6 +207,29 @@ def test_traffic_of_the_days_that_are_asked_for_counts(manager: RuleManager) -> 
     # Somebody who records traffic knows that nobody called.
     silent = manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"))
     assert [one.code for one in silent.unknown] == ["no_traffic"]
+
+
+def test_requests_that_a_matcher_decided_are_evaluated(tmp_path: Path) -> None:
+    pytest.importorskip("datasketches", reason="pip install 'cidrgate[traffic]'")
+    for settings, wanted in ((Traffic(), (2, 0)), (Traffic.networks(), (0, 2))):
+        with RuleManager.open(tmp_path / f"{settings.ipv4_length}.db", create=True, traffic=settings) as manager:
+            manager.create_account("acct-1")
+            manager.create_account("sub-1", parent="acct-1")
+            manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+            for account, address in (
+                ("acct-1", "8.8.8.8"),
+                ("sub-1", "8.8.8.9"),
+                ("sub-1", "8.8.8.9"),
+                ("acct-1", "9.9.9.9"),
+            ):
+                manager.allows(account, address)
+            assert manager._recorder is not None
+            manager._recorder.store()
+            found = manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "8.8.8.0/24"))
+        total = found.newly_denied
+        assert total.requests == 3
+        assert (total.addresses, total.networks) == wanted
+        assert denied(found) == {"acct-1": 1, "sub-1": 2}
 
 
 def test_accounts_of_which_not_every_address_is_kept_are_named(

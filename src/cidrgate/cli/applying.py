@@ -80,7 +80,9 @@ def _apply(
     """
     declared = read_declared(read_text(file), file.name)
     with session.open(create=create, dry_run=dry_run) as manager:
-        plan = manager.plan(declared, prune=prune, create=create)
+        planned_changes: list[ListOutcome] = []
+        trial = manager.with_hooks(before_store=planned_changes.append)
+        plan = trial.plan(declared, prune=prune, create=create)
         versions = plan.versions if planned is None else versions_of_plan(read_text(planned), planned.name)
         removed = sum(_removed(change) for change in plan.changes)
         if prune and removed and not dry_run:
@@ -88,6 +90,8 @@ def _apply(
             if not yes:
                 for line in _lines(plan, prune=prune, dry_run=True, empty=empty, told=False):
                     session.output.note(line.text if isinstance(line, Line) else str(line))
+                for sentence in manager._foresight(planned_changes).sentences():
+                    session.output.note(sentence.text)
             confirm(session.output, lambda: f"Remove {gone}?", f"{gone} would be removed", yes=yes)
         if dry_run:
             report, foresight = _tried(
