@@ -11,8 +11,8 @@ MINUTES ?= 10
 STORE ?= sqlite
 FUZZ_FILES ?= 50000
 FUZZ_FIRST ?= 0
-COVERED ?= -n $(WORKERS) --dist worksteal tests README.md docs --ignore=tests/faults --ignore=tests/distribution
-TRACED ?= adopt arrow examples paths hostile_arrays hostile_arrow header_lines known_accounts matcher parser plain_lists prefix_trie smallest_cover
+COVERED ?= -n $(WORKERS) --dist worksteal tests README.md docs --ignore=tests/faults --ignore=tests/distribution --ignore=tests/spark
+TRACED ?= adopt arrow arrow_tables examples paths hostile_arrays hostile_arrow header_lines known_accounts matcher parser plain_lists prefix_trie smallest_cover
 UNTRACED ?= every_size or many_accounts or memory_of or every_reader or interrupted or few_bytes or bitmap or edges or whatever
 COVERAGE_OF ?=
 COVERAGE_FLOOR ?= 70
@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run check surfaces test test-long coverage dist race stress clients faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
+.PHONY: help run check surfaces test test-long coverage dist race stress clients faults spark image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -48,10 +48,10 @@ fast-tests: .venv/dev
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' --durations=5 --durations-min=2 $(CHECKED)
 
 test: .venv/dev ## set up, and run every test; the suite of faults is `make faults`
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults --ignore=tests/distribution
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults --ignore=tests/distribution --ignore=tests/spark
 
 test-long: .venv/dev ## run every test, and repeat what only shows after many repetitions; takes its time
-	CIDRGATE_LONG=1 CIDRGATE_FORKS=500 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/distribution
+	CIDRGATE_LONG=1 CIDRGATE_FORKS=500 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/distribution --ignore=tests/spark
 
 race: .venv/dev ## let writers in several processes race for a minute on each store
 	CIDRGATE_RACE_SECONDS=60 $(BIN)/python -m pytest -v tests/test_race.py
@@ -64,6 +64,10 @@ faults: .venv/dev ## bring every fault of docs/many-nodes.md about, FAULT_SECOND
 
 clients: .venv/dev ## lint the OpenAPI document, and compile and run generated CLIENTS; needs node, Java and Go
 	$(BIN)/python -m tests.clients $(CLIENTS)
+
+spark: .venv/dev ## test what runs on Apache Spark and ClickHouse; downloads 650 MB, and needs Java
+	$(INSTALL) --group spark
+	$(BIN)/python -m pytest -v tests/spark
 
 image-steps: .venv/dev ## run the steps of deploy/Dockerfile without Docker, and start what they make; takes minutes
 	$(BIN)/python -m pytest -v tests/image_steps.py

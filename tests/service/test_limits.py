@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from cidrgate import Policy
+from cidrgate.foresight.evaluation import MOST_NAMED
 from cidrgate.manager import previews
 from cidrgate.rules import limits as rules
 from cidrgate.service.http import limits
@@ -17,7 +18,7 @@ ROW = re.compile(r"^\| [^|]+ \| ([^|]+) \| `(\w+)` \|", re.MULTILINE)
 def test_the_page_has_every_limit_with_its_number() -> None:
     told = {name: text for text, name in ROW.findall(PAGE.read_text())}
     known = {name: getattr(limits, name) for name in limits.__all__}
-    known |= {"MOST_PROBLEMS": rules.MOST_PROBLEMS, "MOST_NETWORKS": previews.MOST_NETWORKS}
+    known |= {"MOST_PROBLEMS": rules.MOST_PROBLEMS, "MOST_NETWORKS": previews.MOST_NETWORKS, "MOST_NAMED": MOST_NAMED}
     assert set(told) == {*known, "most_pieces"}
     for name, number in known.items():
         assert told[name].split(", ")[0] == f"{number:,g}" or told[name].startswith(f"{number:,}"), name

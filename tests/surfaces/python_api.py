@@ -43,6 +43,7 @@ PUBLIC_MODULES = (
     *EDGES,
     *(f"cidrgate.middleware.{name}" for name in sorted(modules())),
     "cidrgate.replay",
+    "cidrgate.replay.spark",
     "cidrgate.service",
     "cidrgate.traffic",
     "cidrgate.values",

@@ -22,8 +22,10 @@ _ADDRESS_COLUMNS = ("address", "ip", "client_ip", "client", "remote_addr", "netw
 _REQUEST_COLUMNS = ("requests", "count", "hits")
 _SEPARATORS = ",;\t"
 _COUNT = re.compile(r"[0-9]{1,18}")
-_COUNT_FIRST = re.compile(r"([0-9]{1,18})[ \t]+(\S+)")
+_COUNT_FIRST = re.compile(r"([0-9]{1,18})[ \t]++(\S++)")
 """A line as `uniq -c` writes it, without the spaces before."""
+_BETWEEN = re.compile(r"[,;\t ]++")
+_PART_OF_ADDRESS = re.compile("[0-9:]")
 
 
 def read_addresses(stream: IO[bytes]) -> Counter[str]:
@@ -64,7 +66,7 @@ def requests_of_lines(lines: Iterable[str]) -> Counter[str]:
     if address is not None:
         requests = next((names.index(name) for name in _REQUEST_COLUMNS if name in names), None)
         return _summed(_table(written, separator, address, requests))
-    if not re.search("[0-9:]", first[1]):
+    if not _PART_OF_ADDRESS.search(first[1]):
         raise CommandError(
             f"line {first[0]} is {quoted(first[1])}: it is no address, and no column is named address, ip, client_ip, "
             "client, remote_addr, network or cidr"
@@ -85,7 +87,7 @@ def _plain(number: int, line: str) -> tuple[int, str, str]:
     counted = _COUNT_FIRST.fullmatch(line.strip())
     if counted:
         return number, counted[2], counted[1]
-    address, *rest = re.split(r"[,;\t ]+", line.strip(), maxsplit=1)
+    address, *rest = _BETWEEN.split(line.strip(), maxsplit=1)
     return number, address, rest[0] if rest else ""
 
 
