@@ -36,7 +36,7 @@ __all__ = ["main"]
 
 SMOKE = "--smoke" in sys.argv[1:]
 PAGE = Path(__file__).parent / "results" / "traffic.md"
-CHECKS, TURNS = (2_000, 3) if SMOKE else (50_000, 41)
+CHECKS, TURNS = (2_000, 3) if SMOKE else (50_000, 31)
 REQUESTS = 200 if SMOKE else 5_000
 MOST_OF_A_CHECK, MOST_OF_A_REQUEST = 10.0, 200.0
 """Nanoseconds that a record may cost."""
@@ -232,7 +232,7 @@ def accuracy() -> Iterator[str]:
     from datasketches import frequent_strings_sketch
 
     for networks, skew in [(1_000, 1.0), (20_000, 1.2), (20_000, 1.0), (20_000, 0.0)]:
-        random, settings, number = Random(7), Traffic(), 20_000 if SMOKE else 400_000
+        random, settings, number = Random(7), Traffic(), 20_000 if SMOKE else 200_000
         matcher = Matcher()
         matcher.publish("busy", ["8.0.0.0/8"])
         for each in range(1_000):

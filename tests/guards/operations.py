@@ -136,7 +136,7 @@ COMMANDS: Rows = {
     **dict.fromkeys(
         [
             *("account list", "account show", "list", "entry list", "entry show", "check", "explain", "history"),
-            *("export", "token list", "session list", "version"),
+            *("export", "token list", "session list", "version", "recommend", "replay"),
         ],
         READS,
     ),

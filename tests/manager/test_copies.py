@@ -705,7 +705,7 @@ def test_a_copy_is_of_one_moment(stores: Stores, way: tuple[str, str]) -> None:
 def test_memory_does_not_grow_with_the_number_of_entries(stores: Stores, way: tuple[str, str]) -> None:
     """The peak for many accounts is that for a few; what is measured is Python's memory."""
     peaks = []
-    for accounts in (2_400, 6_000):
+    for accounts in (1_200, 3_000):
         stores.start()
         source, target = stores.new("sqlite"), stores.new("sqlite")
         with RuleManager.open(source, load=False) as manager, RuleManager.open(target, load=False) as copied:

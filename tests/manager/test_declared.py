@@ -73,7 +73,7 @@ def filled(manager: RuleManager, before: dict[str, list[NewEntry]], subaccount: 
     prune=st.booleans(),
     strict=st.booleans(),
 )
-@settings(max_examples=length(150, 2_000))
+@settings(max_examples=length(80, 2_000))
 def test_apply_does_what_the_plan_says_and_leaves_no_drift(
     before: dict[str, list[NewEntry]],
     subaccount: bool,
@@ -273,7 +273,7 @@ def test_changes_are_logged_and_followed(shared_store_url: str) -> None:
 
 
 @given(before=lists, wanted=st.lists(entries, min_size=1, max_size=4))
-@settings(max_examples=length(150, 2_000))
+@settings(max_examples=length(80, 2_000))
 def test_adding_what_is_missing_twice_changes_nothing(before: list[NewEntry], wanted: list[NewEntry]) -> None:
     with RuleManager.open("memory://") as manager:
         filled(manager, {"a": before}, subaccount=False)

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cidrgate import (
     Gate,
@@ -27,6 +27,7 @@ from cidrgate import (
 from cidrgate.gate.gate import Unlisted
 from cidrgate.values import MODES, Mode
 from tests.golden import GoldenTrie
+from tests.length import length
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def assert_all_agree(manager: RuleManager, follower: RuleManager, path: Path, na
 
 
 @given(taken=steps)
+@settings(max_examples=length(30, 300))
 def test_every_way_to_ask_answers_as_the_history_says(
     managers: tuple[RuleManager, RuleManager], tmp_path_factory: pytest.TempPathFactory, taken: list[tuple[str, Any]]
 ) -> None:
@@ -284,9 +286,9 @@ def test_what_no_mode_is_changes_nothing(manager: RuleManager, said: dict[str, A
     for end in ends:
         with pytest.raises(TypeError):
             manager.pause("acct-1", confirmed=CONFIRMED, **end)
-    for length in (0, -1, float("inf")):
+    for duration in (0, -1, float("inf")):
         with pytest.raises(ValueError, match="for_"):
-            manager.pause("acct-1", for_=length, confirmed=CONFIRMED)
+            manager.pause("acct-1", for_=duration, confirmed=CONFIRMED)
     with pytest.raises(InvalidExpiryError):
         manager.pause("acct-1", for_=1e12, confirmed=CONFIRMED)
     assert manager.account("acct-1").version == 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
 from cidrgate import Account, Entry, StoreError
 from cidrgate.errors import CredentialEndedError
@@ -318,3 +320,24 @@ def test_threads_take_turns_to_write(store: Store) -> None:
     assert len(listed(store, "a")) == 40
     with store.read() as transaction:
         assert [change.sequence for change in transaction.changes(None, None)] == list(range(1, 42))
+
+
+def test_pruning_deletes_no_newer_row_that_was_committed_while_it_looked(postgres_url: str) -> None:
+    """On PostgreSQL, rows are committed in another order than that of their sequences."""
+    later = NOW + timedelta(days=1)
+    with closing(open_store(postgres_url)) as store:
+        create(store, "old")
+        with ExitStack() as late:
+            late.enter_context(store.write()).insert_accounts(["late"], parent=None, at=later, actor=None)
+            with store.write() as transaction:
+                transaction.insert_accounts(["early"], parent=None, at=later, actor=None)
+            with store.write() as pruning:
+
+                @event.listens_for(pruning.connection, "before_cursor_execute")
+                def commit_the_late_one(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+                    if statement.startswith("DELETE"):
+                        late.close()
+
+                assert pruning.prune(later) == 1
+        with store.read() as transaction:
+            assert {change.account for change in transaction.changes(None, None)} == {"early", "late"}

@@ -73,8 +73,11 @@ def _write(lists: Iterable[AccountList]) -> Iterator[str]:
     yield _END
 
 
+_SIGN = re.compile(r"[!-/:-@[-`{-~ ]")
+
+
 def _pattern(name: str) -> str:
-    return re.sub(r"[!-/:-@[-`{-~ ]", r"\\\g<0>", name)
+    return _SIGN.sub(r"\\\g<0>", name)
 
 
 def _text(value: str) -> str:

@@ -648,7 +648,9 @@ class Transaction(ABC):
             rows = select(func.count()).select_from(changes).where(changes.c.sequence < start)
             return self._connection.scalar(rows) or 0
         self._connection.execute(update(facts).values(log_start=start))
-        return self._connection.execute(delete(changes).where(changes.c.sequence < start)).rowcount
+        # By the time too: a row with a smaller sequence may have been committed since `start` was read.
+        old = delete(changes).where(changes.c.sequence < start, changes.c.at < before)
+        return self._connection.execute(old).rowcount
 
     def prepare_erasing(self) -> None:  # noqa: B027 - most stores have one writer at a time
         """Keep other writers out until the end of this write transaction, which rewrites rows of the log."""
