@@ -144,7 +144,8 @@ def _of_account(session: Session, account: str, seen: Observed | None, days: int
             if not seen:
                 raise NoTrafficError(
                     f"no traffic of account {account!r} is stored for the last {counted(days, 'day', 'days')}: "
-                    "record it with --traffic (CIDRGATE_TRAFFIC=on), or name a file of addresses"
+                    "start the processes that decide with --traffic addresses or --traffic networks, or name a file of "
+                    "addresses"
                 )
     return _Source(seen, policy, owner, tuple(entry for entry in entries if entry.matches(now)), since)
 
