@@ -29,7 +29,7 @@ napoleon_use_ivar = True
 
 nitpicky = True
 # Types in signatures may be of other packages, or aliases; what docstrings say is raised must have a page here.
-nitpick_ignore_regex = [(r"py:class", r".*"), (r"py:exc", r"ImproperlyConfigured|WebSocketException")]
+nitpick_ignore_regex = [(r"py:class", r".*"), (r"py:exc", r"ImproperlyConfigured|WebSocketException|duckdb\.Error")]
 # Several modules have a type of the same name, such as `AccountSource`, and a signature does not say whose it means.
 suppress_warnings = ["ref.python"]
 

@@ -631,7 +631,7 @@ cdef inline bint own_block(const Accounts *accounts, uint32_t row, uint32_t bloc
 
 
 cdef inline void find_own_blocks(const Accounts *accounts, uint32_t *blocks, uint32_t known) noexcept nogil:
-    """Replace each element of `blocks` that is not 0 by the block of the account with this row. A reader must be inside.
+    """Replace each element of `blocks` that is not 0 by the block of the account with this row, inside of a reader.
 
     The index has no order by row, so every account is looked at. An account that is discarded meanwhile keeps what the
     element was.

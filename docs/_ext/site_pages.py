@@ -25,6 +25,9 @@ _LINKS = [
 _MOST_VALUES = 10
 """How many values of an open enum a table names."""
 
+_MARKUP = re.compile(r"[\[<]")
+"""What the help of an option means as it is, and a page as the beginning of a link or a tag."""
+
 _RELATIVE = re.compile(r"(?<!!)\[([^\]]+)\]\((?![/#]|https?:)[^)]+\)")
 _END_OF_EXAMPLE = re.compile(r"\n\n```$", re.MULTILINE)
 """An example that is run ends with an empty line, which would show."""
@@ -68,7 +71,7 @@ def cli_reference() -> str:
             default = (
                 one.default if isinstance(one.default, (int, float, str)) and not isinstance(one.default, bool) else ""
             )
-            meaning = " ".join((getattr(one, "help", None) or "").split()).replace("|", "\\|")
+            meaning = _MARKUP.sub(r"\\\g<0>", _cell(getattr(one, "help", None)))
             lines.append(f"| {names} | {meaning} | {'required' if one.required else default} |")
         lines.append("")
     return "\n".join(lines)
