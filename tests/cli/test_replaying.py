@@ -55,6 +55,17 @@ def test_the_lists_of_the_store_decide(cidrgate: Cidrgate, log: str) -> None:
     assert [period["start"] for period in record["periods"]] == [f"2026-01-01T0{hour}:00:00+00:00" for hour in range(4)]
 
 
+def test_a_list_that_only_reports_is_said_to_deny_nothing(cidrgate: Cidrgate, log: str) -> None:
+    hint = "1 list has the mode report_only or off, which denies nothing"
+    assert hint not in cidrgate("replay", log).out
+    cidrgate("mode", "acct-1", "report_only", "--confirm", "disable_enforcement")
+    assert hint in cidrgate("replay", log).out
+    cidrgate("export", "-o", "lists.csv")
+    compared = cidrgate("replay", log, "--rules", "lists.csv")
+    assert hint not in compared.out
+    assert verdicts(cidrgate("replay", log, "--rules", "lists.csv", "--json").record)["newly_denied"] == 1
+
+
 def test_the_lists_of_a_snapshot_decide(cidrgate: Cidrgate, log: str) -> None:
     cidrgate("compile", "lists.snapshot")
     cidrgate.database.unlink()

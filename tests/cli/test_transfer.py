@@ -365,3 +365,14 @@ def test_an_import_of_a_backup_names_the_command_that_restores_it(cidrgate: Cidr
     for name in ("store.backup", "store.backup.gz"):
         cidrgate("backup", name)
         assert "`cidrgate restore-backup`" in cidrgate("import", name, status=2).err
+
+
+@pytest.mark.parametrize("mode", ["report_only", "off"])
+def test_a_table_of_all_accounts_has_the_lists_that_are_not_enforced(cidrgate: Cidrgate, mode: str) -> None:
+    cidrgate("add", "acct-1", "8.8.8.8/32", "--create")
+    cidrgate("mode", "acct-1", mode, "--confirm", "disable_enforcement")
+    for name, more in (("empty", ()), ("closed", ("--closed",))):
+        cidrgate("account", "create", name, *more)
+    rows = cidrgate("export", "--csv").out.splitlines()[1:]
+    assert [row.split(",")[:2] for row in rows] == [["acct-1", "8.8.8.8/32"]]
+    assert "exported 1 entry of 1 account" in cidrgate("export", "-o", "lists.csv").out

@@ -91,9 +91,11 @@ class Exported:
         Expired entries are left out, as a sweep would remove them, unless all have expired: without them, nobody would
         see that the account is enforced.
         """
-        for name in names or _enforced(manager):
+        for name in names or _maybe_listed(manager):
             refuse_inherited(manager.account(name))
             listed, now = manager.entries(name), datetime.now(UTC)
+            if not (names or listed):
+                continue
             entries = [entry for entry in listed if entry.counts(now)] or listed
             self.accounts += 1
             self.entries += len(entries)
@@ -101,9 +103,11 @@ class Exported:
             progress(1)
 
 
-def _enforced(manager: RuleManager) -> list[str]:
+def _maybe_listed(manager: RuleManager) -> list[str]:
+    """Return the accounts that have entries, and few others: a state does not say whether entries have expired."""
     states = manager.list_states()
-    return [one.name for one in manager.accounts() if one.parent is None and states[one.name].enforced]
+    owners = [one.name for one in manager.accounts() if one.parent is None]
+    return [name for name in owners if states[name].entries or states[name].enforced or states[name].mode != "enforce"]
 
 
 def refuse_inherited(account: Account) -> None:

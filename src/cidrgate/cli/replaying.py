@@ -1,5 +1,6 @@
 """`cidrgate replay`: what lists would have decided about the requests in logs."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -211,10 +212,12 @@ def _replay(
             rows=output,
             progress=advance,
         )
+        lenient = matcher._count_mode("report_only") + matcher._count_mode("off")
     if html is not None:
         lists = "the store" if rules == STORE else f"{snapshot if rules == CURRENT else rules}"
         write_text(html, [html_report(report, f"{', '.join(logs)} with the lists of {lists}")])
-    session.output.answer(report.record(), *_lines(report, [one for one in (output, html) if one is not None]))
+    files = [one for one in (output, html) if one is not None]
+    session.output.answer(report.record(), *_lines(report, files), *_not_enforced(lenient))
 
 
 def _source(
@@ -359,6 +362,16 @@ def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table
         lines.append(Line(f"{counted(report.bad, 'bad line', 'bad lines')}, which count nowhere:", "yellow"))
         lines += [Line(f"{one.file}:{one.line}: {one.reason}: {one.text}", "yellow") for one in report.bad_lines]
     return lines + [f"written: {file}" for file in files]
+
+
+def _not_enforced(lenient: int) -> Iterator[Line]:
+    """Yield why nothing is denied for accounts whose mode allows every address."""
+    if lenient:
+        yield Line(
+            f"{counted(lenient, 'list has', 'lists have')} the mode report_only or off, which denies nothing: to see "
+            "what it would deny, replay with a copy without modes (cidrgate export -o lists.csv, --rules lists.csv)",
+            "yellow",
+        )
 
 
 _LEVELS = "▁▂▃▄▅▆▇█"
