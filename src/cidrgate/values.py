@@ -737,7 +737,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What was seen of one address, or of one network, that acted for an account in the past.
+    """What was seen of one address, or of one network, that acted for an account in the past. It is true if allowed.
 
     Attributes:
         account: The account for which it acted.
@@ -754,6 +754,10 @@ class Observation:
     requests: int
     first_seen: datetime
     last_seen: datetime
+
+    def __bool__(self) -> bool:
+        """Return `allowed`."""
+        return self.allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
