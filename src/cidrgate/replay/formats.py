@@ -62,6 +62,7 @@ class TemplateError(ValueError):
     """A template of a log cannot be read back, because nothing separates its fields."""
 
 
+_BOUNDARY = re.compile(r'[ "]')
 _NGINX = re.compile(r"\$\{?(?P<name>[a-z_0-9]+)\}?")
 _APACHE = re.compile(r"%[<>!,0-9]*(?:\{(?P<argument>[^}]*)\})?(?P<letter>\^?[a-zA-Z]{1,3}|%)")
 _ENVOY = re.compile(r"%(?P<command>[A-Z_0-9]+)(?:\((?P<argument>[^)]*)\))?(?::[0-9]+)?%")
@@ -198,7 +199,7 @@ def _around_time(texts: list[str], names: list[str], found: str) -> tuple[str, s
     place = names.index("time_local")
     if found.endswith("'[', 2)"):
         return "", texts[place + 1].partition('"')[0]
-    return re.split(r'[ "]', texts[place])[-1], re.split(r'[ "]', texts[place + 1])[0]
+    return _BOUNDARY.split(texts[place])[-1], _BOUNDARY.split(texts[place + 1])[0]
 
 
 def _time_form(name: str) -> TimeForm:

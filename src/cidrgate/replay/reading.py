@@ -37,6 +37,7 @@ _LONGEST_SHOWN = 300
 _SAMPLE = 2**20
 """How many bytes of a log are read to estimate its lines."""
 
+_WILDCARD = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _STDIN = "-"
@@ -232,7 +233,7 @@ def _readable(files: Sequence[str], connection: Any, pipes: list[int]) -> tuple[
             streams.add(opened[-1])
         else:
             # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
-            opened.append(re.sub(r"([*?\[])", r"[\1]", file) if Path(file).exists() else file)
+            opened.append(_WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file)
     return opened, frozenset(streams)
 
 

@@ -284,8 +284,9 @@ def _epoch(seconds: str) -> str:
 
 def _account_in_path(source: FromPath) -> str:
     """Return the SQL of the account in a path that every program reads in the same way; null to leave it to Python."""
-    compiled = re.compile(source.pattern)
-    simple = _SIMPLE.fullmatch(compiled.pattern) if compiled.flags == re.UNICODE else None
+    pattern = source.pattern
+    text, flags = (pattern, 0) if isinstance(pattern, str) else (pattern.pattern, pattern.flags & ~re.UNICODE)
+    simple = None if flags else _SIMPLE.fullmatch(text)
     if simple is None:
         return "CAST(NULL AS VARCHAR)"
     before = simple["before"]
