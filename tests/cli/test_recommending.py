@@ -63,6 +63,7 @@ def test_a_table_is_read_by_its_columns(
         (["# only a comment\n", "\n"], "contains no address"),
         (["who,when\n", "8.8.8.8,1\n"], "no column is named address"),
         (["8.8.8.8\n", "8.8.8.8,many\n"], "line 2: 'many' is not a number of requests"),
+        (['8.8.8.8 - - [10/Oct/2026] "GET /" 200\n'], "of an access log, give the addresses alone: awk"),
         (["ip,count\n", "8.8.8.8,-1\n"], "line 2: '-1' is not a number of requests"),
     ],
 )

@@ -96,6 +96,9 @@ def _summed(rows: Iterable[tuple[int, str, str]]) -> Counter[str]:
     for number, address, requests in rows:
         text = requests.strip()
         if text and _COUNT.fullmatch(text) is None:
-            raise CommandError(f"line {number}: {quoted(text)} is not a number of requests; write `address,requests`")
+            hint = "; of an access log, give the addresses alone: awk '{ print $1 }' LOG" if " " in text else ""
+            raise CommandError(
+                f"line {number}: {quoted(text)} is not a number of requests; write `address,requests`{hint}"
+            )
         found[address.strip()] += int(text) if text else 1
     return found
