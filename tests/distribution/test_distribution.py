@@ -39,7 +39,29 @@ else:
     raise SystemExit('there is a server on port 1')
 """,
     "metrics": "from cidrgate.gate import GateMetrics; import cidrgate.manager.metrics; GateMetrics()",
+    "traffic": """
+from cidrgate import RuleManager
+from cidrgate.traffic import Traffic
+RuleManager.open('memory://', traffic=Traffic()).close()
+""",
+    "arrow": """
+from cidrgate import Matcher
+try:
+    Matcher().allows_arrow(None)
+except TypeError:
+    pass
+""",
     "cli": "import sys; sys.argv[1:] = ['version']; from cidrgate.cli import main; main()",
+    "replay": """
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from cidrgate import Matcher
+from cidrgate.replay import FORMATS, LogSource, replay
+with TemporaryDirectory() as folder:
+    log = Path(folder, 'a.csv')
+    log.write_text('account,address,time\\na,8.8.8.8,2026-01-01T00:00:00Z\\n')
+    replay(LogSource(files=[str(log)], form=FORMATS['csv']), Matcher())
+""",
     "authorize": "import cidrgate.authorize.server",
     "server": """
 from cidrgate import RuleManager
