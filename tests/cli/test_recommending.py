@@ -202,3 +202,12 @@ def test_recorded_traffic_is_enough_too(cidrgate: Cidrgate) -> None:
     assert [one["narrower"] for one in record["narrower"]] == ["8.8.8.8/31"]
     record = cidrgate("recommend", "--account", "a", "--include-denied", "--json").record
     assert [one["cidr"] for one in record["networks"]] == ["1.1.1.1/32", "8.8.8.8/31"]
+
+
+def test_the_commands_work_for_odd_names_and_limits_that_were_typed(cidrgate: Cidrgate) -> None:
+    cidrgate("account", "create", "--", "--all")
+    addresses = "".join(f"9.{number}.7.1\n" for number in range(55))
+    options = ("--account", "--all", "--max-entries", "60", "--json")
+    [replacing] = cidrgate("recommend", "-", *options, stdin=addresses).record["commands"]
+    cidrgate(*shlex.split(replacing)[1:])
+    assert len(cidrgate("list", "--json", "--", "--all").record["items"]) == 55

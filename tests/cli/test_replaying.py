@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
+from cidrgate import Matcher
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -168,3 +170,70 @@ def test_what_cannot_be_is_said(cidrgate: Cidrgate, log: str, arguments: list[st
     answer = cidrgate("replay", *arguments, status=2)
     assert problem in answer.err
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("option", ["--output", "--html"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("calls.csv", "another file of this command"),
+        ("./other/../calls.csv", "another file of this command"),
+        ("lists.csv", "another file of this command"),
+        ("lists.snapshot", "another file of this command"),
+        ("link.csv", "symbolic link"),
+        ("lists.db", "database"),
+    ],
+)
+def test_a_replay_replaces_nothing_that_it_reads_and_no_database(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, option: str, name: str, words: str
+) -> None:
+    cidrgate("compile", "lists.snapshot")
+    (tmp_path / "lists.csv").write_text("account,cidr\nacct-1,9.9.9.9/32\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link.csv").symlink_to("notes.txt")
+    (tmp_path / "notes.txt").write_text("notes")
+    [database] = (path for path in tmp_path.iterdir() if path.suffix == ".db")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    written = database.name if name == "lists.db" else name
+    lists = ("--rules", "lists.csv", "--snapshot", "lists.snapshot")
+    assert words in cidrgate("replay", f"{log[:-4]}*.csv", *lists, option, written, status=2).err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_rows_replace_a_file_that_others_have_mapped_and_are_private(
+    cidrgate: Cidrgate, log: str, tmp_path: Path
+) -> None:
+    cidrgate("compile", "lists.snapshot")
+    mapped = Matcher.open(tmp_path / "lists.snapshot")
+    cidrgate("replay", log, "--output", "lists.snapshot")
+    assert (mapped.allows("acct-1", "8.8.8.8"), mapped.allows("acct-1", "9.9.9.9")) == (True, False)
+    assert (tmp_path / "lists.snapshot").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "bad.csv").write_text("account,address,time\nacct-1,nothing,never\n")
+    rows = (tmp_path / "lists.snapshot").read_bytes()
+    cidrgate("replay", "bad.csv", "--output", "lists.snapshot", status=2)
+    assert (tmp_path / "lists.snapshot").read_bytes() == rows
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    "time", ["inf", "-inf", "NaN", "-9e18", "9" * 22, "99999-01-01", "0000-01-01T00:00:00Z", "294000-01-01", "infinity"]
+)
+def test_a_time_that_is_none_makes_a_bad_line(cidrgate: Cidrgate, tmp_path: Path, ending: str, time: str) -> None:
+    cidrgate("account", "create", "a")
+    rows = [("a", "8.8.8.8", "2026-01-01T00:00:00Z"), ("a", "8.8.8.8", time)]
+    names = ("account", "address", "time")
+    lines = [",".join(row) for row in (names, *rows)]
+    if ending == "jsonl":
+        lines = [json.dumps(dict(zip(names, row, strict=True))) for row in rows]
+    (tmp_path / f"odd.{ending}").write_text("\n".join(lines) + "\n")
+    record = cidrgate("replay", f"odd.{ending}", "--json").record
+    assert (record["lines"], record["bad_lines"], verdicts(record)) == (2, 1, {"allowed": 1})
+
+
+def test_a_row_stands_for_a_bounded_number_of_requests(cidrgate: Cidrgate, tmp_path: Path) -> None:
+    cidrgate("account", "create", "a")
+    counts = [10**12, 10**12 + 1, 2**63 - 1, 10**30, 0, -3, 7]
+    rows = "".join(f"a,8.8.8.8,2026-01-01T00:00:00Z,{count}\n" for count in counts)
+    (tmp_path / "many.csv").write_text(f"account,address,time,requests\n{rows}")
+    record = cidrgate("replay", "many.csv", "--columns", "requests=requests", "--json").record
+    assert (record["bad_lines"], verdicts(record)) == (5, {"allowed": 10**12 + 7})

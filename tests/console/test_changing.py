@@ -304,6 +304,7 @@ def test_an_edit_is_put_in_the_place_of_others(console: Console, visitors: Visit
     expect(giving_way).to_have_count(0)
     form.get_by_label("CIDR").fill("8.8.0.0/16")
     form.get_by_role("button", name="Put it in its place").click()
+    expect(giving_way).to_contain_text("8.8.9.9/32")
     form.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_contain_text("Replaced the list")
     assert [(entry.cidr, entry.label) for entry in console.manager.entries(account)] == [

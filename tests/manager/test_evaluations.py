@@ -246,3 +246,20 @@ def test_accounts_of_which_not_every_address_is_kept_are_named(
     store(manager, *many, *denials, replace(seen("acct-2", "9.9.9.9", 1), first_seen=old, last_seen=old))
     [unknown] = manager.evaluate("acct-1", remove).unknown
     assert (unknown.code, "of account 'sub-1'," in unknown.text) == ("incomplete", True)
+
+
+def test_what_is_decided_after_a_pause_or_an_end_is_not_known(manager: RuleManager) -> None:
+    confirmed = ["disable_enforcement"]
+    manager.create_account("later")
+    manager.add("later", "8.8.8.0/24, 9.9.9.0/24")
+
+    def said(change: Callable[[RuleManager], object]) -> list[str]:
+        return [one.code for one in manager.evaluate("later", change, observations=[]).unknown]
+
+    end = datetime.now(UTC) + timedelta(hours=1)
+    assert said(lambda dry: dry.edit("later", "9.9.9.0/24", label="office")) == []
+    assert said(lambda dry: dry.edit("later", "9.9.9.0/24", expires_at=end)) == ["later"]
+    for mode in ("off", "report_only"):
+        manager.set_mode("later", mode, confirmed=confirmed)
+        assert said(lambda dry: dry.remove("later", "9.9.9.0/24")) == ["later"]
+        assert said(lambda dry: dry.edit("later", "9.9.9.0/24", label="office")) == []

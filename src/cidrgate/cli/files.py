@@ -20,7 +20,7 @@ from cidrgate.process.private_files import replacement
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["STANDARD_STREAM", "lines_of", "opened", "read_text", "write_text"]
+__all__ = ["STANDARD_STREAM", "check_written", "lines_of", "opened", "read_text", "write_text"]
 
 _QUICKLY = 3
 """The level of compression: higher levels take many times as long for lists, and save little."""
@@ -55,6 +55,33 @@ def lines_of(path: Path) -> Iterator[Iterator[str]]:
             yield iter(text)
         finally:
             text.detach()
+
+
+def check_written(option: str, path: Path | None, others: Iterable[Path | None]) -> None:
+    """Refuse to write a file that the command reads or writes besides, and to write through a symbolic link.
+
+    Args:
+        option: The option that names the file.
+        path: The file; None for none.
+        others: The other files of the command.
+
+    Raises:
+        CommandError: If it is one of them, or a symbolic link.
+    """
+    if path is None or path == STANDARD_STREAM:
+        return
+    if path.is_symlink():
+        raise CommandError(f"{option} {path} is a symbolic link: name the file that it points to")
+    for other in others:
+        if other is not None and (path.resolve() == other.resolve() or _is_same_file(path, other)):
+            raise CommandError(f"{option} {path} is another file of this command too: name a new one")
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 def write_text(path: Path, pieces: Iterable[str]) -> None:

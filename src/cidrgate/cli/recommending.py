@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import typer
 from cidrgate.cli.address_files import read_addresses
 from cidrgate.cli.curve_plots import bar, curve_svg
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.files import opened, write_text
+from cidrgate.cli.files import check_written, opened, write_text
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, counted, value_text
 from cidrgate.errors import CidrgateError, NoTrafficError
@@ -73,6 +73,7 @@ def _recommend(
     ] = None,
 ) -> None:
     """Recommend the list of at most --max-entries that covers addresses which were seen and the fewest others."""
+    check_written("--plot", plot, [file])
     source = _read(session, file, account, days)
     try:
         found = recommend(
@@ -89,7 +90,9 @@ def _recommend(
         raise CommandError(str(error)) from error
     if plot is not None:
         write_text(plot, [_picture(found)])
-    review = None if source.owner is None else _Review(source, source.owner, found)
+    review = (
+        None if source.owner is None else _Review(source, source.owner, found, session.typed_policy.get("max_entries"))
+    )
     session.output.answer(
         {**recommendation_record(found), **(review.record() if review else {})},
         *_lines(found, source.policy),
@@ -227,10 +230,12 @@ class _Review:
         source: What was seen, and the list.
         owner: The account whose list counts.
         found: The recommendation.
+        most: The limit of entries that was typed; None if none was.
     """
 
-    def __init__(self, source: _Source, owner: Account, found: Recommendation) -> None:
+    def __init__(self, source: _Source, owner: Account, found: Recommendation, most: int | None) -> None:
         self._owner = owner
+        self._most = most
         self._since = source.since
         self._cidrs = found.cidrs
         self._same = {entry.cidr for entry in source.entries} == set(found.cidrs)
@@ -279,10 +284,18 @@ class _Review:
 
     def _commands(self) -> list[str]:
         """Return commands that would change the list: to the recommended one, or entry by entry."""
-        name, commands = self._owner.name, []
+        commands = []
         if self._cidrs and not self._same:
-            commands.append(["replace", name, *self._cidrs, "--expect-version", f"{self._owner.version}"])
+            limit = [] if self._most is None else ["--max-entries", f"{self._most}"]
+            options = ["--expect-version", f"{self._owner.version}", *limit]
+            commands.append(self._command("replace", self._cidrs, options))
         if self._unused and self._keeps_some:
-            commands.append(["remove", name, *(one.entry.cidr for one in self._unused)])
-        commands += [["edit", name, one.entry.cidr, one.cidr] for one in self._narrower]
-        return [shlex.join(["cidrgate", *words]) for words in commands]
+            commands.append(self._command("remove", [one.entry.cidr for one in self._unused]))
+        commands += [self._command("edit", [one.entry.cidr, one.cidr]) for one in self._narrower]
+        return commands
+
+    def _command(self, command: str, cidrs: Sequence[str], options: Sequence[str] = ()) -> str:
+        name = self._owner.name
+        if name.startswith("-"):  # it is no option
+            return shlex.join(["cidrgate", command, *options, "--", name, *cidrs])
+        return shlex.join(["cidrgate", command, name, *cidrs, *options])

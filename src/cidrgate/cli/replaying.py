@@ -1,5 +1,6 @@
 """`cidrgate replay`: what lists would have decided about the requests in logs."""
 
+import glob
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.files import STANDARD_STREAM, write_text
+from cidrgate.cli.files import STANDARD_STREAM, check_written, write_text
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, counted, value_text
 from cidrgate.cli.rules_files import CURRENT, STORE, chosen_lists
@@ -195,6 +196,9 @@ def _replay(
 
     if output == STANDARD_STREAM:
         raise CommandError("--output names a Parquet file, which cannot be written to a pipe")
+    read = [*_files_of(logs), Path(rules), snapshot]
+    check_written("--output", output, [*read, html])
+    check_written("--html", html, [*read, output])
     source = _source(logs, form, log_format, columns or [], account, account_path)
     resolver = _resolver(trusted_proxy, trusted_hops, client_header, trust_everybody=trust_everybody)
     with (
@@ -218,6 +222,13 @@ def _replay(
         write_text(html, [html_report(report, f"{', '.join(logs)} with the lists of {lists}")])
     files = [one for one in (output, html) if one is not None]
     session.output.answer(report.record(), *_lines(report, files), *_not_enforced(lenient))
+
+
+def _files_of(logs: list[str]) -> Iterator[Path]:
+    """Yield the files that the names of logs mean, patterns included."""
+    for name in logs:
+        yield Path(name)
+        yield from map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207 - absolute patterns too
 
 
 def _source(

@@ -42,7 +42,7 @@ MOST_NAMED = 1_000
 
 _Ranked = TypeVar("_Ranked")
 
-UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "incomplete"]
+UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "incomplete", "later"]
 """Why an evaluation does not know something. Later versions may add values."""
 
 
@@ -127,7 +127,7 @@ class Unknown:
     Attributes:
         code: `no_traffic` for accounts of which no request was observed, `short_window` if requests were observed for a
             shorter time than was asked, `truncated` for networks of which the change affects a part, `incomplete` for
-            accounts of which not every address was kept.
+            accounts of which not every address was kept, `later` for what is decided once a mode or an entry ends.
         text: What is not known, and why, in one sentence.
     """
 
@@ -159,7 +159,8 @@ class Evaluation:
         accounts: The accounts that are affected, those with the most requests that would be denied first; the first
             `MOST_NAMED`.
         more_accounts: How many accounts are affected beyond those in `accounts`.
-        unknown: What is not known. Empty only if requests of each account were observed for the whole time.
+        unknown: What is not known. Empty only if requests of each account were observed for the whole time, and the
+            change alters nothing that is decided later.
     """
 
     days: int | None
@@ -186,11 +187,13 @@ class ChangedList:
         accounts: The accounts for which the list decides.
         before: The networks before the change, as canonical CIDRs; None for every address.
         after: The networks after the change, in the same way.
+        later: Whether the change also alters what is decided later, when a mode of the list or one of its entries ends.
     """
 
     accounts: tuple[str, ...]
     before: Collection[str] | None
     after: Collection[str] | None
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def sentences(evaluation: Evaluation) -> Iterator[Sentence]:
     """
     if not evaluation.lists:
         yield Sentence("every request would be decided as it is now", "same")
+        yield from _not_known(evaluation)
         return
     when = _window(evaluation)
     denied, partly_denied = evaluation.newly_denied, evaluation.partly_denied
@@ -63,6 +64,10 @@ def sentences(evaluation: Evaluation) -> Iterator[Sentence]:
     if partly_allowed.requests:
         text = f"{when}, some requests of {_of(partly_allowed)} would be allowed that are denied now"
         yield Sentence(text, "gain", partly_allowed)
+    yield from _not_known(evaluation)
+
+
+def _not_known(evaluation: Evaluation) -> Iterator[Sentence]:
     for one in evaluation.unknown:
         yield Sentence(f"not known: {one.text}", "unknown")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import NoTrafficError
-from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate, first_day
+from cidrgate.foresight.evaluation import ChangedList, PastTraffic, Unknown, allowed_networks, evaluate, first_day
 from cidrgate.foresight.sentences import Sentence, sentences
 from cidrgate.serialization import evaluation_record
 from cidrgate.traffic.settings import Traffic
@@ -89,7 +89,21 @@ def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
         accounts=(outcome.account.name,),
         before=allowed_networks(outcome.before, outcome.account_before, at),
         after=allowed_networks(outcome.after, outcome.decider, at),
+        later=_alters_later(outcome, at),
     )
+
+
+def _alters_later(outcome: ListOutcome, at: datetime) -> bool:
+    """Return whether a change alters what is decided later: once a mode ends, or an entry ends sooner than before."""
+    before = {entry.cidr: entry.expires_at for entry in outcome.before if entry.matches(at)}
+    after = {entry.cidr: entry.expires_at for entry in outcome.after if entry.matches(at)}
+    if before.keys() != after.keys() and outcome.decider.mode_at(at) != "enforce":
+        return True
+    for cidr, end in after.items():
+        was = before.get(cidr)
+        if cidr in before and end is not None and (was is None or end < was):
+            return True
+    return False
 
 
 def evaluation_of(
@@ -118,6 +132,27 @@ def evaluation_of(
         NoTrafficError: If no traffic is stored, and no observations are given.
         StoreError: If the store cannot be read.
     """
+    later = [one.accounts[0] for one in changes if one.later]
+    return _with_later(_evaluation_of_now(store, changes, at, days, account, observations), later)
+
+
+def _with_later(evaluation: Evaluation, accounts: Sequence[str]) -> Evaluation:
+    """Return an evaluation that says of which lists more changes than what is decided now."""
+    if not accounts:
+        return evaluation
+    which = f"account {accounts[0]!r}" if len(accounts) == 1 else f"{len(accounts):,} accounts"
+    text = f"what is decided for {which} once the mode of a list or an entry ends, as the change alters that too"
+    return replace(evaluation, unknown=(*evaluation.unknown, Unknown(code="later", text=text)))
+
+
+def _evaluation_of_now(
+    store: Store,
+    changes: Sequence[ChangedList],
+    at: datetime,
+    days: int,
+    account: str | None,
+    observations: Iterable[Observation] | None,
+) -> Evaluation:
     altered = [one for one in changes if not _same(one)]
     if not altered:
         return evaluate([], at=at, days=days if observations is None else None)

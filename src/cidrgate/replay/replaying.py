@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cidrgate._engine import canonical_address
+from cidrgate.process.private_files import replacement
 from cidrgate.replay.decisions import (
     ALLOWED,
     DENIED,
@@ -318,7 +319,8 @@ def _written_rows(path: Path | None) -> Iterator[Callable[[Decided], object]]:
         ]
     )
     try:
-        with ParquetWriter(path, schema, compression="zstd") as writer:
+        # A file that is written in place would end every process that has mapped it, such as a snapshot.
+        with replacement(path) as file, ParquetWriter(file, schema, compression="zstd") as writer:
 
             def write(decided: Decided) -> None:
                 count = len(decided.verdicts)

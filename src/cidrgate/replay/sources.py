@@ -103,6 +103,12 @@ def rows_of(files: Sequence[str], form: LogFormat) -> str:
 
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "DOUBLE")
+_IN_TIME = "time BETWEEN -62135596800000000 AND 253402300799999999"
+"""The years 1 to 9999 in microseconds, which is what Python's times are of. No time is in them if it is null."""
+
+_MOST_REQUESTS = 10**12
+"""For how many requests a row may stand: the sums of a log must fit into 64 bits."""
+
 _SIMPLE = re.compile(r"\^?(?P<before>/(?:[A-Za-z0-9_-]+/)*)\(\?P<account>\[\^/\]\+\)")
 """A pattern whose account is one whole segment behind a fixed path: most are like this, and SQL finds it fastest."""
 
@@ -145,12 +151,12 @@ def request_query(
     checks = [whole] if whole != "true" else []
     if "time" in fields:
         columns["time"] = _time(fields["time"], form, kinds["time"])
-        checks.append("time IS NOT NULL")
+        checks.append(_IN_TIME)
     if "forwarded" in fields:
         columns["forwarded"] = fields["forwarded"]
     if "requests" in fields:
         columns["requests"] = f"try_cast({fields['requests']} AS BIGINT)"
-        checks.append("requests >= 1")
+        checks.append(f"requests BETWEEN 1 AND {_MOST_REQUESTS}")
     if isinstance(source.account, FromPath):
         # Load balancers write the whole URL that was asked for.
         path = f"regexp_replace({fields['path']}, '^https?://[^/?#]*', '')" if form.urls else fields["path"]
@@ -165,6 +171,8 @@ def request_query(
     if numbered:
         inner += ", number, line"
         outer |= {"number": "number", "text": "line"}
+    if "time" in columns:
+        outer["time"] = f"CASE WHEN {_IN_TIME} THEN time END"
     if checks:
         outer["address"] = f"CASE WHEN {' AND '.join(checks)} THEN address END"
     if isinstance(source.account, FromPath):
@@ -277,7 +285,7 @@ def _time(text: str, form: LogFormat, kind: str) -> str:
 def _epoch(seconds: str) -> str:
     """Return the SQL of a time that counts seconds, milliseconds, microseconds or nanoseconds since 1970."""
     return (
-        f"CAST(CASE WHEN {seconds} < 1e11 THEN {seconds} * 1e6 WHEN {seconds} < 1e14 THEN {seconds} * 1e3 "
+        f"TRY_CAST(CASE WHEN {seconds} < 1e11 THEN {seconds} * 1e6 WHEN {seconds} < 1e14 THEN {seconds} * 1e3 "
         f"WHEN {seconds} < 1e17 THEN {seconds} ELSE {seconds} / 1e3 END AS BIGINT)"
     )
 
