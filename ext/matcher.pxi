@@ -52,6 +52,7 @@ _matchers = WeakSet()
 """All existing matchers; a forked child resets them."""
 
 
+@cython.no_gc_clear
 cdef class _Mapping:
     """The memory of a mapped file, as long as a reference to it exists."""
 
@@ -67,6 +68,8 @@ cdef class _Mapping:
             PyBuffer_Release(&self.buffer)
 
 
+# The collector of cycles must not take the mapping away before `__dealloc__`, which still reads the lists in it.
+@cython.no_gc_clear
 @cython.final
 cdef class Matcher:
     """Matcher()\n--\n\nThe lists of all accounts, and the check whether an address may act for an account.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import struct
 import subprocess
@@ -298,3 +299,17 @@ def test_a_forged_file_with_right_checksums_does_no_harm(directory: Path, seed: 
         [sys.executable, "-c", FORGER, str(path), str(seed), "400"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_collector_of_cycles_ends_a_matcher_before_its_mapping(tmp_path: Path) -> None:
+    """Lists that were changed after the file was opened are given back to the memory of the file."""
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    matcher.save(tmp_path / "lists.snapshot")
+    for _ in range(20):
+        opened = Matcher.open(tmp_path / "lists.snapshot")
+        opened.publish("acct-1", ["9.9.9.0/24", "1.1.1.1/32"])
+        cycle: list[object] = [opened]
+        cycle.append(cycle)
+        del opened, cycle
+        gc.collect()

@@ -20,6 +20,7 @@ from cidrgate.errors import CidrgateError, NoTrafficError
 from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
+from cidrgate.rules.policy import DEFAULT_POLICY
 from cidrgate.serialization import narrower_record, recommendation_record, unused_record, utc_text
 from cidrgate.values import Account, Entry
 
@@ -286,7 +287,7 @@ class _Review:
         """Return commands that would change the list: to the recommended one, or entry by entry."""
         commands = []
         if self._cidrs and not self._same:
-            limit = [] if self._most is None else ["--max-entries", f"{self._most}"]
+            limit = ["--max-entries", f"{self._most}"] if len(self._cidrs) > DEFAULT_POLICY.max_entries else []
             options = ["--expect-version", f"{self._owner.version}", *limit]
             commands.append(self._command("replace", self._cidrs, options))
         if self._unused and self._keeps_some:
