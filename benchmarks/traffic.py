@@ -21,6 +21,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.edge_apps import CLIENT, asgi_on_the_way, wsgi_on_the_way
+from benchmarks.edges import HEADERS, REQUESTS, time_wsgi
 from benchmarks.memory import resident
 from benchmarks.report import machine
 from cidrgate import ClientIPResolver, Gate, Matcher, RuleManager
@@ -37,7 +38,6 @@ __all__ = ["main"]
 SMOKE = "--smoke" in sys.argv[1:]
 PAGE = Path(__file__).parent / "results" / "traffic.md"
 CHECKS, TURNS = (2_000, 3) if SMOKE else (50_000, 31)
-REQUESTS = 200 if SMOKE else 5_000
 MOST_OF_A_CHECK, MOST_OF_A_REQUEST = 10.0, 200.0
 """Nanoseconds that a record may cost."""
 ACCOUNTS = 10_000 if SMOKE else 1_000_000
@@ -107,16 +107,7 @@ def _of_asgi(app: Any, more: dict[str, Any]) -> float:
 
 def of_wsgi(app: Any) -> float:
     """Nanoseconds of processor time a request to a WSGI application."""
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": CLIENT, "REMOTE_PORT": "4711"}
-    environ |= {"HTTP_HOST": "api.example", "HTTP_X_ACCOUNT": "acct-1"}
-
-    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
-        pass
-
-    start = time.thread_time()
-    for _ in range(REQUESTS):
-        app(environ, start_response)
-    return (time.thread_time() - start) / REQUESTS * 1e9
+    return time_wsgi(app, HEADERS) * 1e3
 
 
 def cost() -> Iterator[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cidrgate import RuleManager
-from cidrgate.stores.observations import add_observations
-from cidrgate.values import Observation
+from tests.observed import store_observed
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cidrgate
@@ -21,24 +19,10 @@ def called(cidrgate: Cidrgate) -> Cidrgate:
     """An account, its subaccount, and a dozen addresses that called."""
     cidrgate("add", "a", "8.8.8.0/24, 1.1.1.1/32", "--create")
     cidrgate("account", "create", "s", "--parent", "a")
-    now = datetime.now(UTC)
     seen = [("a", f"8.8.8.{host}/32", host) for host in range(1, 13)]
     seen += [("s", "8.8.8.0/24", 5000), ("a", "9.9.9.9/32", 70_000)]
-    with RuleManager.open(cidrgate.database, load=False) as manager, manager._store.write() as transaction:
-        add_observations(
-            transaction,
-            [
-                Observation(
-                    account=account,
-                    network=network,
-                    allowed=True,
-                    requests=requests,
-                    first_seen=now - timedelta(days=40),
-                    last_seen=now,
-                )
-                for account, network, requests in seen
-            ],
-        )
+    with RuleManager.open(cidrgate.database, load=False) as manager:
+        store_observed(manager, *seen)
     return cidrgate
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from cidrgate.stores.observations import add_observations
 from cidrgate.stores.schema import observations
-from cidrgate.values import Observation
 from tests.console.a_console import ADDRESS, Console, Visitors
+from tests.observed import store_observed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Dialog, Locator, Page
@@ -386,22 +385,7 @@ def test_an_entry_is_disabled_and_enabled_by_one_click(console: Console, visitor
 
 def called(console: Console, account: str, *seen: tuple[str, int]) -> None:
     """Store that addresses called for an account."""
-    now = datetime.now(UTC)
-    with console.manager._store.write() as transaction:
-        add_observations(
-            transaction,
-            [
-                Observation(
-                    account=account,
-                    network=network,
-                    allowed=True,
-                    requests=requests,
-                    first_seen=now - timedelta(days=40),
-                    last_seen=now,
-                )
-                for network, requests in seen
-            ],
-        )
+    store_observed(console.manager, *((account, network, requests) for network, requests in seen))
 
 
 def test_before_a_change_denies_addresses_that_called_a_person_is_asked(console: Console, visitors: Visitors) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cidrgate.client import Client
 from cidrgate.foresight import AffectedTraffic
-from cidrgate.stores.observations import add_observations
-from cidrgate.values import Observation
+from tests.observed import store_observed
 from tests.service.test_client import served
 
 if TYPE_CHECKING:
@@ -21,22 +19,7 @@ PREVIEW = "/v1/accounts/acct-1/preview"
 
 def store(api: Api, *seen: tuple[str, str, int]) -> None:
     """Store observations of addresses for accounts."""
-    now = datetime.now(UTC)
-    with api.manager._store.write() as transaction:
-        add_observations(
-            transaction,
-            [
-                Observation(
-                    account=account,
-                    network=network,
-                    allowed=True,
-                    requests=requests,
-                    first_seen=now - timedelta(days=40),
-                    last_seen=now,
-                )
-                for account, network, requests in seen
-            ],
-        )
+    store_observed(api.manager, *seen)
 
 
 @pytest.fixture
