@@ -251,15 +251,32 @@ def test_accounts_of_which_not_every_address_is_kept_are_named(
 def test_what_is_decided_after_a_pause_or_an_end_is_not_known(manager: RuleManager) -> None:
     confirmed = ["disable_enforcement"]
     manager.create_account("later")
+    manager.create_account("below", parent="later")
+    manager.create_account("empty")
+    manager.create_account("other")
     manager.add("later", "8.8.8.0/24, 9.9.9.0/24")
 
-    def said(change: Callable[[RuleManager], object]) -> list[str]:
-        return [one.code for one in manager.evaluate("later", change, observations=[]).unknown]
+    def said(change: Callable[[RuleManager], object], account: str | None = "later") -> list[str]:
+        return [one.code for one in manager.evaluate(account, change, observations=[]).unknown if one.code == "later"]
 
     end = datetime.now(UTC) + timedelta(hours=1)
     assert said(lambda dry: dry.edit("later", "9.9.9.0/24", label="office")) == []
     assert said(lambda dry: dry.edit("later", "9.9.9.0/24", expires_at=end)) == ["later"]
+    manager.edit("later", "8.8.8.0/24", expires_at=end)
+    assert said(lambda dry: dry.edit("later", "8.8.8.0/24", expires_at=None)) == ["later"]
     for mode in ("off", "report_only"):
         manager.set_mode("later", mode, confirmed=confirmed)
+        manager.set_mode("empty", mode, confirmed=confirmed)
         assert said(lambda dry: dry.remove("later", "9.9.9.0/24")) == ["later"]
+        assert said(lambda dry: dry.remove("later", "9.9.9.0/24"), "below") == ["later"]
+        assert said(lambda dry: dry.edit("later", "9.9.9.0/24", enabled=False)) == ["later"]
         assert said(lambda dry: dry.edit("later", "9.9.9.0/24", label="office")) == []
+        assert said(lambda dry, mode=mode: dry.set_mode("empty", mode, closed=True), "empty") == ["later"]  # type: ignore[misc]
+
+    def both(dry: RuleManager) -> None:
+        dry.remove("later", "9.9.9.0/24")
+        dry.add("other", "7.7.7.0/24")
+
+    # Of other lists than that of the account that was asked for, nothing is said.
+    assert said(both, "other") == []
+    assert said(both, None) == ["later"]

@@ -13,7 +13,7 @@ from cidrgate.serialization import evaluation_record
 from cidrgate.traffic.settings import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import date
 
     from cidrgate.foresight.evaluation import Evaluation
@@ -94,16 +94,18 @@ def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
 
 
 def _alters_later(outcome: ListOutcome, at: datetime) -> bool:
-    """Return whether a change alters what is decided later: once a mode ends, or an entry ends sooner than before."""
-    before = {entry.cidr: entry.expires_at for entry in outcome.before if entry.matches(at)}
-    after = {entry.cidr: entry.expires_at for entry in outcome.after if entry.matches(at)}
-    if before.keys() != after.keys() and outcome.decider.mode_at(at) != "enforce":
-        return True
-    for cidr, end in after.items():
-        was = before.get(cidr)
-        if cidr in before and end is not None and (was is None or end < was):
+    """Return whether a change alters what is decided later: once a mode or an entry ends."""
+    if outcome.decider.mode_at(at) != "enforce":
+        enforced = [
+            allowed_networks(entries, None if account is None else replace(account, mode="enforce"), at)
+            for entries, account in ((outcome.before, outcome.account_before), (outcome.after, outcome.decider))
+        ]
+        if not _same(*enforced):
             return True
-    return False
+    ends = {entry.cidr: entry.expires_at for entry in outcome.before if entry.matches(at)}
+    return any(
+        entry.matches(at) and entry.cidr in ends and ends[entry.cidr] != entry.expires_at for entry in outcome.after
+    )
 
 
 def evaluation_of(
@@ -132,8 +134,9 @@ def evaluation_of(
         NoTrafficError: If no traffic is stored, and no observations are given.
         StoreError: If the store cannot be read.
     """
-    later = [one.accounts[0] for one in changes if one.later]
-    return _with_later(_evaluation_of_now(store, changes, at, days, account, observations), later)
+    found = _evaluation_of_now(store, changes, at, days, account, observations)
+    later = [one for one in changes if one.later]
+    return _with_later(found, [one.accounts[0] for _, part in _in_parts(store, later, account) for one in part])
 
 
 def _with_later(evaluation: Evaluation, accounts: Sequence[str]) -> Evaluation:
@@ -153,7 +156,7 @@ def _evaluation_of_now(
     account: str | None,
     observations: Iterable[Observation] | None,
 ) -> Evaluation:
-    altered = [one for one in changes if not _same(one)]
+    altered = [one for one in changes if not _same(one.before, one.after)]
     if not altered:
         return evaluate([], at=at, days=days if observations is None else None)
     if observations is not None:
@@ -173,10 +176,10 @@ _NOT_RECORDED = (
 )
 
 
-def _same(one: ChangedList) -> bool:
-    if one.before is None or one.after is None:
-        return one.before is one.after
-    return set(one.before) == set(one.after)
+def _same(before: Collection[str] | None, after: Collection[str] | None) -> bool:
+    if before is None or after is None:
+        return before is after
+    return set(before) == set(after)
 
 
 def _stored(
@@ -227,6 +230,6 @@ def _with_subaccounts(
         [owner] = one.accounts
         names = (owner, *subaccounts.get(owner, ()))
         if account is None or account == owner:
-            yield ChangedList(accounts=names, before=one.before, after=one.after)
+            yield replace(one, accounts=names)
         elif account in names:
-            yield ChangedList(accounts=(account,), before=one.before, after=one.after)
+            yield replace(one, accounts=(account,))
