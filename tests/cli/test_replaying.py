@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -11,8 +12,6 @@ import pytest
 from cidrgate import Matcher
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Cidrgate
 
 LOG = """account,address,time
@@ -198,6 +197,14 @@ def test_a_replay_replaces_nothing_that_it_reads_and_no_database(
     lists = ("--rules", "lists.csv", "--snapshot", "lists.snapshot")
     assert words in cidrgate("replay", f"{log[:-4]}*.csv", *lists, option, written, status=2).err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_report_is_written_to_a_device_and_rows_replace_none(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / "nothing").symlink_to("/dev/null")
+    cidrgate("replay", log, "--html", "nothing")
+    assert "symbolic link" not in cidrgate("replay", log, "--output", "nothing", status=2).err
+    assert (tmp_path / "nothing").is_symlink()
+    assert Path("/dev/null").is_char_device()
 
 
 def test_rows_replace_a_file_that_others_have_mapped_and_are_private(

@@ -226,6 +226,25 @@ def test_a_pipe_or_a_device_is_written_to(tmp_path: Path) -> None:
         assert (b"8.8.8.0/24" in done.stdout) is (target == "/dev/stdout")
 
 
+@pytest.mark.parametrize("link", [False, True], ids=["pipe", "link to a pipe"])
+def test_no_file_takes_the_place_of_a_pipe_or_a_device(tmp_path: Path, link: bool) -> None:
+    """Who is root and names /dev/null for a snapshot keeps /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    target = tmp_path / "pipe"
+    if link:
+        target = tmp_path / "link"
+        target.symlink_to("pipe")
+    with pytest.raises(FileExistsError, match="not a regular file"), replacement(target):
+        pass
+    with RuleManager.open(tmp_path / "lists.db", create=True, follow=False) as manager:
+        manager.create_account("a")
+        with pytest.raises(FileExistsError, match="not a regular file"):
+            manager.save_snapshot(target)
+    assert stat.S_ISFIFO(target.stat().st_mode)
+    assert target.is_symlink() is link
+    assert {path.name for path in tmp_path.iterdir()} <= {"pipe", "link", "lists.db", "lists.db-wal", "lists.db-shm"}
+
+
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "lists.csv").write_text("before")
 

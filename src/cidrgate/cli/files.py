@@ -70,11 +70,22 @@ def check_written(option: str, path: Path | None, others: Iterable[Path | None])
     """
     if path is None or path == STANDARD_STREAM:
         return
-    if path.is_symlink():
-        raise CommandError(f"{option} {path} is a symbolic link: name the file that it points to")
+    _refuse_link(path)
     for other in others:
         if other is not None and (path.resolve() == other.resolve() or _is_same_file(path, other)):
             raise CommandError(f"{option} {path} is another file of this command too: name a new one")
+
+
+def _refuse_link(path: Path) -> None:
+    """Refuse a symbolic link, except one to a pipe or a device, such as /dev/stdout."""
+    if path.is_symlink() and not _is_device(path):
+        raise CommandError(
+            f"cannot write {path}: it is a symbolic link; name the file that it points to, or - for stdout"
+        )
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
@@ -98,14 +109,11 @@ def write_text(path: Path, pieces: Iterable[str]) -> None:
         return
     try:
         compressed = _is_compressed(path)
-        if path.exists() and not path.is_file():
+        if _is_device(path):
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), "wb") as stream:
                 _write(stream, pieces, compressed=compressed)
             return
-        if path.is_symlink():
-            raise CommandError(
-                f"cannot write {path}: it is a symbolic link; name the file that it points to, or - for stdout"
-            )
+        _refuse_link(path)
         with replacement(path) as stream:
             _write(stream, pieces, compressed=compressed)
     except OSError as error:

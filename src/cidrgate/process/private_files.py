@@ -42,7 +42,7 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         path: The path of the file to replace.
 
     Raises:
-        OSError: If the file cannot be written, or if `path` is a database. The file at `path` is then unchanged.
+        OSError: If the file cannot be written, or `path` is a database, a pipe or a device. `path` is then unchanged.
 
     Example:
         >>> from pathlib import Path
@@ -56,6 +56,7 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _refuse_device(path)
     _refuse_database(path)
     temporary = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
     descriptor = os.open(temporary, os.O_WRONLY | _NEW, PRIVATE)
@@ -76,6 +77,16 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse to put a file in the place of a pipe or a device, such as /dev/null, or of a link to one."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return  # it does not exist
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise FileExistsError(errno.EEXIST, "this is not a regular file", str(path))
 
 
 def _refuse_database(path: Path) -> None:
