@@ -159,6 +159,46 @@ def test_observations_are_added_up_by_address(tmp_path: Path) -> None:
     assert [one.isoformat() for one in (both.first_seen, both.last_seen)] == times[1:3]
 
 
+PATHS = st.sampled_from(["/a/x", "/b/x", "/%61/x", "/c", "/", "", "//a/x", "/a/x?y=/b/", "/a;b/x"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    rows=st.lists(st.tuples(PATHS, ADDRESSES, TIMES), min_size=1, max_size=20),
+    accounts=st.sets(st.sampled_from(["a", "b", "c", "nobody"])),
+    by_path=st.sampled_from(["/(?P<account>[^/]+)", "/(?P<account>[a-z]+)/", None]),
+)
+def test_observations_of_some_accounts_are_those_of_all_without_the_others(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str]],
+    accounts: set[str],
+    by_path: str | None,
+) -> None:
+    path = written(tmp_path_factory.mktemp("log"), "jsonl", rows)
+    columns = {"path": "account"} if by_path else {}
+    account = FromPath(by_path) if by_path else None
+    source = LogSource(files=[str(path)], form=FORMATS["jsonl"], columns=columns, account=account)
+    bad: list[int] = []
+    try:
+        whole = list(observations(source, BEFORE))
+    except LogError:
+        whole = []
+    some = list(observations(source, BEFORE, accounts=accounts, on_bad=lambda count, _: bad.append(count)))
+    key = lambda one: (one.account, one.network)  # noqa: E731
+    assert sorted(some, key=key) == sorted((one for one in whole if one.account in accounts), key=key)
+    assert bad == [] or 0 < bad[0] <= len(rows)
+
+
+def test_observations_stop_at_too_many_bad_lines(tmp_path: Path) -> None:
+    path = written(tmp_path, "jsonl", [("a", "8.8.8.8", "2026-01-01"), ("a", "8.8.8.8", ""), ("a", "x", "2026-01-01")])
+    source = LogSource(files=[str(path)], form=FORMATS["jsonl"])
+    with pytest.raises(LogError, match="more than 1 lines are bad; the first is line 2"):
+        list(observations(source, BEFORE, max_bad=1))
+    found: list[tuple[int, int]] = []
+    list(observations(source, BEFORE, max_bad=2, on_bad=lambda bad, lines: found.append((bad, len(lines)))))
+    assert found == [(2, 2)]
+
+
 def test_observations_need_times(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_text('8.8.8.8 "GET / HTTP/1.1"')

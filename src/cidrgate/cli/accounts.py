@@ -13,6 +13,7 @@ from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.list_attempts import access_lines
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
+from cidrgate.cli.past_requests import PastRequests, takes_past_requests
 from cidrgate.manager import RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.evaluations import Foresight
@@ -149,6 +150,7 @@ def _enforced(state: ListState) -> str:
 
 
 @command(app, "rename")
+@takes_past_requests
 def _rename(
     session: Session,
     old: Annotated[str, typer.Argument(metavar="OLD", help="The account.")],
@@ -157,6 +159,7 @@ def _rename(
     expect_version: Version = None,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Rename an account; its list, its subaccounts and its tokens stay, and its history is found under both names."""
     with session.open() as manager:
@@ -166,7 +169,8 @@ def _rename(
                 old, new, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
             ),
             confirm,
-            dry_run=dry_run,
+            session,
+            past if dry_run else None,
         )
     record = account_record(account, state)
     if tried is None:
@@ -176,6 +180,7 @@ def _rename(
 
 
 @command(app, "edit")
+@takes_past_requests
 def _edit(
     session: Session,
     name: AccountName,
@@ -190,6 +195,7 @@ def _edit(
     expect_version: Version = None,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Change the display name of an account, or from which account it inherits its list."""
     if parent is not None and no_parent:
@@ -208,7 +214,8 @@ def _edit(
                 name, **changes, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
             ),
             confirm,
-            dry_run=dry_run,
+            session,
+            past if dry_run else None,
         )
     said = []
     if "display_name" in changes:
@@ -226,6 +233,7 @@ def _edit(
 
 
 @command(app, "delete")
+@takes_past_requests
 def _delete(
     session: Session,
     name: AccountName,
@@ -234,6 +242,7 @@ def _delete(
     expect_version: Version = None,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Delete an account and its list. The change log keeps the list, and the name can be used again."""
     with session.open() as manager:
@@ -261,8 +270,8 @@ def _edited(
     manager: RuleManager,
     edit: Callable[[RuleManager], Account],
     confirm: Collection[Guard] | None,
-    *,
-    dry_run: bool,
+    session: Session,
+    past: PastRequests | None,
 ) -> tuple[Account, ListState, tuple[AccessChange, Foresight] | None]:
     """Edit an account, or try it.
 
@@ -270,7 +279,7 @@ def _edited(
         The account, the state of the list that decides for it, and of a dry run who would lose or gain access, and what
         would happen to the requests of the past.
     """
-    if not dry_run:
+    if past is None:
         account = edit(manager)
         return account, manager.list_states([account.name])[account.name], None
     outcomes: list[ListOutcome] = []
@@ -281,4 +290,4 @@ def _edited(
     at = datetime.now(UTC)
     was, now = outcome.account_before, outcome.decider
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return account, list_state(outcome.after, now, at), (access, manager._foresight([outcome]))
+    return account, list_state(outcome.after, now, at), (access, past.foresight(session, manager, [outcome]))

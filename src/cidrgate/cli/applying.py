@@ -17,6 +17,7 @@ from cidrgate.cli.files import read_text
 from cidrgate.cli.list_attempts import named
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Line, Table, counted
+from cidrgate.cli.past_requests import PastRequests, takes_past_requests
 from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.manager import ApplyReport, DeclaredAccount, DeclaredChange, RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
@@ -37,7 +38,8 @@ _Create = Annotated[bool, typer.Option("--create/--no-create", help="Create acco
 
 
 @command(app, "plan", failure=PLAN_FAILED)
-def _plan(session: Session, file: _File, *, prune: _Prune = False, create: _Create = True) -> None:
+@takes_past_requests
+def _plan(session: Session, file: _File, *, prune: _Prune = False, create: _Create = True, past: PastRequests) -> None:
     """Show what `apply` would change. The exit status is 0 if nothing would, 2 if something would, and 1 for an error.
 
     An account that cannot be what the file declares is an error too.
@@ -46,7 +48,7 @@ def _plan(session: Session, file: _File, *, prune: _Prune = False, create: _Crea
     tried: list[ListOutcome] = []
     with session.open() as manager:
         report = manager.with_hooks(before_store=tried.append).plan(declared, prune=prune, create=create)
-        foresight = manager._foresight(tried)
+        foresight = past.foresight(session, manager, tried)
     lines = _lines(report, prune=prune, dry_run=True, foresight=foresight)
     session.output.answer({**report.record(), **foresight.record()}, *lines)
     _raise_problems(report, dry_run=True, whole=False)
@@ -55,6 +57,7 @@ def _plan(session: Session, file: _File, *, prune: _Prune = False, create: _Crea
 
 
 @command(app, "apply")
+@takes_past_requests
 def _apply(
     session: Session,
     file: _File,
@@ -72,6 +75,7 @@ def _apply(
     confirmed: Confirmed = None,
     yes: Yes = False,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Make the lists what a file declares. Accounts that it does not name do not change.
 
@@ -94,7 +98,7 @@ def _apply(
                     session.output.note(sentence.text)
             confirm(session.output, lambda: f"Remove {gone}?", f"{gone} would be removed", yes=yes)
         if dry_run:
-            report, foresight = _tried(
+            report, made = _tried(
                 manager,
                 declared,
                 {*(confirmed or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])},
@@ -103,6 +107,7 @@ def _apply(
                 expect_versions=versions,
                 actor=session.actor,
             )
+            foresight = past.foresight(session, manager, made)
         else:
             foresight = Foresight()
             with session.output.progress("applying", len(declared)) as advance:
@@ -140,8 +145,8 @@ def _tried(
     create: bool,
     expect_versions: Mapping[str, int],
     actor: str | None,
-) -> tuple[ApplyReport, Foresight]:
-    """Return what `apply` would report, and what it would do to the requests of the past.
+) -> tuple[ApplyReport, list[ListOutcome]]:
+    """Return what `apply` would report, and the changes that it would make.
 
     A change that is not confirmed is refused, as it would be then.
     """
@@ -160,8 +165,7 @@ def _tried(
         versions={name: version for name, version in report.versions.items() if name not in problems},
         problems={name: problems[name] for name in in_order(declared) if name in problems},
     )
-    made = [outcome for outcome in outcomes if outcome.account.name not in problems]
-    return report, manager._foresight(made)
+    return report, [outcome for outcome in outcomes if outcome.account.name not in problems]
 
 
 def _removed(change: DeclaredChange) -> int:

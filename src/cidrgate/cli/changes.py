@@ -24,6 +24,7 @@ from cidrgate.cli.files import read_text
 from cidrgate.cli.list_attempts import answer_change, attempted
 from cidrgate.cli.lists import app, entry_app
 from cidrgate.cli.options import Session, command
+from cidrgate.cli.past_requests import PastRequests, takes_past_requests
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import split_submission, validate_addition
@@ -35,6 +36,7 @@ __all__ = ["app", "entry_app"]
 @command(entry_app, "add")
 @command(app, "add", short_for="entry add")
 @takes_details("add")
+@takes_past_requests
 def _add(
     session: Session,
     account: AccountName,
@@ -49,6 +51,7 @@ def _add(
     create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Add networks to a list: all of them, or none if one breaks a rule."""
     with session.open(create=create, dry_run=dry_run) as manager, ExitStack() as stack:
@@ -60,6 +63,8 @@ def _add(
                 account, cidrs, actor=session.actor, expect_version=expect_version, if_missing=if_missing, **details
             ),
             dry_run=dry_run,
+            past=past,
+            session=session,
             confirm=confirm,
         )
     answer_change(session, attempt)
@@ -68,6 +73,7 @@ def _add(
 @command(entry_app, "edit")
 @command(app, "edit", short_for="entry edit")
 @takes_details("edit")
+@takes_past_requests
 def _edit(
     session: Session,
     account: AccountName,
@@ -81,6 +87,7 @@ def _edit(
     expect_version: Version = None,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Change the network or the details of an entry; its id stays the same."""
     typed = list(cidrs or [])
@@ -97,6 +104,8 @@ def _edit(
             manager,
             lambda lists: lists.edit(account, which, edit, actor=session.actor, expect_version=expect_version),
             dry_run=dry_run,
+            past=past,
+            session=session,
             confirm=confirm,
         )
     answer_change(session, attempt)
@@ -104,6 +113,7 @@ def _edit(
 
 @command(entry_app, "remove")
 @command(app, "remove", short_for="entry remove")
+@takes_past_requests
 def _remove(
     session: Session,
     account: AccountName,
@@ -114,6 +124,7 @@ def _remove(
     empty: Empty = False,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Remove entries: all of them, or none if one is not in the list."""
     which = named_entries(cidrs, entry_ids)
@@ -124,6 +135,8 @@ def _remove(
                 account, *which, actor=session.actor, expect_version=expect_version, allow_empty=empty
             ),
             dry_run=dry_run,
+            past=past,
+            session=session,
             confirm=confirm,
             empty=empty,
         )
@@ -133,6 +146,7 @@ def _remove(
 @command(entry_app, "replace")
 @command(app, "replace", short_for="entry replace")
 @takes_details("replace")
+@takes_past_requests
 def _replace(
     session: Session,
     account: AccountName,
@@ -144,6 +158,7 @@ def _replace(
     empty: Empty = False,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Replace the whole list in one change; entries that stay keep their id, and each detail that is not given."""
     if cidrs and file:
@@ -161,6 +176,8 @@ def _replace(
                 **details,
             ),
             dry_run=dry_run,
+            past=past,
+            session=session,
             confirm=confirm,
             empty=empty,
         )
@@ -168,6 +185,7 @@ def _replace(
 
 
 @command(app, "restore")
+@takes_past_requests
 def _restore(
     session: Session,
     account: AccountName,
@@ -179,6 +197,7 @@ def _restore(
     empty: Empty = False,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
     with session.open() as manager:
@@ -192,6 +211,8 @@ def _restore(
                 allow_empty=empty,
             ),
             dry_run=dry_run,
+            past=past,
+            session=session,
             confirm=confirm,
             empty=empty,
         )
@@ -199,6 +220,7 @@ def _restore(
 
 
 @command(app, "undo")
+@takes_past_requests
 def _undo(
     session: Session,
     account: AccountName,
@@ -210,6 +232,7 @@ def _undo(
     empty: Empty = False,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Undo one change of a list and keep the later ones; `restore` sets the whole list back."""
     with session.open() as manager:
@@ -219,6 +242,8 @@ def _undo(
                 account, sequence, actor=session.actor, expect_version=expect_version, allow_empty=empty
             ),
             dry_run=dry_run,
+            past=past,
+            session=session,
             confirm=confirm,
             empty=empty,
         )

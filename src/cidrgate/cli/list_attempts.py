@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cidrgate.cli.options import Session
+    from cidrgate.cli.past_requests import PastRequests
     from cidrgate.manager import RuleManager
     from cidrgate.manager.evaluations import Foresight
     from cidrgate.manager.previews import AccessChange
@@ -52,6 +53,8 @@ def attempted(
     make: Callable[[RuleManager], ListChange],
     *,
     dry_run: bool,
+    past: PastRequests,
+    session: Session,
     empty: bool = False,
     confirm: Iterable[Guard] | None = None,
 ) -> ListAttempt:
@@ -61,6 +64,8 @@ def attempted(
         manager: The lists.
         make: Makes the change with a manager.
         dry_run: Whether to change nothing.
+        past: The requests of the past that a dry run evaluates.
+        session: The context of the command.
         empty: Whether the list may become empty.
         confirm: The guards that the change may meet.
 
@@ -78,7 +83,7 @@ def attempted(
     most = manager.policy_state(change.account).effective.max_entries
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return ListAttempt(change, most, access, manager._foresight([outcome]))
+    return ListAttempt(change, most, access, past.foresight(session, manager, [outcome]))
 
 
 def answer_change(session: Session, attempt: ListAttempt) -> None:

@@ -13,6 +13,7 @@ from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.list_attempts import list_warning
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY
+from cidrgate.cli.past_requests import PastRequests, takes_past_requests
 from cidrgate.manager import RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.outcomes import Guard, ListOutcome
@@ -32,6 +33,7 @@ _Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="W
 
 
 @command(app, "mode")
+@takes_past_requests
 def _mode(
     session: Session,
     account: AccountName,
@@ -49,6 +51,7 @@ def _mode(
     expect_version: Version = None,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Set how a list decides: enforce denies what is not listed, report_only allows and reports it, off allows it."""
     found = next((one for one in MODES if one == mode), None)
@@ -69,11 +72,12 @@ def _mode(
             confirmed=confirm or (),
         ),
         confirm,
-        dry_run=dry_run,
+        past if dry_run else None,
     )
 
 
 @command(app, "pause")
+@takes_past_requests
 def _pause(
     session: Session,
     account: AccountName,
@@ -84,6 +88,7 @@ def _pause(
     expect_version: Version = None,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Allow every address of an account for a time. Enforcement begins again on every node when the time is over."""
     end = _end(length, until)
@@ -104,11 +109,12 @@ def _pause(
             confirmed=confirm or (),
         ),
         confirm,
-        dry_run=dry_run,
+        past if dry_run else None,
     )
 
 
 @command(app, "resume")
+@takes_past_requests
 def _resume(
     session: Session,
     account: AccountName,
@@ -116,6 +122,7 @@ def _resume(
     expect_version: Version = None,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Enforce a list again, after `pause` or `mode`."""
     _set(
@@ -125,7 +132,7 @@ def _resume(
             account, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
         ),
         confirm,
-        dry_run=dry_run,
+        past if dry_run else None,
     )
 
 
@@ -143,15 +150,15 @@ def _set(
     account: str,
     change: Callable[[RuleManager], Account],
     confirm: Collection[Guard] | None,
-    *,
-    dry_run: bool,
+    past: PastRequests | None,
 ) -> None:
-    """Make the change, and answer with the account as it is then."""
+    """Make the change, or evaluate it for requests of the past, and answer with the account as it is then."""
+    dry_run = past is not None
     outcomes: list[ListOutcome] = []
     with session.open() as manager:
         change(manager.with_hooks(before_store=outcomes.append, dry_run=dry_run))
         outcome = outcomes[-1]
-        foresight = manager._foresight([outcome]) if dry_run else None
+        foresight = None if past is None else past.foresight(session, manager, [outcome])
     if dry_run:
         # A dry run needs no confirmation for itself, but it ends as the command would.
         refuse_unconfirmed(outcome, None, confirm or ())

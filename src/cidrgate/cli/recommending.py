@@ -4,20 +4,24 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cidrgate._engine import Matcher
 from cidrgate.cli.address_files import read_addresses
 from cidrgate.cli.curve_plots import bar, curve_svg
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import check_written, opened, write_text
+from cidrgate.cli.log_options import FromLog, LogOptions, files_of, takes_log
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, counted, value_text
+from cidrgate.cli.past_requests import Days, PastRequests
 from cidrgate.errors import CidrgateError, NoTrafficError
 from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
+from cidrgate.foresight.evaluation import allowed_networks, first_day
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
 from cidrgate.rules.policy import DEFAULT_POLICY
@@ -35,6 +39,7 @@ _MOST_DIGITS = 2**32
 
 
 @command(app, "recommend")
+@takes_log()
 def _recommend(
     session: Session,
     file: Annotated[
@@ -42,7 +47,7 @@ def _recommend(
         typer.Argument(
             metavar="[FILE]",
             help="Addresses, one a line, `address,requests`, or a table with a header; - for stdin. Without it, the "
-            "recorded traffic of the account.",
+            "recorded traffic of the account, or a log.",
         ),
     ] = None,
     *,
@@ -52,9 +57,9 @@ def _recommend(
             "--account", metavar="ACCOUNT", help="Compare with the list of this account, and keep its policy."
         ),
     ] = None,
-    days: Annotated[
-        int, typer.Option("--days", metavar="N", min=1, max=36_600, help="How many days of recorded traffic to read.")
-    ] = 30,
+    days: Days = None,
+    from_log: FromLog = None,
+    log: LogOptions,
     force: Annotated[
         list[str] | None,
         typer.Option("--force", metavar="CIDR", help="A network that the list must allow whole; may be repeated."),
@@ -64,7 +69,11 @@ def _recommend(
         typer.Option("--exclude", metavar="CIDR", help="A network that no entry may overlap; may be repeated."),
     ] = None,
     include_denied: Annotated[
-        bool, typer.Option("--include-denied", help="Cover addresses of recorded traffic that were denied, too.")
+        bool,
+        typer.Option(
+            "--include-denied",
+            help="Cover addresses of recorded traffic that were denied, and of a log that the list denies, too.",
+        ),
     ] = False,
     curve: Annotated[
         bool, typer.Option("--curve", help="Show how many extra addresses each number of entries has.")
@@ -74,8 +83,9 @@ def _recommend(
     ] = None,
 ) -> None:
     """Recommend the list of at most --max-entries that covers addresses which were seen and the fewest others."""
-    check_written("--plot", plot, [file])
-    source = _read(session, file, account, days)
+    past = PastRequests(days, list(from_log or []), log)
+    check_written("--plot", plot, [file, *files_of(past.logs)])
+    source = _read(session, file, account, past)
     try:
         found = recommend(
             source.observed,
@@ -111,7 +121,8 @@ class _Source:
         policy: The limits of the list.
         owner: The account whose list counts; None without one.
         entries: Its entries that allow something.
-        since: The begin of the recorded traffic; None for a file.
+        since: The begin of the recorded traffic; None for a file or a log.
+        where: What was read instead of the recorded traffic.
     """
 
     observed: Observed
@@ -119,39 +130,72 @@ class _Source:
     owner: Account | None = None
     entries: tuple[Entry, ...] = ()
     since: datetime | None = None
+    where: str = "in the file"
 
 
-def _read(session: Session, file: Path | None, account: str | None, days: int) -> _Source:
-    """Read a file, or the recorded traffic of an account, and the list of the account."""
+def _read(session: Session, file: Path | None, account: str | None, past: PastRequests) -> _Source:
+    """Read a file, a log or the recorded traffic of an account, and the list of the account."""
+    past.check()
+    if file is not None and past.logs:
+        raise CommandError("name a FILE of addresses or --from-log, not both")
+    if account is None and past.options.names_account:
+        raise CommandError("say with --account for which account the requests of the log count")
     seen: Observed | None = None
     if file is not None:
         with opened(file) as stream:
             seen = read_addresses(stream)
     if account is not None:
-        return _of_account(session, account, seen, days)
+        return _of_account(session, account, seen, past)
+    if past.logs:
+        seen = list(past.options.observations(session, past.logs, Matcher(), None))
+        if not seen:
+            raise NoTrafficError(f"no request is in {', '.join(past.logs)}")
     if seen is None:
-        raise CommandError("name a file of addresses, - for stdin, or --account ACCOUNT with recorded traffic")
+        raise CommandError(
+            "name a file of addresses, - for stdin, --from-log LOG, or --account ACCOUNT with recorded traffic"
+        )
     return _Source(seen, session.policy)
 
 
-def _of_account(session: Session, account: str, seen: Observed | None, days: int) -> _Source:
+def _of_account(session: Session, account: str, seen: Observed | None, past: PastRequests) -> _Source:
     now = datetime.now(UTC)
     since = None
     with session.open() as manager:
         owner, entries = manager.listing(account)
         policy = manager.policy_state(account).effective
-        if seen is None:
+        names = [owner.name, *(one.name for one in manager.accounts(parent=owner.name))]
+        if seen is None and not past.logs:
             # The list decides for its parent and for all subaccounts.
-            seen = manager.traffic(account, days, whole_list=True)
+            seen = manager.traffic(account, past.days, whole_list=True)
             # Traffic is stored by day in UTC, and today is one of the days.
-            since = datetime.combine(now.date() - timedelta(days=days - 1), time(), UTC)
+            since = datetime.combine(first_day(now, past.days), time(), UTC)
             if not seen:
                 raise NoTrafficError(
-                    f"no traffic of account {account!r} is stored for the last {counted(days, 'day', 'days')}: "
+                    f"no traffic of account {account!r} is stored for the last {counted(past.days, 'day', 'days')}: "
                     "start the processes that decide with --traffic addresses or --traffic networks, or name a file of "
-                    "addresses"
+                    "addresses or a log (--from-log)"
                 )
-    return _Source(seen, policy, owner, tuple(entry for entry in entries if entry.matches(now)), since)
+    if past.logs:
+        seen = list(past.options.observations(session, past.logs, _matcher(owner, entries, names, now), names))
+        if not seen:
+            raise NoTrafficError(
+                f"no request of account {account!r} is in {', '.join(past.logs)}: see that the options name the column "
+                "or the pattern that finds the account"
+            )
+    assert seen is not None  # noqa: S101 - it was read above
+    where = "in the log" if past.logs else "in the file"
+    return _Source(seen, policy, owner, tuple(entry for entry in entries if entry.matches(now)), since, where)
+
+
+def _matcher(owner: Account, entries: list[Entry], names: list[str], at: datetime) -> Matcher:
+    """Return a matcher that decides as one list does now, for each account that has the list."""
+    matcher = Matcher()
+    networks = allowed_networks(entries, owner, at)
+    if networks is not None:
+        matcher.publish(owner.name, networks, when_empty="deny")
+        for name in names[1:]:
+            matcher.link(name, owner.name)
+    return matcher
 
 
 def _limits(session: Session) -> dict[str, Any]:
@@ -238,6 +282,7 @@ class _Review:
         self._owner = owner
         self._most = most
         self._since = source.since
+        self._where = source.where
         self._cidrs = found.cidrs
         self._same = {entry.cidr for entry in source.entries} == set(found.cidrs)
         self._unused = unused(source.entries, source.observed, source.since)
@@ -258,7 +303,7 @@ class _Review:
     def lines(self) -> Iterator[str | Line | Table]:
         """Yield what people read."""
         name = self._owner.name
-        when = "in the file" if self._since is None else f"since {value_text(self._since)} UTC"
+        when = self._where if self._since is None else f"since {value_text(self._since)} UTC"
         if self._unused:
             never = "" if self._since is None else "never"
             rows = [

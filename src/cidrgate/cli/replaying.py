@@ -1,8 +1,6 @@
 """`cidrgate replay`: what lists would have decided about the requests in logs."""
 
-import glob
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,15 +8,12 @@ import typer
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import STANDARD_STREAM, check_written, write_text
+from cidrgate.cli.log_options import LogOptions, files_of, takes_log
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, counted, value_text
 from cidrgate.cli.rules_files import CURRENT, STORE, chosen_lists
 from cidrgate.errors import needs_extra
-from cidrgate.gate.account_sources import FromPath
-from cidrgate.gate.client_ip import ClientIPResolver
-from cidrgate.replay.formats import FORMATS, ROLES, LogFormat, TemplateError, format_of_name, format_of_template
 from cidrgate.replay.report import html_report
-from cidrgate.replay.sources import LogSource
 
 if TYPE_CHECKING:
     from cidrgate.replay import ReplayReport
@@ -27,18 +22,15 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_LogFormat = StrEnum("_LogFormat", {name.replace("-", "_").upper(): name for name in FORMATS})  # type: ignore[misc]
-
 _MOST_LINES = 20
 """How many networks an answer has for people; a program gets more."""
 
-_LOG = "How the log is read"
-_CLIENT = "The address of the client"
 _LISTS = "The lists"
 _ANSWER = "The answer"
 
 
 @command(app, "replay")
+@takes_log(account="--account")
 def _replay(
     session: Session,
     logs: Annotated[
@@ -73,85 +65,7 @@ def _replay(
             rich_help_panel=_LISTS,
         ),
     ] = False,
-    form: Annotated[
-        _LogFormat | None,
-        typer.Option(
-            "--format", help="The format; by default, the ending of the first file's name.", rich_help_panel=_LOG
-        ),
-    ] = None,
-    log_format: Annotated[
-        str | None,
-        typer.Option(
-            "--log-format",
-            metavar="TEMPLATE",
-            help="The format as the configuration of nginx, Apache or Envoy has it, such as '$remote_addr "
-            '[$time_local] "$request"\'.',
-            rich_help_panel=_LOG,
-        ),
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--columns",
-            metavar="FIELD=COLUMN,...",
-            help=f"The names of columns, such as account=customer_id,address=ip; FIELD is one of {', '.join(ROLES)}.",
-            rich_help_panel=_LOG,
-        ),
-    ] = None,
-    account: Annotated[
-        str | None,
-        typer.Option("--account", metavar="NAME", help="The account of every request.", rich_help_panel=_LOG),
-    ] = None,
-    account_path: Annotated[
-        str | None,
-        typer.Option(
-            "--account-path",
-            metavar="PATTERN",
-            help="A pattern that finds the account in the path, as FromPath does: '/v1/accounts/(?P<account>[^/]+)'.",
-            rich_help_panel=_LOG,
-        ),
-    ] = None,
-    max_bad: Annotated[
-        int | None,
-        typer.Option("--max-bad", metavar="N", min=0, help="Stop if more than N lines are bad.", rich_help_panel=_LOG),
-    ] = None,
-    trusted_proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--trusted-proxy",
-            metavar="CIDR",
-            help="A network of the proxies in front of what wrote the log; may be repeated. Without it, the address "
-            "in the log is the client's.",
-            rich_help_panel=_CLIENT,
-        ),
-    ] = None,
-    trusted_hops: Annotated[
-        int | None,
-        typer.Option(
-            "--trusted-hops",
-            metavar="N",
-            min=1,
-            help="The number of proxies, instead of their networks.",
-            rich_help_panel=_CLIENT,
-        ),
-    ] = None,
-    trust_everybody: Annotated[
-        bool,
-        typer.Option(
-            "--trust-everybody",
-            help="Allow --trusted-proxy to cover the whole public address space.",
-            rich_help_panel=_CLIENT,
-        ),
-    ] = False,
-    client_header: Annotated[
-        str | None,
-        typer.Option(
-            "--client-header",
-            metavar="NAME",
-            help="The header in which the proxies name the client; X-Forwarded-For if not given.",
-            rich_help_panel=_CLIENT,
-        ),
-    ] = None,
+    log: LogOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -196,11 +110,10 @@ def _replay(
 
     if output == STANDARD_STREAM:
         raise CommandError("--output names a Parquet file, which cannot be written to a pipe")
-    read = [*_files_of(logs), Path(rules), snapshot]
+    read = [*files_of(logs), Path(rules), snapshot]
     check_written("--output", output, [*read, html])
     check_written("--html", html, [*read, output])
-    source = _source(logs, form, log_format, columns or [], account, account_path)
-    resolver = _resolver(trusted_proxy, trusted_hops, client_header, trust_everybody=trust_everybody)
+    source, resolver = log.source(logs), log.resolver()
     with (
         chosen_lists(session, rules, snapshot=snapshot, alone=alone) as (matcher, before),
         session.output.rate("replaying", "lines") as advance,
@@ -210,7 +123,7 @@ def _replay(
             matcher,
             before=before,
             resolver=resolver,
-            max_bad=max_bad,
+            max_bad=log.max_bad,
             memory=memory * 2**20,
             threads=threads,
             rows=output,
@@ -222,100 +135,6 @@ def _replay(
         write_text(html, [html_report(report, f"{', '.join(logs)} with the lists of {lists}")])
     files = [one for one in (output, html) if one is not None]
     session.output.answer(report.record(), *_lines(report, files), *_not_enforced(lenient))
-
-
-def _files_of(logs: list[str]) -> Iterator[Path]:
-    """Yield the files that the names of logs mean, patterns included."""
-    for name in logs:
-        yield Path(name)
-        yield from map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207 - absolute patterns too
-
-
-def _source(
-    logs: list[str],
-    form: _LogFormat | None,
-    log_format: str | None,
-    columns: list[str],
-    account: str | None,
-    account_path: str | None,
-) -> LogSource:
-    """Return the log that the options describe.
-
-    Raises:
-        CommandError: If they contradict each other, or the format is unknown.
-        LogError: If something is missing.
-    """
-    if account is not None and account_path is not None:
-        raise CommandError("name --account or --account-path, not both")
-    by_column = _columns(columns)
-    if "account" in by_column and (account is not None or account_path is not None):
-        raise CommandError("--columns account=… says where the account is: leave out --account and --account-path")
-    try:
-        pattern = None if account_path is None else FromPath(account_path)
-    except ValueError as error:
-        raise CommandError(f"--account-path: {error}") from None
-    return LogSource(
-        files=logs,
-        form=_format(logs[0], form, log_format),
-        columns=by_column,
-        account=account if account is not None else pattern,
-    )
-
-
-def _format(first: str, form: _LogFormat | None, log_format: str | None) -> LogFormat:
-    if form is not None and log_format is not None:
-        raise CommandError("name --format or --log-format, not both")
-    if log_format is not None:
-        try:
-            return format_of_template(log_format)
-        except TemplateError as error:
-            raise CommandError(f"--log-format cannot be read back: {error}") from None
-    found = FORMATS[form.value] if form is not None else format_of_name(first)
-    if found is None:
-        raise CommandError(
-            f"the name {first!r} does not say its format: add --format ({', '.join(FORMATS)}) or --log-format"
-        )
-    return found
-
-
-def _columns(texts: list[str]) -> dict[str, str]:
-    """Return the columns that `--columns` names.
-
-    Raises:
-        CommandError: If a text is not `field=name`, or a field is unknown or repeated.
-
-    Example:
-        >>> _columns(["account=customer_id,address=ip"])
-        {'account': 'customer_id', 'address': 'ip'}
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        for part in text.split(","):
-            name, equals, column = (one.strip() for one in part.partition("="))
-            if not equals or not column or name not in ROLES:
-                raise CommandError(f"--columns {part!r} is not FIELD=COLUMN, where FIELD is one of {', '.join(ROLES)}")
-            if name in found:
-                raise CommandError(f"--columns names the column of {name} twice")
-            found[name] = column
-    return found
-
-
-def _resolver(
-    proxies: list[str] | None, hops: int | None, header: str | None, *, trust_everybody: bool
-) -> ClientIPResolver | None:
-    """Return what finds the client's address; None if the log has it.
-
-    Raises:
-        CommandError: If an option is not valid.
-    """
-    if not proxies and hops is None and header is None and not trust_everybody:
-        return None
-    try:
-        return ClientIPResolver(
-            trusted_proxies=proxies or None, trusted_hops=hops, client_header=header, trust_everybody=trust_everybody
-        )
-    except ValueError as error:
-        raise CommandError(f"{error}") from error
 
 
 _SAID = {

@@ -13,15 +13,19 @@ from cidrgate.serialization import evaluation_record
 from cidrgate.traffic.settings import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import date
+    from typing import TypeAlias
 
     from cidrgate.foresight.evaluation import Evaluation
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import Store, Transaction
     from cidrgate.values import Observation
 
-__all__ = ["Foresight", "changed_list", "evaluation_of", "foresight_of"]
+    GivenObservations: TypeAlias = Iterable[Observation] | Callable[[Collection[str]], Iterable[Observation]]
+    """Observations to evaluate instead of the stored traffic, or what returns those of some accounts."""
+
+__all__ = ["Foresight", "GivenObservations", "changed_list", "evaluation_of", "foresight_of"]
 
 _KEPT_A_DAY = min(Traffic().most_allowed, Traffic().most_denied)
 """How many observations of allowed, and of denied, requests are usually kept of an account and a day."""
@@ -60,20 +64,24 @@ class Foresight:
         return {"evaluation": found, "evaluation_missing": self.missing}
 
 
-def foresight_of(store: Store, outcomes: Iterable[ListOutcome], days: int = 30) -> Foresight:
+def foresight_of(
+    store: Store, outcomes: Iterable[ListOutcome], days: int = 30, observations: GivenObservations | None = None
+) -> Foresight:
     """Return what tried changes would do to the requests of the past, as far as traffic is stored.
 
     Args:
         store: The store of the lists and of their traffic.
         outcomes: The outcomes of the changes.
         days: How many days in UTC to look back, with today.
+        observations: What to evaluate instead of the stored traffic.
 
     Raises:
         StoreError: If the store cannot be read.
     """
     at = datetime.now(UTC)
     try:
-        return Foresight(evaluation_of(store, [changed_list(one, at) for one in outcomes], at=at, days=days))
+        changes = [changed_list(one, at) for one in outcomes]
+        return Foresight(evaluation_of(store, changes, at=at, days=days, observations=observations))
     except NoTrafficError as error:
         return Foresight(missing=str(error))
 
@@ -115,7 +123,7 @@ def evaluation_of(
     at: datetime,
     days: int = 30,
     account: str | None = None,
-    observations: Iterable[Observation] | None = None,
+    observations: GivenObservations | None = None,
 ) -> Evaluation:
     """Return what changes of lists would do to the requests of every account that has one of these lists.
 
@@ -154,7 +162,7 @@ def _evaluation_of_now(
     at: datetime,
     days: int,
     account: str | None,
-    observations: Iterable[Observation] | None,
+    observations: GivenObservations | None,
 ) -> Evaluation:
     altered = [one for one in changes if not _same(one.before, one.after)]
     if not altered:
@@ -200,12 +208,12 @@ def _stored(
 
 
 def _given(
-    store: Store, changes: Sequence[ChangedList], account: str | None, observations: Iterable[Observation]
+    store: Store, changes: Sequence[ChangedList], account: str | None, observations: GivenObservations
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with those of the observations that are of their accounts."""
     lists = [one for _, part in _in_parts(store, changes, account) for one in part]
     of_account: dict[str, list[Observation]] = {name: [] for one in lists for name in one.accounts}
-    for observation in observations:
+    for observation in observations(of_account) if callable(observations) else observations:
         found = of_account.get(observation.account)
         if found is not None:
             found.append(observation)

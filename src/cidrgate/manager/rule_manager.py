@@ -104,7 +104,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.foresight.evaluation import ChangedList, Evaluation
-    from cidrgate.manager.evaluations import Foresight
+    from cidrgate.manager.evaluations import Foresight, GivenObservations
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
@@ -2046,9 +2046,11 @@ class RuleManager:
             self._store, [*changes.values()], at=at, days=days, account=account, observations=observations
         )
 
-    def _foresight(self, outcomes: Iterable[ListOutcome]) -> Foresight:
-        """Return what tried changes would do to the requests of the past, as far as traffic is stored."""
-        return foresight_of(self._store, outcomes)
+    def _foresight(
+        self, outcomes: Iterable[ListOutcome], days: int = 30, *, observations: GivenObservations | None = None
+    ) -> Foresight:
+        """Return what tried changes would do to the requests of the past: stored traffic, or given observations."""
+        return foresight_of(self._store, outcomes, days, observations)
 
     def with_hooks(
         self,

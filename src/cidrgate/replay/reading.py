@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import needs_extra
-from cidrgate.replay.sources import LogError, LogSource, lines_of, request_query, rows_of
+from cidrgate.gate.account_sources import FromPath
+from cidrgate.replay.sources import LogError, LogSource, lines_of, quoted, request_query, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 __all__ = ["MEMORY", "BadLine", "Log", "opened_log"]
 
@@ -38,6 +39,9 @@ _SAMPLE = 2**20
 """How many bytes of a log are read to estimate its lines."""
 
 _WILDCARD = re.compile(r"[*?\[]")
+_ODD_PATH = "[^A-Za-z0-9_/-]|//"
+"""A pattern of DuckDB: some of these paths name another account for a gate than for SQL."""
+
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _STDIN = "-"
@@ -80,9 +84,21 @@ class Log:
     types: dict[str, str] = field(default_factory=dict)
     rows: int | None = None
 
-    def batches(self, wanted: frozenset[str]) -> Iterator[Any]:
-        """Yield the requests as `pyarrow.RecordBatch`; see `request_query` for the columns."""
-        return self.answers(self.query(wanted))
+    def batches(self, wanted: frozenset[str], accounts: Collection[str] | None = None) -> Iterator[Any]:
+        """Yield the requests as `pyarrow.RecordBatch`; see `request_query` for the columns.
+
+        Args:
+            wanted: The roles to read.
+            accounts: Leave out requests that are certainly of other accounts; None for all requests.
+        """
+        query = self.query(wanted)
+        if accounts is not None and not isinstance(self.source.account, str):
+            listed = ", ".join(map(quoted, accounts)) or "NULL"
+            kept = f"account IN ({listed}) OR account IS NULL OR address IS NULL"
+            if isinstance(self.source.account, FromPath):
+                kept += f" OR regexp_matches(path, {quoted(_ODD_PATH)})"
+            query = f"SELECT * FROM ({query}) WHERE {kept}"
+        return self.answers(query)
 
     def query(self, wanted: frozenset[str], *, numbered: bool = False) -> str:
         """Return the query for the requests."""

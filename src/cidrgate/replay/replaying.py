@@ -33,7 +33,7 @@ from cidrgate.serialization import utc_text
 from cidrgate.values import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -216,9 +216,13 @@ def observations(
     source: LogSource,
     matcher: Matcher,
     *,
+    accounts: Collection[str] | None = None,
     resolver: ClientIPResolver | None = None,
+    max_bad: int | None = None,
     memory: int = MEMORY,
     threads: int | None = None,
+    on_bad: Callable[[int, tuple[BadLine, ...]], object] | None = None,
+    progress: Callable[[int, int | None], object] | None = None,
 ) -> Iterator[Observation]:
     """Yield what logs say about each account and address, and what lists would have decided.
 
@@ -226,24 +230,46 @@ def observations(
 
     Args:
         source: The logs; they must have times.
-        matcher: The lists that say what is allowed.
+        matcher: The lists that say what is allowed. An account that it does not know is allowed.
+        accounts: Only the requests of these accounts; None for all.
         resolver: As in `replay`.
+        max_bad: As in `replay`.
         memory: As in `replay`.
         threads: As in `replay`.
+        on_bad: Called with the number of bad lines, if there are any, and with the first of them.
+        progress: As in `replay`; lines about other accounts are left out where the files say it.
 
     Raises:
-        LogError: If a log cannot be read, or has no times.
+        LogError: If a log cannot be read, has no times, or has too many bad lines.
         MissingExtraError: If DuckDB or pyarrow is not installed.
     """
     wanted = _wanted(source, resolver)
     if "time" not in wanted:
         raise LogError("observations have times, and nothing says where the log has them: name --columns time=COLUMN")
     decider = Decider(matcher, None, source.account, resolver)
+    lines = bad = 0
     with opened_log(source, memory=memory, threads=threads) as log:
         pairs = Pairs(log)
-        for batch in log.batches(wanted):
+        for batch in log.batches(wanted, accounts):
             decided = decider.decide(batch)
-            pairs.add(decided, np.isin(decided.verdicts, (ALLOWED, DENIED, UNKNOWN_ACCOUNT)))
+            chosen = np.isin(decided.verdicts, (ALLOWED, DENIED, UNKNOWN_ACCOUNT))
+            pairs.add(decided, chosen if accounts is None else chosen & _is_one_of(decided.accounts, accounts))
+            lines += batch.num_rows
+            bad += decided.bad
+            if progress is not None:
+                progress(batch.num_rows, log.rows)
+            if max_bad is not None and bad > max_bad:
+                break
+        rejected = log.rejected()
+        lines, bad = lines + rejected, bad + rejected
+        found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if bad else ()
+        # Of the lines about other accounts, it is not known here how many there are.
+        if accounts is None and bad and bad == lines:
+            raise LogError(_all_bad(source, found))
+        if max_bad is not None and bad > max_bad:
+            raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
+        if bad and on_bad is not None:
+            on_bad(bad, found)
         for account, address, verdict, requests, first, last in pairs.rows():
             yield Observation(
                 account=account,
@@ -253,6 +279,16 @@ def observations(
                 first_seen=_moment(first),
                 last_seen=_moment(last),
             )
+
+
+def _is_one_of(accounts: Any, names: Collection[str]) -> NDArray[np.bool_]:
+    """Return which requests are of one of these accounts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listed = pa.array(list(names), pa.string())
+    found: NDArray[np.bool_] = pc.is_in(accounts.cast(pa.string()), value_set=listed).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _wanted(source: LogSource, resolver: ClientIPResolver | None) -> frozenset[str]:

@@ -58,7 +58,7 @@ class LogSource:
         if self.account is None and "account" not in roles:
             raise LogError(
                 f"a log of the format {self.form.name} names no account by itself: name the column of it "
-                "(--columns account=…), a pattern of the path (--account-path), or one account (--account)"
+                "(--columns account=…), a pattern of the path (--account-path), or one account (--log-account)"
             )
         if isinstance(self.account, FromPath) and "path" not in roles:
             raise LogError("the format has no path: name its column (--columns path=…)")

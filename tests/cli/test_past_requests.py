@@ -1,0 +1,151 @@
+"""Logs and days for dry runs and `recommend`: which requests of the past they read, and what they refuse."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import RuleManager
+from tests.command_line import typed
+from tests.observed import store_observed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Cidrgate
+
+pytest.importorskip("duckdb", reason="needs DuckDB: pip install 'cidrgate[replay]'")
+
+LOG = "account,address,time\n" + "".join(
+    f"{account},{address},2026-01-0{day}T00:00:00Z\n"
+    for account, address, day in [
+        ("a", "8.8.8.8", 1),
+        ("a", "8.8.8.8", 2),
+        ("s", "8.8.8.9", 3),
+        ("a", "9.9.9.9", 3),
+        ("b", "4.4.4.4", 4),
+        ("b", "10.0.0.1", 4),
+    ]
+)
+PATHS = "address,path,time\n8.8.8.8,/v1/a/x,2026-01-01T00:00:00Z\n4.4.4.4,/v1/%62/x,2026-01-01T00:00:00Z\n"
+
+
+@pytest.fixture
+def log(cidrgate: Cidrgate, tmp_path: Path) -> str:
+    """A log, the account a with a list and a subaccount, and the account b without a list."""
+    cidrgate("add", "a", "8.8.8.0/24, 1.1.1.1/32", "--create")
+    cidrgate("account", "create", "s", "--parent", "a")
+    cidrgate("account", "create", "b")
+    (tmp_path / "calls.csv").write_text(LOG)
+    (tmp_path / "paths.csv").write_text(PATHS)
+    (tmp_path / "lists.toml").write_text('[accounts.a]\nentries = [{cidr = "1.1.1.1/32"}]\n')
+    return "calls.csv"
+
+
+DENIED = "since 2026-01-01 00:00 UTC, 2 addresses with 3 requests of 2 accounts would be denied:"
+ALLOWED = "since 2026-01-01 00:00 UTC, 1 address with 1 request would be allowed that are denied now:"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("add a 9.9.9.9/32 --dry-run", ALLOWED),
+        ("edit a 8.8.8.0/24 9.9.9.0/24 --dry-run", ALLOWED),
+        ("remove a 8.8.8.0/24 --dry-run", DENIED),
+        ("replace a 1.1.1.1/32 --dry-run", DENIED),
+        ("restore a --to-sequence 1 --empty --dry-run", ALLOWED),
+        ("undo a 2 --empty --dry-run", ALLOWED),
+        ("mode a off --confirm disable_enforcement --dry-run", ALLOWED),
+        ("pause a --for 1h --confirm disable_enforcement --dry-run", ALLOWED),
+        ("account edit s --no-parent --confirm disable_enforcement --confirm other_list --dry-run", "no request that"),
+        ("apply lists.toml --prune --dry-run", DENIED),
+    ],
+)
+def test_every_dry_run_evaluates_a_log(cidrgate: Cidrgate, log: str, command: str, said: str) -> None:
+    answer = cidrgate(*shlex.split(command), "--from-log", log)
+    assert said in answer.out
+    record = cidrgate(*shlex.split(command), "--from-log", log, "--json").record["evaluation"]
+    assert (record["days"], record["lists"]) == (None, 1)
+
+
+def test_a_plan_and_a_resumption_evaluate_a_log(cidrgate: Cidrgate, log: str) -> None:
+    assert DENIED in cidrgate("plan", "lists.toml", "--prune", "--from-log", log, status=2).out
+    cidrgate("mode", "a", "off", "--confirm", "disable_enforcement")
+    said = cidrgate("resume", "a", "--dry-run", "--from-log", log).out
+    assert "1 address with 1 request would be denied:\naddress  account" in said
+
+
+def test_accounts_of_a_log_are_found_in_paths_or_are_all_the_same(cidrgate: Cidrgate, log: str) -> None:
+    remove = ["remove", "a", "8.8.8.0/24", "--dry-run", "--json", "--from-log"]
+    by_path = ["paths.csv", "--account-path", "/v1/(?P<account>[^/]+)", "--columns", "path=path"]
+    found = cidrgate(*remove, *by_path).record["evaluation"]
+    assert [one["network"] for one in found["newly_denied"]["named"]] == ["8.8.8.8/32"]
+    found = cidrgate(*remove, log, "--log-account", "a").record["evaluation"]
+    assert (found["newly_denied"]["requests"], found["still_denied"]["requests"]) == (3, 3)
+    found = cidrgate("recommend", "--account", "b", "--json", "--from-log", *by_path).record
+    assert [one["cidr"] for one in found["networks"]] == ["4.4.4.4/32"]
+
+
+def test_bad_lines_count_nowhere_and_are_said(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / log).write_text(LOG + "a,8.8.8.8,yesterday\n")
+    answer = cidrgate("remove", "a", "8.8.8.0/24", "--dry-run", "--from-log", log)
+    assert DENIED in answer.out
+    assert answer.err.startswith("1 bad line counts nowhere: calls.csv:")
+    answer = cidrgate("recommend", "--from-log", log, "--max-bad", "0", status=2)
+    assert "more than 0 lines are bad" in answer.err
+
+
+def test_a_list_is_recommended_from_the_requests_of_its_account(cidrgate: Cidrgate, log: str) -> None:
+    record = cidrgate("recommend", "--from-log", log, "--json").record
+    assert [one["cidr"] for one in record["networks"]] == ["4.4.4.4/32", "8.8.8.8/31", "9.9.9.9/32"]
+    # The list denies 9.9.9.9 now, and nobody used 1.1.1.1.
+    record = cidrgate("recommend", "--from-log", log, "--account", "s", "--json").record
+    assert [one["cidr"] for one in record["networks"]] == ["8.8.8.8/31"]
+    assert [(one["network"], one["reason"]) for one in record["left_out"]] == [("9.9.9.9/32", "denied")]
+    assert [one["cidr"] for one in record["unused"]] == ["1.1.1.1/32"]
+    assert "unused in the log:" in cidrgate("recommend", "--from-log", log, "--account", "a").out
+    record = cidrgate("recommend", "--from-log", log, "--account", "a", "--include-denied", "--json").record
+    assert [one["cidr"] for one in record["networks"]] == ["8.8.8.8/31", "9.9.9.9/32"]
+    # An account without a list denies nothing.
+    record = cidrgate("recommend", "--from-log", log, "--account", "b", "--json").record
+    assert [(one["network"], one["reason"]) for one in record["left_out"]] == [("10.0.0.1/32", "special_range")]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("add a 9.9.9.9/32 --from-log calls.csv", "add --dry-run"),
+        ("add a 9.9.9.9/32 --days 3", "--days is about requests that a dry run evaluates: add --dry-run"),
+        ("apply lists.toml --from-log calls.csv", "add --dry-run"),
+        ("add a 9.9.9.9/32 --dry-run --format csv", "--format says how a log is read"),
+        ("add a 9.9.9.9/32 --dry-run --from-log calls.csv --days 3", "leave it out"),
+        ("add a 9.9.9.9/32 --dry-run --from-log calls.csv --log-account a --account-path b", "not both"),
+        ("add a 9.9.9.9/32 --dry-run --from-log calls.csv --columns account=x --log-account b", "leave out"),
+        ("add a 9.9.9.9/32 --dry-run --from-log calls.log", "does not say its format"),
+        ("add a 9.9.9.9/32 --dry-run --from-log none.csv", "no such file"),
+        ("add a 9.9.9.9/32 --dry-run --from-log calls.csv --trusted-proxy 0.0.0.0/0", "--trust"),
+        ("plan - --from-log - --format csv", "stdin can be read once"),
+        ("recommend lists.toml --from-log calls.csv", "not both"),
+        ("recommend --from-log calls.csv --columns account=account", "say with --account"),
+        ("recommend --from-log calls.csv --account nobody", "nobody"),
+        ("recommend --from-log calls.csv --account a --columns account=time", "no request of account 'a' is in calls"),
+        ("recommend --from-log paths.csv --account a", "has no column account"),
+        ("recommend", "--from-log LOG"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(cidrgate: Cidrgate, log: str, command: str, said: str) -> None:
+    result = typed(shlex.split(command), "", cidrgate.environment)
+    assert result.exit_code in (1, 2, 4), result.stdout
+    assert said in result.stderr
+    assert cidrgate.listed("a") == [("1.1.1.1/32", None), ("8.8.8.0/24", None)]
+
+
+def test_days_choose_the_stored_traffic(cidrgate: Cidrgate, log: str) -> None:
+    with RuleManager.open(cidrgate.database, load=False) as manager:
+        store_observed(manager, ("a", "8.8.8.8/32", 7))
+    record = cidrgate("remove", "a", "8.8.8.0/24", "--dry-run", "--days", "3", "--json").record["evaluation"]
+    assert (record["days"], record["newly_denied"]["requests"]) == (3, 7)
+    said = cidrgate("remove", "a", "8.8.8.0/24", "--dry-run", "--days", "1").out
+    assert "in the last day, 1 address with 7 requests would be denied:" in said
