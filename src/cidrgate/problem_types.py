@@ -304,7 +304,7 @@ PROBLEM_TYPES: Final = (
     ),
     _of(
         errors.NoTrafficError,
-        None,
+        409,
         "No traffic",
         "No traffic is stored, so it is not known who uses the lists.",
         "Record it with `--traffic`, or evaluate observations of a log.",
@@ -325,7 +325,7 @@ PROBLEM_TYPES: Final = (
     ),
     _of(
         errors.RecommendationError,
-        None,
+        422,
         "No such list",
         "No list does all that was asked of a recommendation: too few entries are allowed, or a forced network is not.",
         "Allow as many entries as the error names, or leave out the forced networks that it names.",

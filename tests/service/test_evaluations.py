@@ -112,3 +112,28 @@ def test_the_client_reads_what_the_library_says(traffic: Api) -> None:
         ]
         assert [(each.account, each.newly_denied.requests) for each in one.accounts] == [("sub-1", 20), ("acct-1", 7)]
         assert one.still_allowed.requests == 300
+
+
+def test_days_choose_the_traffic_of_previews_and_dry_runs(traffic: Api, admin: Caller) -> None:
+    assert admin.ok("POST", f"{PREVIEW}?days=3", removal(traffic))["evaluation"]["days"] == 3
+    assert admin("POST", f"{PREVIEW}?days=0", removal(traffic)).status_code == 422
+    assert admin("POST", f"{PREVIEW}?days=36601", removal(traffic)).status_code == 422
+    accounts = {"accounts": {"acct-1": {"entries": [{"cidr": "9.9.9.9/32"}]}}}
+    lists = "/v1/lists?prune=true&confirm=lock_out"
+    assert admin.ok("PUT", f"{lists}&dry_run=true&days=90", accounts)["evaluation"]["days"] == 90
+    refused = admin("PUT", f"{lists}&days=90", accounts)
+    assert (refused.status_code, refused.json()["errors"][0]["parameter"]) == (422, "days")
+    with served(traffic) as url, Client(url, traffic.token("admin")) as client:
+        previews = [
+            client.preview_add("acct-1", "4.4.4.4/32", days=2),
+            client.preview_replace("acct-1", "4.4.4.4/32", days=2),
+            client.preview_edit("acct-1", "9.9.9.9/32", "4.4.4.4/32", days=2),
+            client.preview_remove("acct-1", ["9.9.9.9/32"], days=2),
+            client.preview_undo("acct-1", traffic.manager.history("acct-1", limit=1)[0].sequence, days=2),
+            client.preview_restore("acct-1", 1, days=2),
+        ]
+        planned = client.apply_lists({"acct-1": ["9.9.9.9/32"]}, prune=True, dry_run=True, days=2)
+        with pytest.raises(ValueError, match="days"):
+            client.preview_add("acct-1", "4.4.4.4/32", days=0)
+    found = [*(one.evaluation for one in previews), planned.evaluation]
+    assert [one and one.days for one in found] == [2] * 7

@@ -4,7 +4,7 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,8 @@ from cidrgate.cli.output import Line, Table, counted, value_text
 from cidrgate.cli.past_requests import Days, PastRequests
 from cidrgate.errors import CidrgateError, NoTrafficError
 from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
-from cidrgate.foresight.evaluation import allowed_networks, first_day
+from cidrgate.foresight.evaluation import allowed_networks
+from cidrgate.manager.recommendations import past_of_list
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
 from cidrgate.rules.policy import DEFAULT_POLICY
@@ -122,6 +123,7 @@ class _Source:
         owner: The account whose list counts; None without one.
         entries: Its entries that allow something.
         since: The begin of the recorded traffic; None for a file or a log.
+        asked_since: The begin of the days that were asked for, for the same.
         where: What was read instead of the recorded traffic.
     """
 
@@ -130,6 +132,7 @@ class _Source:
     owner: Account | None = None
     entries: tuple[Entry, ...] = ()
     since: datetime | None = None
+    asked_since: datetime | None = None
     where: str = "in the file"
 
 
@@ -159,22 +162,18 @@ def _read(session: Session, file: Path | None, account: str | None, past: PastRe
 
 def _of_account(session: Session, account: str, seen: Observed | None, past: PastRequests) -> _Source:
     now = datetime.now(UTC)
-    since = None
+    since = asked_since = None
     with session.open() as manager:
         owner, entries = manager.listing(account)
         policy = manager.policy_state(account).effective
         names = [owner.name, *(one.name for one in manager.accounts(parent=owner.name))]
         if seen is None and not past.logs:
             # The list decides for its parent and for all subaccounts.
-            seen = manager.traffic(account, past.days, whole_list=True)
-            # Traffic is stored by day in UTC, and today is one of the days.
-            since = datetime.combine(first_day(now, past.days), time(), UTC)
-            if not seen:
-                raise NoTrafficError(
-                    f"no traffic of account {account!r} is stored for the last {counted(past.days, 'day', 'days')}: "
-                    "start the processes that decide with --traffic addresses or --traffic networks, or name a file of "
-                    "addresses or a log (--from-log)"
-                )
+            try:
+                recorded = past_of_list(manager._store, account, past.days)
+            except NoTrafficError as error:
+                raise NoTrafficError(f"{error}, or name a file of addresses or a log (--from-log)") from error
+            seen, since, asked_since = recorded.observations, recorded.since, recorded.asked_since
     if past.logs:
         seen = list(past.options.observations(session, past.logs, _matcher(owner, entries, names, now), names))
         if not seen:
@@ -184,7 +183,9 @@ def _of_account(session: Session, account: str, seen: Observed | None, past: Pas
             )
     assert seen is not None  # noqa: S101 - it was read above
     where = "in the log" if past.logs else "in the file"
-    return _Source(seen, policy, owner, tuple(entry for entry in entries if entry.matches(now)), since, where)
+    return _Source(
+        seen, policy, owner, tuple(entry for entry in entries if entry.matches(now)), since, asked_since, where
+    )
 
 
 def _matcher(owner: Account, entries: list[Entry], names: list[str], at: datetime) -> Matcher:
@@ -285,8 +286,8 @@ class _Review:
         self._where = source.where
         self._cidrs = found.cidrs
         self._same = {entry.cidr for entry in source.entries} == set(found.cidrs)
-        self._unused = unused(source.entries, source.observed, source.since)
-        self._narrower = narrower(source.entries, source.observed, source.since)
+        self._unused = unused(source.entries, source.observed, source.asked_since)
+        self._narrower = narrower(source.entries, source.observed, source.asked_since)
         self._keeps_some = len(self._unused) < len(source.entries)
 
     def record(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from cidrgate.client.values import (
     PreviewInfo,
     ProblemInfo,
     ProblemTypeInfo,
+    RecommendationInfo,
     SessionInfo,
     TokenInfo,
     WhoAmI,
@@ -52,6 +53,7 @@ from cidrgate.client.values import (
     list_change_of,
     preview_of,
     problem_of,
+    recommendation_of,
     session_of,
     token_of,
     value_of,
@@ -473,6 +475,7 @@ class Client:
         create: bool = True,
         strict: bool = False,
         dry_run: bool = False,
+        days: int | None = None,
         confirm: Iterable[str] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
@@ -489,6 +492,7 @@ class Client:
             create: Whether accounts that do not exist are created.
             strict: Whether nothing changes if one account cannot be what is declared.
             dry_run: Whether nothing changes; the result says what would change.
+            days: Of a dry run: for how many days in UTC, with today, to read the recorded traffic; 30 if None.
             confirm: The service's names of the confirmations.
             allow_empty: Whether lists may become empty, which ends their enforcement.
             allow_lock_out: Whether the change may deny the address that this request comes from.
@@ -500,6 +504,8 @@ class Client:
         confirmed = confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
         if confirmed:
             query["confirm"] = confirmed
+        if days is not None:
+            query["days"] = whole_number(days, "days", least=1)
         body = {"accounts": accounts, "expect_versions": dict(expect_versions or {})}
         return apply_of(self._send("PUT", "/v1/lists", body, query=query))
 
@@ -534,41 +540,86 @@ class Client:
         """Explain why an address may act for an account, or why not; the result is true if it may."""
         return decision_of(self._send("GET", path_of(account, "explain"), query={"address": address_text(address)}))
 
-    def preview_add(self, account: str, cidrs: Cidrs, **details: Unpack[EntryDetails]) -> PreviewInfo:
-        """Return what `add_entries` would do; nothing is changed."""
-        return self._preview(account, {"change": "add", **submission(cidrs, details)})
+    def preview_add(
+        self, account: str, cidrs: Cidrs, *, days: int = 30, **details: Unpack[EntryDetails]
+    ) -> PreviewInfo:
+        """Return what `add_entries` would do; nothing is changed.
 
-    def preview_replace(self, account: str, cidrs: Cidrs, **details: Unpack[EntryDetails]) -> PreviewInfo:
+        `days` says here, and in every preview, for how many days in UTC, with today, to read the recorded traffic.
+        """
+        return self._preview(account, {"change": "add", **submission(cidrs, details)}, days)
+
+    def preview_replace(
+        self, account: str, cidrs: Cidrs, *, days: int = 30, **details: Unpack[EntryDetails]
+    ) -> PreviewInfo:
         """Return what `replace_entries` would do; nothing is changed."""
-        return self._preview(account, {"change": "replace", **submission(cidrs, details)})
+        return self._preview(account, {"change": "replace", **submission(cidrs, details)}, days)
 
     def preview_edit(
         self,
         account: str,
         entry: EntryReference,
         cidr: str | IPv4Network | IPv6Network | None = None,
+        *,
+        days: int = 30,
         **details: Unpack[EntryDetails],
     ) -> PreviewInfo:
         """Return what `edit_entry` would do; nothing is changed."""
         body = {"change": "edit", "entry_id": self._id(account, entry), **changes(cidr, details)}
-        return self._preview(account, body)
+        return self._preview(account, body, days)
 
-    def preview_remove(self, account: str, entries: Iterable[EntryReference]) -> PreviewInfo:
+    def preview_remove(self, account: str, entries: Iterable[EntryReference], *, days: int = 30) -> PreviewInfo:
         """Return what `remove_entries` would do; nothing is changed."""
-        return self._preview(account, {"change": "remove", "entry_ids": self._ids(account, entries)})
+        return self._preview(account, {"change": "remove", "entry_ids": self._ids(account, entries)}, days)
 
-    def preview_restore(self, account: str, to_sequence: int) -> PreviewInfo:
+    def preview_restore(self, account: str, to_sequence: int, *, days: int = 30) -> PreviewInfo:
         """Return what `restore` would do; nothing is changed."""
         whole_number(to_sequence, "to_sequence", least=0)
-        return self._preview(account, {"change": "restore", "to_sequence": to_sequence})
+        return self._preview(account, {"change": "restore", "to_sequence": to_sequence}, days)
 
-    def preview_undo(self, account: str, sequence: int) -> PreviewInfo:
+    def preview_undo(self, account: str, sequence: int, *, days: int = 30) -> PreviewInfo:
         """Return what `undo` would do; nothing is changed."""
         whole_number(sequence, "sequence", least=0)
-        return self._preview(account, {"change": "undo", "sequence": sequence})
+        return self._preview(account, {"change": "undo", "sequence": sequence}, days)
 
-    def _preview(self, account: str, body: dict[str, Any]) -> PreviewInfo:
-        return preview_of(self._send("POST", path_of(account, "preview"), body))
+    def _preview(self, account: str, body: dict[str, Any], days: int) -> PreviewInfo:
+        query = {"days": whole_number(days, "days", least=1)}
+        return preview_of(self._send("POST", path_of(account, "preview"), body, query=query))
+
+    def recommend(
+        self,
+        account: str,
+        days: int = 30,
+        *,
+        max_entries: int | None = None,
+        forced: Iterable[str] = (),
+        excluded: Iterable[str] = (),
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        include_denied: bool = False,
+    ) -> RecommendationInfo:
+        """Return the best list for the recorded traffic of an account, and what its entries were used for.
+
+        Args:
+            account: The account. A subaccount has no list of its own.
+            days: For how many days in UTC, with today, to read the recorded traffic.
+            max_entries: The most entries, at most 1,000; as many as the policy allows if None.
+            forced: Networks that the list allows whole, whether anybody used them or not.
+            excluded: Addresses and networks that no entry overlaps.
+            widest_ipv4: The shortest length of an IPv4 entry; the policy's if None.
+            widest_ipv6: The same for IPv6.
+            include_denied: Whether addresses that were denied are covered too.
+
+        Raises:
+            NoTrafficError: If the service has no traffic of the account.
+            RecommendationError: If no list does all that is asked; `fewest` says how many entries would.
+        """
+        numbers = {"max_entries": max_entries, "widest_ipv4": widest_ipv4, "widest_ipv6": widest_ipv6}
+        query: dict[str, Any] = {"days": whole_number(days, "days", least=1)}
+        query |= {name: whole_number(one, name) for name, one in numbers.items() if one is not None}
+        query |= {"force": list(forced), "exclude": list(excluded)}
+        query["include_denied"] = str(truth(include_denied, "include_denied")).lower()
+        return recommendation_of(self._send("GET", path_of(account, "recommendation"), query=query))
 
     # ------------------------------------------------------------------------------------------------- history
 

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from cidrgate.errors import ProblemCode
 
 __all__ = [
+    "recommendation_of",
+    "UnusedEntryInfo",
+    "RecommendedNetworkInfo",
+    "RecommendationInfo",
+    "NarrowerEntryInfo",
+    "LeftOutInfo",
+    "CurvePointInfo",
     "AccountDeletionInfo",
     "AccountChange",
     "AccountEvaluationInfo",
@@ -505,6 +512,99 @@ class PreviewInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendedNetworkInfo:
+    """One entry of a recommended list: how many addresses were observed inside, and their requests."""
+
+    cidr: str
+    observed: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePointInfo:
+    """The best list of one number of entries: how many addresses it allows that nobody was seen to use."""
+
+    entries: int
+    extra_ipv4: int
+    extra_ipv6: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutInfo:
+    """What a recommended list does not cover, and why. Later versions may add reasons."""
+
+    network: str
+    reason: str
+    requests: int
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnusedEntryInfo:
+    """An entry that no request needed, and when an address of it was seen last."""
+
+    id: int
+    cidr: str
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrowerEntryInfo:
+    """An entry of which the observed addresses fit into a narrower network."""
+
+    id: int
+    cidr: str
+    narrower: str
+    fewer_addresses: int
+    observed: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendationInfo:
+    """The best list for the recorded traffic of an account; see `cidrgate.foresight.Recommendation`.
+
+    Attributes:
+        account: The account.
+        version: The version of its list; pass it as `expect_version` to a change.
+        days: For how many days in UTC, with today, traffic was read.
+        since: The begin of the traffic.
+        networks: The entries, in address order.
+        extra_ipv4: The IPv4 addresses that the list allows and that nobody was seen to use.
+        extra_ipv6: The same for IPv6.
+        observed: How many addresses, or truncated networks, are covered.
+        requests: How many requests they made.
+        requests_left_out: How many requests are not covered.
+        left_out: The first 1,000 addresses that are not covered, by reason.
+        more_left_out: How many there are beyond those.
+        curve: For each number of entries that can cover everything: the extra addresses of the best list.
+        unused: The entries of the account that no request needed.
+        narrower: The entries of the account that could be narrower.
+    """
+
+    account: str
+    version: int
+    days: int
+    since: datetime
+    networks: list[RecommendedNetworkInfo]
+    extra_ipv4: int
+    extra_ipv6: int
+    observed: int
+    requests: int
+    requests_left_out: int
+    left_out: list[LeftOutInfo]
+    more_left_out: int
+    curve: list[CurvePointInfo]
+    unused: list[UnusedEntryInfo]
+    narrower: list[NarrowerEntryInfo]
+
+    @property
+    def cidrs(self) -> list[str]:
+        """The list, for `replace_entries`."""
+        return [network.cidr for network in self.networks]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckInfo:
     """Whether an address may act for an account. It is true if the address is allowed."""
 
@@ -706,6 +806,28 @@ def evaluation_of(record: Mapping[str, Any] | None) -> EvaluationInfo | None:
         "unknown": [value_of(UnknownInfo, one) for one in record["unknown"]],
     }
     return _with_totals(EvaluationInfo, made)
+
+
+def recommendation_of(record: Mapping[str, Any]) -> RecommendationInfo:
+    """Return a record as a recommendation."""
+    lists: dict[str, type] = {
+        "networks": RecommendedNetworkInfo,
+        "left_out": LeftOutInfo,
+        "curve": CurvePointInfo,
+        "unused": UnusedEntryInfo,
+        "narrower": NarrowerEntryInfo,
+    }
+    made: dict[str, Any] = {
+        name: [value_of(kind, _with_numbers(one)) for one in record[name]] for name, kind in lists.items()
+    }
+    return value_of(RecommendationInfo, {**_with_numbers(record), **made, "since": _time(record["since"])})
+
+
+def _with_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record in which numbers and times that are texts in JSON are values."""
+    numbers = {name: int(record[name]) for name in ("extra_ipv6", "fewer_addresses") if name in record}
+    times = {"last_seen": _time(record["last_seen"])} if "last_seen" in record else {}
+    return {**record, **numbers, **times}
 
 
 def _with_totals(kind: type[_Value], record: Mapping[str, Any]) -> _Value:

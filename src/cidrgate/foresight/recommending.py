@@ -289,7 +289,7 @@ def _left_out(seen: Seen, outside: Mapping[str, tuple[LeftOutReason, str]]) -> t
         for network, (reason, explanation) in outside.items()
     ]
     left += [
-        LeftOut(network=network, reason="denied", requests=requests, explanation="the requests were denied")
+        LeftOut(network=network, reason="denied", requests=requests, explanation="requests from it are denied")
         for network, requests in seen.denied.items()
     ]
     left += [

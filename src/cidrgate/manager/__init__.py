@@ -8,11 +8,13 @@ from cidrgate.manager.backups import BackupReport
 from cidrgate.manager.declared import ApplyReport, DeclaredAccount, DeclaredChange
 from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.recommendations import AccountRecommendation
 from cidrgate.manager.rule_manager import RuleManager
 from cidrgate.replica.replica import OnStale
 from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
 
 __all__ = [
+    "AccountRecommendation",
     "ApplyReport",
     "BackupReport",
     "DeclaredAccount",

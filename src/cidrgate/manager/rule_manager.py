@@ -73,6 +73,7 @@ from cidrgate.manager.modes import end_after, end_of_mode, mode_change, mode_set
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.policies import differences, policy_change, policy_state, say_differences, stored_policy
+from cidrgate.manager.recommendations import AccountRecommendation, recommendation_for
 from cidrgate.manager.searching import find_entries
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
@@ -2044,6 +2045,58 @@ class RuleManager:
             raise ValueError(f"the change does not change the list of account {account!r}")
         return evaluation_of(
             self._store, [*changes.values()], at=at, days=days, account=account, observations=observations
+        )
+
+    def recommend(
+        self,
+        account: str,
+        days: int = 30,
+        *,
+        max_entries: int | None = None,
+        forced: Iterable[str] = (),
+        excluded: Iterable[str] = (),
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        include_denied: bool = False,
+    ) -> AccountRecommendation:
+        """Return the best list for the recorded traffic of an account and its subaccounts, and a review of its list.
+
+        `cidrgate.foresight.recommend` does the same for other observations, such as those of a log. The limits are
+        those of the account's policy, or narrower ones.
+
+        Args:
+            account: The account. A subaccount has no list of its own.
+            days: How many days in UTC of the stored traffic to look at, with today.
+            max_entries: The most entries; as many as the policy allows if not given.
+            forced: Networks that the list allows whole, whether anybody used them or not.
+            excluded: Addresses and networks that no entry overlaps.
+            widest_ipv4: The shortest length of an IPv4 entry; the policy's if not given.
+            widest_ipv6: The same for IPv6.
+            include_denied: Whether addresses that were denied are covered too.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account is a subaccount.
+            NoTrafficError: If no traffic of it is stored.
+            RecommendationError: If more entries are needed, if a forced network cannot be in a list, or if more than
+                100,000 addresses were observed.
+            RuleError: If forced networks break a rule.
+            InvalidAddressError: If an excluded text is neither an address nor a network.
+            ValueError: If `days` is less than 1, or a limit is out of range or wider than the policy's.
+            StoreError: If the store cannot be read.
+        """
+        whole_number(days, "days", least=1)
+        return recommendation_for(
+            self._store,
+            account,
+            days,
+            self.policy_state(account).effective,
+            max_entries=max_entries,
+            forced=forced,
+            excluded=excluded,
+            widest_ipv4=widest_ipv4,
+            widest_ipv6=widest_ipv6,
+            include_denied=include_denied,
         )
 
     def _foresight(

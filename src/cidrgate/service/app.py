@@ -27,6 +27,7 @@ from cidrgate.service.api import (
     modes,
     policies,
     problem_pages,
+    recommendations,
     sessions,
     tokens,
 )
@@ -126,8 +127,8 @@ def create_app(
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
-    parts = (accounts, modes, entries, lists, questions, history, policies, tokens, sessions, health, problem_pages)
-    routers = [*(part.router for part in parts), history.of_all, change_stream.router]
+    parts = (accounts, modes, entries, lists, questions, recommendations, history, policies, tokens, sessions, health)
+    routers = [*(part.router for part in parts), problem_pages.router, history.of_all, change_stream.router]
     routers.append(found_entries.router)
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.

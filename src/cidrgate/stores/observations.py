@@ -147,9 +147,18 @@ def observations_of(transaction: Transaction, account: StoredAccount, since: dat
     return _summed(transaction, accounts.c.id == account.id, since)
 
 
-def observations_of_family(transaction: Transaction, owner: StoredAccount, since: date) -> list[Observation]:
-    """Return what was seen of an account and of its subaccounts since a day, as `observations_of` does of each."""
-    return _summed(transaction, or_(accounts.c.id == owner.id, accounts.c.parent_id == owner.id), since)
+def observations_of_family(
+    transaction: Transaction, owner: StoredAccount, since: date, most: int | None = None
+) -> list[Observation]:
+    """Return what was seen of an account and of its subaccounts since a day, as `observations_of` does of each.
+
+    Args:
+        transaction: A transaction.
+        owner: The account.
+        since: The first day that counts.
+        most: The most observations to return, in no particular choice; None for all.
+    """
+    return _summed(transaction, or_(accounts.c.id == owner.id, accounts.c.parent_id == owner.id), since, most)
 
 
 def first_observed(transaction: Transaction) -> datetime | None:
@@ -181,12 +190,15 @@ def full_accounts(transaction: Transaction, owner: StoredAccount, since: date, m
     return list(transaction.connection.scalars(statement))
 
 
-def _summed(transaction: Transaction, which: ColumnElement[bool], since: date) -> list[Observation]:
+def _summed(
+    transaction: Transaction, which: ColumnElement[bool], since: date, most: int | None = None
+) -> list[Observation]:
     statement = (
         select(accounts.c.name, observations.c.network, observations.c.allowed, *_SUMS)
         .join_from(accounts, observations)
         .where(which, observations.c.day >= since)
         .group_by(accounts.c.id, accounts.c.name, observations.c.network, observations.c.allowed)
+        .limit(most)
     )
     found = [
         Observation(

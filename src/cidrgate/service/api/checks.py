@@ -17,7 +17,7 @@ from cidrgate.rules.decisions import decide
 from cidrgate.serialization import decision_record, entry_record
 from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.entries import EntriesCreateModel, EntriesReplaceModel, EntryPatchModel
-from cidrgate.service.api.evaluations import EvaluationModel
+from cidrgate.service.api.evaluations import Days, EvaluationModel
 from cidrgate.service.api.history import RestoreRequestModel
 from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import (
@@ -272,13 +272,16 @@ def preview_change(
     _principal: Reader,
     account_name: AccountName,
     change: Annotated[PreviewRequest, Body(title="PreviewRequest")],  # generators name the type by it
+    days: Days = 30,
 ) -> Response:
     """Compute what a change would do and which networks it would deny. Nothing is changed."""
     manager = service_of(request).manager
-    return Answer(preview_record(manager, account_name, change, client_address(request))).response()
+    return Answer(preview_record(manager, account_name, change, client_address(request), days)).response()
 
 
-def preview_record(manager: RuleManager, account: str, change: PreviewRequest, address: str | None) -> dict[str, Any]:
+def preview_record(
+    manager: RuleManager, account: str, change: PreviewRequest, address: str | None, days: int = 30
+) -> dict[str, Any]:
     """Return what a change would do, as a JSON object.
 
     Args:
@@ -286,6 +289,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         account: The account of the list.
         change: The change.
         address: The caller's address; None if it is unknown.
+        days: For how many days in UTC, with today, to read the recorded traffic.
 
     Raises:
         AccountNotFoundError: If there is no such account.
@@ -327,7 +331,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
             "before": [entry_record(entry) for entry in outcome.change.before],
             "after": [entry_record(entry) for entry in outcome.change.after],
             **access.record(),
-            **manager._foresight([outcome]).record(),
+            **manager._foresight([outcome], days).record(),
             "caller": _caller(outcome, address, at),
             "confirm": list(outcome.confirm),
         }

@@ -1,21 +1,33 @@
 """What previews and dry runs say of the requests of the past: the models of an evaluation."""
 
 from datetime import datetime
-from typing import get_args
+from typing import Annotated, get_args
 
+from fastapi import Query
 from pydantic import Field
 
 from cidrgate.foresight.evaluation import MOST_NAMED, UnknownCode
 from cidrgate.service.api.schemas import ResponseModel, open_enum, response_example
+from cidrgate.service.http.integers import PLAIN
 
 __all__ = [
     "EVALUATION_EXAMPLE",
     "AccountEvaluationModel",
     "AffectedNetworkModel",
     "AffectedTrafficModel",
+    "Days",
     "EvaluationModel",
     "TrafficTotalModel",
     "UnknownModel",
+]
+
+_MOST_DAYS = 36_600
+"""For how many days traffic can be asked for: a hundred years, more than any is kept."""
+
+Days = Annotated[
+    int,
+    Query(ge=1, le=_MOST_DAYS, description="For how many days in UTC, with today, to read the recorded traffic."),
+    PLAIN,
 ]
 
 _TOTAL = {"addresses": 1, "networks": 0, "requests": 7}

@@ -10,7 +10,7 @@ from cidrgate.manager import ApplyReport, DeclaredAccount, ListOutcome
 from cidrgate.manager.evaluations import Foresight
 from cidrgate.serialization import problem_record
 from cidrgate.service.api.entries import EntryCreateModel
-from cidrgate.service.api.evaluations import EvaluationModel
+from cidrgate.service.api.evaluations import Days, EvaluationModel
 from cidrgate.service.api.openapi import answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
@@ -27,7 +27,7 @@ from cidrgate.service.http.conditional_requests import Confirm
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER
-from cidrgate.service.http.problems import detail_of
+from cidrgate.service.http.problems import InvalidRequestError, detail_of
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 
@@ -174,6 +174,7 @@ def apply_lists(
     prune: Prune = False,
     create: Create = True,
     strict: Strict = False,
+    days: Days | None = None,
     confirm: Confirm = [],  # noqa: B006 - FastAPI copies defaults
 ) -> Response:
     """Make the lists of many accounts what is declared. To repeat the request changes nothing. Only for admins.
@@ -181,6 +182,9 @@ def apply_lists(
     The list of each account is changed completely or not at all. An account that cannot be what was declared is one of
     the `problems`, and the status is 200 all the same, because other accounts may have been changed.
     """
+    if days is not None and not dry_run:
+        detail = "days is about requests of the past that a dry run evaluates: send dry_run=true"
+        raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": "days"}])
     service = service_of(request)
     manager = principal.changing(service.manager)
     tried: list[ListOutcome] = []
@@ -198,7 +202,7 @@ def apply_lists(
         expect_versions=declared.expect_versions,
         actor=principal.name,
     )
-    foresight = service.manager._foresight(tried) if dry_run else Foresight()
+    foresight = service.manager._foresight(tried, days or 30) if dry_run else Foresight()
     return Answer(_report_record(report, foresight)).response()
 
 

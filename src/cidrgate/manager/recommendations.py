@@ -1,0 +1,157 @@
+"""Recommendations for one account: the best list for its recorded traffic, and what its entries were used for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import NoTrafficError, RecommendationError
+from cidrgate.foresight.evaluation import first_day
+from cidrgate.foresight.recommending import recommend
+from cidrgate.foresight.usage import narrower, unused
+from cidrgate.manager.accounts import existing_account, list_owner, refuse_subaccount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cidrgate.foresight.recommending import Recommendation
+    from cidrgate.foresight.usage import NarrowerNetwork, UnusedEntry
+    from cidrgate.rules.policy import Policy
+    from cidrgate.stores import Store
+    from cidrgate.values import Account, Entry, Observation
+
+__all__ = ["MOST_OBSERVED", "AccountRecommendation", "PastOfList", "past_of_list", "recommendation_for"]
+
+MOST_OBSERVED = 100_000
+"""How many addresses and networks a recommendation is made for; more would take longer than a request may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecommendation:
+    """The best list for the recorded traffic of an account, and a review of the list that it has.
+
+    Attributes:
+        account: The account.
+        days: For how many days in UTC, with today, traffic was read.
+        since: The begin of the traffic: the first of these days, or later if none was recorded before.
+        recommendation: The best list.
+        entries: The entries of the account that allow something now.
+        unused: Those of them that no request needed, and that are as old as the first day.
+        narrower: Those of them of which the observed addresses fit into a narrower network.
+    """
+
+    account: Account
+    days: int
+    since: datetime
+    recommendation: Recommendation
+    entries: tuple[Entry, ...]
+    unused: tuple[UnusedEntry, ...]
+    narrower: tuple[NarrowerNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastOfList:
+    """A list, and the recorded traffic of every account that has it.
+
+    Attributes:
+        owner: The account whose list it is.
+        entries: The entries that allow something now.
+        observations: What was observed of the account and its subaccounts.
+        asked_since: The begin of the first day that was asked for. A younger entry is not called unused.
+        since: The begin of the traffic; later if none was recorded before.
+    """
+
+    owner: Account
+    entries: tuple[Entry, ...]
+    observations: list[Observation]
+    asked_since: datetime
+    since: datetime
+
+
+def past_of_list(
+    store: Store, account: str, days: int, *, own_list: bool = False, most: int | None = None
+) -> PastOfList:
+    """Return the list of an account, and the traffic of the last days.
+
+    Args:
+        store: The store of the lists and of their traffic.
+        account: The account.
+        days: How many days in UTC to look back, with today.
+        own_list: Whether the account must have a list of its own.
+        most: The most observations to read; None for all.
+
+    Raises:
+        AccountNotFoundError: If there is no such account.
+        SubaccountError: If it must have a list of its own, and inherits one.
+        NoTrafficError: If no traffic of it is stored.
+        StoreError: If the store cannot be read.
+    """
+    from cidrgate.stores.observations import first_observed, observations_of_family  # they need SQLAlchemy
+
+    now = datetime.now(UTC)
+    first = first_day(now, days)
+    with store.read() as transaction:
+        found = existing_account(transaction, account)
+        if own_list:
+            refuse_subaccount(found)
+        owner = list_owner(transaction, found)
+        entries = transaction.entries(owner)
+        observations = observations_of_family(transaction, owner, first, most)
+        begun = first_observed(transaction)
+    if begun is None or not observations:
+        last = "day" if days == 1 else f"{days:,} days"
+        raise NoTrafficError(
+            f"no traffic of account {account!r} is stored for the last {last}: start the processes that decide with "
+            "--traffic addresses or --traffic networks"
+        )
+    # Traffic is stored by day in UTC, and today is one of the days.
+    asked = datetime.combine(first, time(), UTC)
+    listed = tuple(entry for entry in entries if entry.matches(now))
+    return PastOfList(
+        owner=owner.value(),
+        entries=listed,
+        observations=observations,
+        asked_since=asked,
+        since=max(asked, begun),
+    )
+
+
+def recommendation_for(
+    store: Store,
+    account: str,
+    days: int,
+    policy: Policy,
+    *,
+    max_entries: int | None,
+    forced: Iterable[str],
+    excluded: Iterable[str],
+    widest_ipv4: int | None,
+    widest_ipv6: int | None,
+    include_denied: bool,
+) -> AccountRecommendation:
+    """Return the best list for the recorded traffic of an account, as `RuleManager.recommend` describes it."""
+    past = past_of_list(store, account, days, own_list=True, most=MOST_OBSERVED + 1)
+    if len(past.observations) > MOST_OBSERVED:
+        raise RecommendationError(
+            f"more than {MOST_OBSERVED:,} addresses were observed, which is too many: ask for fewer than {days:,} days"
+        )
+    found = recommend(
+        past.observations,
+        policy,
+        max_entries=max_entries,
+        forced=forced,
+        excluded=excluded,
+        widest_ipv4=widest_ipv4,
+        widest_ipv6=widest_ipv6,
+        include_denied=include_denied,
+    )
+    return AccountRecommendation(
+        account=past.owner,
+        days=days,
+        since=past.since,
+        recommendation=found,
+        entries=past.entries,
+        unused=unused(past.entries, past.observations, past.asked_since),
+        narrower=narrower(past.entries, past.observations, past.asked_since),
+    )

@@ -1,0 +1,92 @@
+"""The recommendation for an account is that for its recorded traffic, whatever that is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from cidrgate import Observation, RuleManager
+from cidrgate.errors import NoTrafficError, RecommendationError
+from cidrgate.foresight import narrower, recommend, unused
+from cidrgate.foresight.evaluation import first_day
+from cidrgate.manager import AccountRecommendation
+from cidrgate.stores.observations import add_observations
+from tests.observed import store_observed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NETWORKS = st.sampled_from(["8.8.8.8/32", "8.8.8.9/32", "8.8.9.0/24", "9.9.9.9/32", "10.0.0.1/32", "2606:4700::1/128"])
+SEEN = st.dictionaries(
+    st.tuples(st.sampled_from(["a", "s", "b"]), NETWORKS, st.booleans(), st.integers(0, 5)),
+    st.integers(1, 10**9),
+    min_size=1,
+    max_size=12,
+)
+
+
+def outcome_of(make: Callable[[], object]) -> object:
+    """What a function returns, or the number of entries that its error names."""
+    try:
+        return make()
+    except RecommendationError as error:
+        return error.fewest
+
+
+@settings(max_examples=25, deadline=None)
+@given(seen=SEEN, days=st.integers(1, 7), most=st.none() | st.integers(1, 6), include_denied=st.booleans())
+def test_it_is_what_the_parts_of_the_library_say(
+    seen: dict[tuple[str, str, bool, int], int], days: int, most: int | None, *, include_denied: bool
+) -> None:
+    with RuleManager.open("memory://") as manager:
+        for name, parent in (("a", None), ("s", "a"), ("b", None)):
+            manager.create_account(name, parent=parent)
+        manager.add("a", "8.8.8.0/24, 1.1.1.1/32")
+        now = datetime.now(UTC)
+        with manager._store.write() as transaction:
+            for (account, network, allowed, ago), requests in seen.items():
+                at = now - timedelta(days=ago) if ago else now
+                one = Observation(
+                    account=account, network=network, allowed=allowed, requests=requests, first_seen=at, last_seen=at
+                )
+                # An account that did not exist yet has no traffic, so only that of now is stored.
+                add_observations(transaction, [one])
+        observed = manager.traffic("a", days, whole_list=True)
+        if not observed:
+            with pytest.raises(NoTrafficError):
+                manager.recommend("a", days)
+            return
+        limits: dict[str, Any] = {"max_entries": most, "include_denied": include_denied}
+        wanted = outcome_of(lambda: recommend(observed, **limits))
+        found = outcome_of(lambda: manager.recommend("a", days, **limits))
+        if not isinstance(found, AccountRecommendation):
+            assert found == wanted
+            return
+        entries = manager.entries("a")
+        begin = datetime.combine(first_day(now, days), time(), UTC)
+        assert (found.recommendation, found.entries) == (wanted, tuple(entries))
+        assert found.unused == unused(entries, observed, begin)
+        assert found.narrower == narrower(entries, observed, begin)
+
+
+def test_what_was_not_recorded_yet_is_not_called_unused() -> None:
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("a")
+        manager.add("a", "8.8.8.0/24, 1.1.1.1/32")
+        store_observed(manager, ("a", "8.8.8.8/32", 3))
+        found = manager.recommend("a", 60)
+    # Traffic begins forty days ago, and not sixty.
+    assert found.since > datetime.now(UTC) - timedelta(days=41)
+    assert found.unused == ()
+
+
+def test_days_are_whole_and_positive() -> None:
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("a")
+        with pytest.raises(ValueError, match="days"):
+            manager.recommend("a", 0)
+        with pytest.raises(TypeError, match="days"):
+            manager.recommend("a", 1.5)  # type: ignore[arg-type]
