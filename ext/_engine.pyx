@@ -18,6 +18,7 @@ Read in this order:
 7. the classes: `arguments.pxi`, `arrow.pxi`, `arrays.pxi`, `prefix_trie.pxi`, `account_arrays.pxi`, `matcher.pxi`; then
    `plain_lists.pxi`, `forking.pxi`, `header_lines.pxi` and `native_interface.pxi`, which do not depend on each other
 8. `cover.pxd`, then `covers.pxi`: the smallest cover, for recommendations
+9. `pages.pxi`: the texts of Parquet files, for replays
 """
 
 include "arguments.pxi"
@@ -27,6 +28,7 @@ include "prefix_trie.pxi"
 include "plain_lists.pxi"
 include "covers.pxi"
 include "account_arrays.pxi"
+include "pages.pxi"
 include "matcher.pxi"
 include "forking.pxi"
 include "header_lines.pxi"

@@ -112,6 +112,15 @@ static inline int64_t cidrgate_int64(const uint8_t *where) {
     return value;
 }
 
+/* Read numbers with the lowest byte first, whatever the order of the processor; they need not be aligned. */
+static inline uint32_t cidrgate_little32(const uint8_t *where) {
+    return (uint32_t)where[0] | (uint32_t)where[1] << 8 | (uint32_t)where[2] << 16 | (uint32_t)where[3] << 24;
+}
+
+static inline uint64_t cidrgate_little64(const uint8_t *where) {
+    return (uint64_t)cidrgate_little32(where) | (uint64_t)cidrgate_little32(where + 4) << 32;
+}
+
 /* Read numbers in network order, which need not be aligned. */
 static inline uint64_t cidrgate_network64(const uint8_t *where) {
     uint64_t value = cidrgate_read64(where);

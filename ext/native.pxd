@@ -12,6 +12,8 @@ cdef extern from "native.h" nogil:
     uint64_t fold_portable "cidrgate_fold_portable" (uint64_t a, uint64_t b) noexcept
     int32_t int32_at "cidrgate_int32" (const uint8_t *where) noexcept
     int64_t int64_at "cidrgate_int64" (const uint8_t *where) noexcept
+    uint32_t little32 "cidrgate_little32" (const uint8_t *where) noexcept
+    uint64_t little64 "cidrgate_little64" (const uint8_t *where) noexcept
     uint64_t network64 "cidrgate_network64" (const uint8_t *where) noexcept
     uint32_t network32 "cidrgate_network32" (const uint8_t *where) noexcept
     void backoff "cidrgate_backoff" () noexcept

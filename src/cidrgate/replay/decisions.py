@@ -240,12 +240,23 @@ class Decider:
 
 def _asked(matcher: Matcher, accounts: Any, addresses: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return for each request whether it is allowed, and whether its account is known."""
+    if _is_constant(accounts):
+        [row] = matcher.rows(accounts.dictionary)
+        known = np.full(len(accounts), row >= 0)
+        return matcher.allows_many(accounts.dictionary[0].as_py(), addresses), known
     rows = matcher.rows(accounts)
     known = rows >= 0
     if len(rows) and known[0] and (rows == rows[0]).all():
         # For one list, the engine makes tables for the batch, which answer many times as fast.
         return matcher.allows_many(accounts[0].as_py(), addresses), known
     return matcher.allows_many(rows, addresses), known
+
+
+def _is_constant(accounts: Any) -> bool:
+    """Return whether an array without nulls is a dictionary of one value."""
+    import pyarrow as pa
+
+    return pa.types.is_dictionary(accounts.type) and len(accounts.dictionary) == 1
 
 
 _COMPARED = np.array([DENIED, NEWLY_ALLOWED, NEWLY_DENIED, ALLOWED], np.int8)

@@ -9,13 +9,14 @@ import shutil
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
+from cidrgate.replay.parquet import plain_batches, plain_rows
 from cidrgate.replay.sources import LogError, LogSource, lines_of, quoted, request_query, rows_of
 
 if TYPE_CHECKING:
@@ -64,25 +65,53 @@ class BadLine:
     text: str
 
 
-@dataclass(slots=True)
 class Log:
     """A log that is open for one reading.
 
+    The database is opened for what needs it: plain columns of Parquet files of this machine are read without it.
+
+    Args:
+        source: The log.
+        files: Its files, without patterns.
+        memory: How many bytes DuckDB may use before it writes to the disk.
+        threads: How many threads read; as many as there are processors if None.
+
     Attributes:
-        connection: The database in memory in which the query runs.
-        source: The log, with the files as DuckDB reads them.
-        streams: Those of the files that can be read only once.
-        header: The names of the fields in the header of the files.
-        types: The types of the columns.
         rows: How many rows there are; an estimate for files without a number of their own, None if it is unknown.
     """
 
-    connection: Any
-    source: LogSource
-    streams: frozenset[str] = frozenset()
-    header: tuple[str, ...] = ()
-    types: dict[str, str] = field(default_factory=dict)
-    rows: int | None = None
+    def __init__(self, source: LogSource, files: Sequence[str], memory: int, threads: int | None) -> None:
+        self.rows: int | None = None
+        self._source = source
+        self._files = files
+        self._config: dict[str, Any] = {"memory_limit": f"{memory // 2**20}MiB", "autoinstall_known_extensions": False}
+        if threads is not None:
+            self._config["threads"] = threads
+        self._connection: Any = None
+        self._spill = ""
+        self._pipes: list[int] = []
+        self._described: _Described | None = None
+
+    @property
+    def connection(self) -> Any:
+        """The database in memory."""
+        if self._connection is None:
+            import duckdb
+
+            self._spill = tempfile.mkdtemp(prefix="cidrgate-replay-")
+            self._connection = duckdb.connect(config={**self._config, "temp_directory": self._spill})
+            # A bar of DuckDB would go to stdout, where programs read the answer.
+            self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        return self._connection
+
+    def close(self) -> None:
+        """Close the database and the pipes, and remove what was written to the disk."""
+        for pipe in self._pipes:
+            os.close(pipe)
+        if self._connection is not None:
+            self._connection.close()
+        if self._spill:
+            shutil.rmtree(self._spill, ignore_errors=True)
 
     def batches(self, wanted: frozenset[str], accounts: Collection[str] | None = None) -> Iterator[Any]:
         """Yield the requests as `pyarrow.RecordBatch`; see `request_query` for the columns.
@@ -91,36 +120,106 @@ class Log:
             wanted: The roles to read.
             accounts: Leave out requests that are certainly of other accounts; None for all requests.
         """
+        if isinstance(self._source.account, str):
+            accounts = None
+        columns = self._plain_columns(wanted)
+        if columns is not None:
+            self.rows = plain_rows(self._files, columns)
+            if self.rows is not None:
+                for batch in plain_batches(self._files, columns, _BATCH):
+                    yield batch if accounts is None else _without_others(batch, accounts)
+                return
         query = self.query(wanted)
-        if accounts is not None and not isinstance(self.source.account, str):
+        if accounts is not None:
             listed = ", ".join(map(quoted, accounts)) or "NULL"
             kept = f"account IN ({listed}) OR account IS NULL OR address IS NULL"
-            if isinstance(self.source.account, FromPath):
+            if isinstance(self._source.account, FromPath):
                 kept += f" OR regexp_matches(path, {quoted(_ODD_PATH)})"
             query = f"SELECT * FROM ({query}) WHERE {kept}"
-        return self.answers(query)
+        with _told(self._source):
+            yield from self.connection.sql(query).to_arrow_reader(_BATCH)
+
+    def _plain_columns(self, wanted: frozenset[str]) -> dict[str, str] | None:
+        """Return the columns to read, by role, if they need no SQL: whole columns of Parquet files of this machine."""
+        source = self._source
+        if source.form.reader != "parquet" or isinstance(source.account, FromPath):
+            return None
+        if any(_is_stream(file) or _URL.match(file) for file in self._files):
+            return None
+        left_out = {"path"} if source.account is None else {"path", "account"}
+        return {role: column for role, column in source.roles.items() if role in wanted - left_out}
 
     def query(self, wanted: frozenset[str], *, numbered: bool = False) -> str:
         """Return the query for the requests."""
-        return request_query(self.source, self.types, self.header, wanted=wanted, numbered=numbered)
+        if self._described is None:
+            with _told(self._source):
+                self._described = self._describe()
+            self.rows = self._described.rows
+        source = replace(self._source, files=self._described.files)
+        return request_query(source, self._described.types, self._described.header, wanted=wanted, numbered=numbered)
 
-    def answers(self, query: str) -> Iterator[Any]:
-        """Yield the answer of a query in batches."""
-        with _told(self.source):
-            yield from self.connection.sql(query).to_arrow_reader(_BATCH)
+    def _describe(self) -> _Described:
+        """Find out the columns of the log, or the fields in its header, and how many rows it has."""
+        form, connection = self._source.form, self.connection
+        files = _readable(self._files, connection, self._pipes)
+        header: tuple[str, ...] = ()
+        types: dict[str, str] = {}
+        if form.reader in ("csv", "parquet"):
+            described = connection.sql(f"DESCRIBE SELECT * FROM {rows_of(files[:1], form)}").fetchall()
+            types = {name: kind for name, kind, *_ in described}
+        if form.reader == "parquet":
+            listed = ", ".join(quoted(file) for file in files)
+            counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
+            return _Described(files, header, types, int(connection.sql(counted).fetchall()[0][0] or 0))
+        if form.header:
+            found = connection.sql(
+                f"SELECT line FROM {lines_of(files[:1])} WHERE starts_with(line, '#Fields:') LIMIT 1"
+            ).fetchall()
+            if not found:
+                raise LogError(f"{files[0]} has no line #Fields:, so it is no log of the format {form.name}")
+            header = tuple(found[0][0].partition(":")[2].split())
+        return _Described(files, header, types, _estimated_rows([Path(file) for file in self._files]))
 
     def rejected(self) -> int:
         """Return how many lines DuckDB could not read, such as those that are not UTF-8."""
-        return int(self._rejects("count(*)")[0][0] or 0)
+        return int(self.rejects("count(*)")[0][0] or 0)
 
-    def _rejects(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
-        if self.source.form.reader == "parquet":
+    def rejects(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
+        """Return columns of DuckDB's table of these lines; one row with 0 if it has none."""
+        if self._source.form.reader == "parquet":
             return [(0,)]
         made = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors'"
         if not self.connection.sql(made).fetchall():
             return [(0,)]
         found: list[tuple[Any, ...]] = self.connection.sql(f"SELECT {columns} FROM reject_errors {rest}").fetchall()
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What DuckDB says about a log.
+
+    Attributes:
+        files: The files as DuckDB opens them.
+        header: The names of the fields in the header of the files.
+        types: The types of the columns.
+        rows: As in `Log`.
+    """
+
+    files: list[str]
+    header: tuple[str, ...]
+    types: dict[str, str]
+    rows: int | None
+
+
+def _without_others(batch: Any, accounts: Collection[str]) -> Any:
+    """Return the requests that may be of one of these accounts, and bad lines."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    account, address = batch.column("account"), batch.column("address")
+    listed = pc.is_in(account.cast(pa.string()), value_set=pa.array(list(accounts), pa.string()))
+    return batch.filter(pc.or_(listed, pc.or_(account.is_null(), address.is_null())))
 
 
 def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[str]) -> list[BadLine]:
@@ -142,7 +241,7 @@ def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[st
                 f"SELECT number, text, CAST(address AS VARCHAR) FROM ({query}) WHERE address IS NULL "
                 f"OR CAST(address AS VARCHAR) IN ({listed}) LIMIT {_SHOWN}"
             ).fetchall()
-            rejected = [] if log.rejected() == 0 else log._rejects("line, error_message, csv_line", "ORDER BY line")
+            rejected = [] if log.rejected() == 0 else log.rejects("line, error_message, csv_line", "ORDER BY line")
             before = [line for line, _, _ in rejected]
             here = [
                 BadLine(file, _place(number, before), _reason(address), (text or "")[:_LONGEST_SHOWN])
@@ -183,34 +282,14 @@ def opened_log(source: LogSource, *, memory: int = MEMORY, threads: int | None =
         MissingExtraError: If DuckDB or pyarrow is not installed.
     """
     with needs_extra("replay", "a replay"):
-        import duckdb
+        import duckdb  # noqa: F401 - what needs SQL
         import pyarrow  # noqa: F401 - what the batches are made of
 
-    spill = tempfile.mkdtemp(prefix="cidrgate-replay-")
-    connection = None
-    pipes: list[int] = []
+    log = Log(source, _expanded(source.files), memory, threads)
     try:
-        connection = duckdb.connect(
-            config={
-                "memory_limit": f"{memory // 2**20}MiB",
-                "temp_directory": spill,
-                "autoinstall_known_extensions": False,
-                **({} if threads is None else {"threads": threads}),
-            }
-        )
-        # A bar of DuckDB would go to stdout, where programs read the answer.
-        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-        files, streams = _readable(_expanded(source.files), connection, pipes)
-        log = Log(connection, replace(source, files=files), streams)
-        with _told(source):
-            _describe(log)
         yield log
     finally:
-        for pipe in pipes:
-            os.close(pipe)
-        if connection is not None:
-            connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
+        log.close()
 
 
 def _expanded(files: Sequence[str]) -> list[str]:
@@ -235,22 +314,20 @@ def _is_stream(file: str) -> bool:
     return file == _STDIN or file.endswith(".bz2") or not (_URL.match(file) or Path(file).is_file())
 
 
-def _readable(files: Sequence[str], connection: Any, pipes: list[int]) -> tuple[list[str], frozenset[str]]:
-    """Return the files as DuckDB opens them, and those of them that can be read only once."""
-    opened, streams = [], set()
+def _readable(files: Sequence[str], connection: Any, pipes: list[int]) -> list[str]:
+    """Return the files as DuckDB opens them."""
+    opened = []
     for file in files:
         if _URL.match(file):
             _load_remote(connection, file)
         if file == _STDIN:
             opened.append("/dev/stdin")
-            streams.add(opened[-1])
         elif file.endswith(".bz2") and not _URL.match(file):
             opened.append(_decompressed(file, pipes))
-            streams.add(opened[-1])
         else:
             # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
             opened.append(_WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file)
-    return opened, frozenset(streams)
+    return opened
 
 
 def _decompressed(file: str, pipes: list[int]) -> str:
@@ -290,27 +367,6 @@ def _load_remote(connection: Any, url: str) -> None:
             ) from error
     if kind == "s3":
         connection.execute("CREATE SECRET (TYPE s3, PROVIDER credential_chain)")
-
-
-def _describe(log: Log) -> None:
-    """Find out the columns of a log, or the fields in its header, and how many rows it has."""
-    form, files = log.source.form, log.source.files
-    if form.reader in ("csv", "parquet"):
-        described = log.connection.sql(f"DESCRIBE SELECT * FROM {rows_of(files[:1], form)}").fetchall()
-        log.types = {name: kind for name, kind, *_ in described}
-    if form.reader == "parquet":
-        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
-        log.rows = int(log.connection.sql(counted).fetchall()[0][0] or 0)
-        return
-    if form.header:
-        found = log.connection.sql(
-            f"SELECT line FROM {lines_of(files[:1])} WHERE starts_with(line, '#Fields:') LIMIT 1"
-        ).fetchall()
-        if not found:
-            raise LogError(f"{files[0]} has no line #Fields:, so it is no log of the format {form.name}")
-        log.header = tuple(found[0][0].partition(":")[2].split())
-    log.rows = _estimated_rows([Path(file) for file in _expanded(log.source.files)])
 
 
 def _estimated_rows(files: Sequence[Path]) -> int | None:

@@ -393,13 +393,12 @@ class Pairs:
     """Requests that are added up by account, address and verdict, in a table of DuckDB.
 
     Args:
-        log: The log, whose database holds the table.
+        log: The log, whose database holds the table; it is made for the first of them.
     """
 
     def __init__(self, log: Log) -> None:
-        # A connection has one open answer, and that is the log's.
-        self._connection = log.connection.cursor()
-        self._connection.execute(_TABLE)
+        self._log = log
+        self._connection: Any = None
         self._rows = 0
         self._most = _MOST_ROWS
 
@@ -410,6 +409,10 @@ class Pairs:
         count = int(np.count_nonzero(chosen))
         if not count:
             return
+        if self._connection is None:
+            # A connection has one open answer, and that is the log's.
+            self._connection = self._log.connection.cursor()
+            self._connection.execute(_TABLE)
         mask = pa.array(chosen)
         times, requests = decided.times, decided.requests
         batch = pa.table(
@@ -436,12 +439,16 @@ class Pairs:
 
     def rows(self) -> Iterator[tuple[str, str, int, int, int, int]]:
         """Yield account, address, verdict, requests, and the times of the first and the last request."""
+        if self._connection is None:
+            return
         self._connection.execute(_ADDED_UP.replace("parts", "pairs"))
         while rows := self._connection.fetchmany(10_000):
             yield from rows
 
     def networks(self, most: int) -> tuple[list[VerdictChange], int, int]:
         """Return the networks with the most requests, how many there are in all, and of how many accounts."""
+        if self._connection is None:
+            return [], 0, 0
         self._connection.create_function("wide", _network_of, ["VARCHAR"], "VARCHAR")
         rows = self._connection.sql(
             f"""WITH one AS ({_ADDED_UP.replace("parts", "pairs")}), wide AS (

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from cidrgate.replay.formats import LogFormat
 
-__all__ = ["LogError", "LogSource", "is_simple", "lines_of", "quoted", "request_query", "rows_of"]
+__all__ = [
+    "IN_TIME",
+    "MOST_REQUESTS",
+    "LogError",
+    "LogSource",
+    "is_simple",
+    "lines_of",
+    "quoted",
+    "request_query",
+    "rows_of",
+]
 
 
 class LogError(CidrgateError):
@@ -103,10 +113,13 @@ def rows_of(files: Sequence[str], form: LogFormat) -> str:
 
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "DOUBLE")
-_IN_TIME = "time BETWEEN -62135596800000000 AND 253402300799999999"
-"""The years 1 to 9999 in microseconds, which is what Python's times are of. No time is in them if it is null."""
+IN_TIME = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+"""The first and the last microsecond of the years 1 to 9999, which is what Python's times are of."""
 
-_MOST_REQUESTS = 10**12
+_IN_TIME = f"time BETWEEN {IN_TIME[0]} AND {IN_TIME[1]}"
+"""No time is in them if it is null."""
+
+MOST_REQUESTS = 10**12
 """For how many requests a row may stand: the sums of a log must fit into 64 bits."""
 
 _SIMPLE = re.compile(r"\^?(?P<before>/(?:[A-Za-z0-9_-]+/)*)\(\?P<account>\[\^/\]\+\)")
@@ -156,7 +169,7 @@ def request_query(
         columns["forwarded"] = fields["forwarded"]
     if "requests" in fields:
         columns["requests"] = f"try_cast({fields['requests']} AS BIGINT)"
-        checks.append(f"requests BETWEEN 1 AND {_MOST_REQUESTS}")
+        checks.append(f"requests BETWEEN 1 AND {MOST_REQUESTS}")
     if isinstance(source.account, FromPath):
         # Load balancers write the whole URL that was asked for.
         path = f"regexp_replace({fields['path']}, '^https?://[^/?#]*', '')" if form.urls else fields["path"]
