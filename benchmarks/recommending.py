@@ -30,8 +30,8 @@ from benchmarks.report import machine
 from benchmarks.routing_table import routing_table
 from cidrgate import Policy
 from cidrgate._engine import SmallestCover
-from cidrgate.cli.curve_plots import curve_svg
 from cidrgate.foresight import recommend
+from cidrgate.foresight.curve_plots import curve_svg
 from cidrgate.rules import special_block
 from cidrgate.rules.special_ranges import special_networks
 

@@ -13,9 +13,9 @@ from hypothesis import given, strategies as st
 
 from cidrgate import Observation, RuleManager
 from cidrgate.cli.address_files import requests_of_lines
-from cidrgate.cli.curve_plots import bar, curve_svg
 from cidrgate.cli.errors import CommandError
 from cidrgate.foresight import CurvePoint
+from cidrgate.foresight.curve_plots import bar, curve_svg
 from cidrgate.stores.observations import add_observations
 
 if TYPE_CHECKING:

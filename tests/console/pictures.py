@@ -8,7 +8,12 @@ from pathlib import Path
 from tests.console.a_console import DESKTOP, PHONE, Visitors, a_browser, a_console
 from tests.console.scenes import SCENES, furnish
 
-_README = {"console-list": "list", "console-add": "add-problems", "console-delete-in-use": "delete-in-use"}
+_README = {
+    "console-list": "list",
+    "console-add": "add-problems",
+    "console-delete-in-use": "delete-in-use",
+    "console-recommendation": "recommendation-few",
+}
 
 
 def main() -> None:

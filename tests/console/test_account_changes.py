@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from cidrgate import AccountNotFoundError
+from tests.observed import store_observed
 
 if TYPE_CHECKING:
     from tests.console.a_console import Console, Visitors
@@ -64,6 +65,23 @@ def test_an_account_that_moves_says_what_it_does(console: Console, visitors: Vis
     page.get_by_role("checkbox", name="Let another list decide").check()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("This is a subaccount: it inherits the list of")).to_be_visible()
+    assert console.manager.account(account).parent == parent
+
+
+def test_a_move_says_who_called_and_would_be_denied(console: Console, visitors: Visitors) -> None:
+    parent, account = console.account("9.9.9.0/24"), console.account("1.1.1.0/24")
+    store_observed(console.manager, (account, "1.1.1.1/32", 12), (account, "9.9.9.9/32", 3))
+    page = visitors.person(console)
+    page.goto(f"accounts/edit?account={account}")
+    page.get_by_label("Parent").fill(parent)
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".foresight.loss")).to_contain_text("1 address with 12 requests would be denied: 1.1.1.1")
+    expect(page.locator(".foresight.info")).to_contain_text("1 address with 3 requests would be allowed")
+    assert console.manager.account(account).parent is None
+    for box in page.get_by_role("group", name="Please confirm").get_by_role("checkbox").all():
+        box.check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("This is a subaccount")).to_be_visible()
     assert console.manager.account(account).parent == parent
 
 

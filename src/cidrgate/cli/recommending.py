@@ -1,6 +1,5 @@
 """`cidrgate recommend`: the best list for addresses that were seen, and what it would change in an account's list."""
 
-import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import typer
 
 from cidrgate._engine import Matcher
 from cidrgate.cli.address_files import read_addresses
-from cidrgate.cli.curve_plots import bar, curve_svg
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import check_written, opened, write_text
 from cidrgate.cli.log_options import FromLog, LogOptions, files_of, takes_log
@@ -21,7 +19,9 @@ from cidrgate.cli.output import Line, Table, counted, value_text
 from cidrgate.cli.past_requests import Days, PastRequests
 from cidrgate.errors import CidrgateError, NoTrafficError
 from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
+from cidrgate.foresight.curve_plots import bar, curve_svg
 from cidrgate.foresight.evaluation import allowed_networks
+from cidrgate.foresight.sentences import number_text
 from cidrgate.manager.recommendations import past_of_list
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
@@ -35,8 +35,6 @@ app = typer.Typer()
 
 _MOST_SHOWN = 20
 """How many of the addresses that are left out people see; a program gets all."""
-
-_MOST_DIGITS = 2**32
 
 
 @command(app, "recommend")
@@ -208,11 +206,6 @@ def _split(texts: list[str] | None) -> list[str]:
     return [part.strip() for text in texts or [] for part in text.split(",") if part.strip()]
 
 
-def _number(extra: int) -> str:
-    """Return a number of addresses: digits, or about which power of two it is."""
-    return f"{extra:,}" if extra <= _MOST_DIGITS else f"about 2^{math.log2(extra):.1f}"
-
-
 def _lines(found: Recommendation, policy: Policy) -> Iterator[str | Line | Table]:
     if found.networks:
         columns = ("CIDR", "addresses", "seen", "requests")
@@ -226,8 +219,8 @@ def _lines(found: Recommendation, policy: Policy) -> Iterator[str | Line | Table
             f"{counted(found.requests, 'request', 'requests')}"
         )
         yield (
-            f"extra addresses, which nobody was seen to use: {_number(found.extra_ipv4)} of IPv4, "
-            f"{_number(found.extra_ipv6)} of IPv6"
+            f"extra addresses, which nobody was seen to use: {number_text(found.extra_ipv4)} of IPv4, "
+            f"{number_text(found.extra_ipv6)} of IPv6"
         )
     else:
         yield Line("nothing can be covered: no entry is recommended", "yellow")
@@ -254,8 +247,8 @@ def _curve(found: Recommendation) -> Iterator[Table]:
     rows = [
         (
             f"{point.entries}",
-            _number(point.extra_ipv4),
-            _number(point.extra_ipv6),
+            number_text(point.extra_ipv4),
+            number_text(point.extra_ipv6),
             bar(point, found.curve) + (" recommended" if point.entries == len(found.networks) else ""),
         )
         for point in found.curve
@@ -318,7 +311,7 @@ class _Review:
             yield Table(
                 ("id", "CIDR", "narrower", "fewer addresses", "seen"),
                 [
-                    (f"{one.entry.id}", one.entry.cidr, one.cidr, _number(one.fewer), f"{one.observed:,}")
+                    (f"{one.entry.id}", one.entry.cidr, one.cidr, number_text(one.fewer), f"{one.observed:,}")
                     for one in self._narrower
                 ],
                 right=frozenset({"id", "fewer addresses", "seen"}),

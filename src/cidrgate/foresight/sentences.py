@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
 
     from cidrgate.foresight.evaluation import AffectedTraffic, Evaluation, TrafficTotal
 
-__all__ = ["Sentence", "network_text", "sentences"]
+__all__ = ["Sentence", "network_text", "number_text", "sentences"]
+
+_MOST_AS_DIGITS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,16 @@ def network_text(network: str) -> str:
     """
     address, _, length = network.partition("/")
     return address if length == ("128" if ":" in address else "32") else network
+
+
+def number_text(addresses: int) -> str:
+    """Return a number of addresses: grouped digits, or about which power of two it is.
+
+    Example:
+        >>> number_text(65_024), number_text(2**64 - 2)
+        ('65,024', 'about 2^64.0')
+    """
+    return f"{addresses:,}" if addresses <= _MOST_AS_DIGITS else f"about 2^{math.log2(addresses):.1f}"
 
 
 def _window(evaluation: Evaluation) -> str:

@@ -16,7 +16,9 @@ from cidrgate.errors import (
     SubaccountError,
     UnconfirmedChangeError,
 )
+from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard
+from cidrgate.service.console.changing import NeedsConfirmationError, Preview, ask_before_denials, preview_change
 from cidrgate.service.console.fields import Confirmations, Number, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import message_of, parent_message
@@ -24,6 +26,7 @@ from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
+from cidrgate.values import Account
 
 __all__ = ["router"]
 
@@ -54,8 +57,10 @@ def edit(
     person.principal.require_admin()
     manager = person.principal.changing(service_of(request).manager)
     needed: tuple[str, ...] = ()
-    try:
-        made = manager.edit_account(
+    preview: Preview | None = None
+
+    def change(manager: RuleManager) -> Account:
+        return manager.edit_account(
             account,
             name=name.strip(),
             display_name=display_name.strip() or None,
@@ -64,8 +69,14 @@ def edit(
             expect_version=version,
             confirmed=_guards(confirm),
         )
-    except UnconfirmedChangeError as error:
-        refused, needed, status = None, error.confirm, 409
+
+    try:
+        ask_before_denials(manager, change, None, confirm)
+        made = change(manager)
+    except (UnconfirmedChangeError, NeedsConfirmationError) as error:
+        refused, status = None, 409
+        needed = error.confirm if isinstance(error, UnconfirmedChangeError) else error.needed
+        preview = preview_change(manager, change, None)
     except (AccountNotFoundError, SubaccountError) as error:
         manager.account(account)  # the account itself, or the parent that was typed
         refused, status = parent_message(error, parent.strip()), 422
@@ -75,7 +86,16 @@ def edit(
         return go(request, "list", account=made.name)
     typed = {"name": name, "display_name": display_name, "parent": parent}
     return _edit_form(
-        request, person, account, version, typed, refused=refused, needed=needed, confirmed=confirm, status=status
+        request,
+        person,
+        account,
+        version,
+        typed,
+        refused=refused,
+        needed=needed,
+        preview=preview,
+        confirmed=confirm,
+        status=status,
     )
 
 
@@ -88,6 +108,7 @@ def _edit_form(
     *,
     refused: str | None = None,
     needed: tuple[str, ...] = (),
+    preview: Preview | None = None,
     confirmed: list[str] | None = None,
     status: int = 200,
 ) -> Response:
@@ -99,6 +120,7 @@ def _edit_form(
         version=version,
         refused=refused,
         needed=needed,
+        preview=preview,
         confirmed=confirmed or [],
         status=status,
         tab="",

@@ -31,6 +31,7 @@ from cidrgate.service.console import (
     going_back,
     lists,
     modes,
+    recommending,
     signed_in,
     signing_in,
     tokens,
@@ -77,6 +78,7 @@ _PARTS = (
     going_back,
     modes,
     questions,
+    recommending,
     tokens,
     signed_in,
 )

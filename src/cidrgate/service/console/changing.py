@@ -67,7 +67,7 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
     seen: list[ListOutcome] = []
     change(manager.with_hooks(before_store=seen.append, dry_run=True, address=address))
     outcome = seen[-1]
-    at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
+    at, was, now = datetime.now(UTC), outcome.account_before, outcome.decider
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
     return Preview(outcome, access, _needed(outcome), manager._foresight([outcome]))
 
@@ -132,5 +132,5 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
 def _needed(outcome: ListOutcome) -> tuple[str, ...]:
     """Return the guards of every edge, after the console's own: only the console asks before enforcement begins."""
     at = datetime.now(UTC)
-    begins = enforced(outcome.after, outcome.account, at) and not enforced(outcome.before, outcome.account_before, at)
+    begins = enforced(outcome.after, outcome.decider, at) and not enforced(outcome.before, outcome.account_before, at)
     return (*((ENABLE_ENFORCEMENT,) if begins else ()), *outcome.confirm)

@@ -16,7 +16,7 @@ from cidrgate.errors import (
 from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, corrections_for
-from cidrgate.service.console.fields import numbers_in
+from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import HEADINGS, AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -42,13 +42,19 @@ def row(request: Request, person: SignedIn, account: AccountQuery, entry: _Entry
 
 
 @router.get("/edit")
-def form(request: Request, person: SignedIn, account: AccountQuery, entry: _EntryQuery) -> Response:
-    """Show the form of an entry."""
+def form(
+    request: Request, person: SignedIn, account: AccountQuery, entry: _EntryQuery, cidr: ListQuery = ""
+) -> Response:
+    """Show the form of an entry, as it is or with another network."""
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
     owner, listed = manager.listing(account)
     [found] = named_entries(account, listed, [entry])
-    return _form(request, person, found, listed, Edit.begin(found, owner.version), None)
+    draft = Edit.begin(found, owner.version)
+    if not cidr:
+        return _form(request, person, found, listed, draft, None)
+    draft = replace(draft, cidr=cidr)
+    return _form(request, person, found, listed, draft, _checked(request, person, found, listed, draft))
 
 
 @router.post("/edit/check")

@@ -38,6 +38,8 @@ CONFIRMATIONS: Final = {
 """The confirmations before a change that could surprise a person."""
 
 ACCOUNT_CONFIRMATIONS: Final = {
+    ENABLE_ENFORCEMENT: CONFIRMATIONS[ENABLE_ENFORCEMENT],
+    DENY_TRAFFIC: CONFIRMATIONS[DENY_TRAFFIC],
     Guard.DISABLE_ENFORCEMENT.value: (
         "Stop enforcing the list for the name that requests use now: they become requests of an unknown account, or of "
         "an account without entries."

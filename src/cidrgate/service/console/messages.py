@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cidrgate import errors
-from cidrgate.errors import CidrgateError, Problem, RuleError
+from cidrgate.errors import CidrgateError, Problem, RecommendationError, RuleError
 from cidrgate.rules.account_names import MAX_ACCOUNT_NAME
 from cidrgate.rules.characters import VARIATION_SELECTORS, unseen_character
 from cidrgate.rules.limits import LONGEST_LABEL, some_of
@@ -110,6 +110,15 @@ def sentence(text: str) -> str:
     first = text.partition(" ")[0]
     begun = text[:1].upper() + text[1:] if first.rstrip(",:").isalpha() else text
     return begun if not begun or begun.endswith(".") else f"{begun}."
+
+
+def _recommendation(error: Any) -> str:
+    found: RecommendationError = error
+    if found.fewest is not None:
+        return f"At least {found.fewest:,} entries are needed for everybody who called. Allow more, or leave some out."
+    if found.networks:
+        return f"No list can allow {some_of(found.networks, _MOST_NAMED)} here."
+    return "Too many addresses called in these days. Choose fewer days."
 
 
 def _broken_rules(error: Any) -> str:
@@ -269,7 +278,11 @@ WORDS: Final[Mapping[type[CidrgateError], str | Callable[[Any], str]]] = {
     errors.StoreError: f"The database does not answer. {_LATER}",
     errors.SnapshotError: _OPERATOR,
     errors.InvalidCopyError: _OPERATOR,
-    errors.RecommendationError: _OPERATOR,
+    errors.RecommendationError: _recommendation,
+    errors.NoTrafficError: (
+        "It is not known who called: no request of this account was recorded in these days. Who runs the service can "
+        "have requests recorded."
+    ),
     errors.MissingExtraError: _OPERATOR,
     errors.ProxyProtocolError: _OPERATOR,
     errors.MissingAccountError: "Choose an account first.",

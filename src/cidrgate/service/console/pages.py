@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cidrgate.foresight.sentences import network_text
+from cidrgate.foresight.sentences import network_text, number_text
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.service.console.details import (
     COLUMN_DETAILS,
@@ -139,6 +139,7 @@ def _make_environment() -> Environment:
         "as_sentence": lambda text: f"{_capital(text)}.",
         "capital": _capital,
         "host": _host,
+        "large": number_text,
         "machine": _machine,
         "mask": subnet_mask,
         "prefix": prefix_length,

@@ -1,0 +1,91 @@
+"""The page that recommends a list for the recorded traffic of an account, from which people take entries over."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from markupsafe import Markup
+
+from cidrgate.errors import (
+    InvalidAddressError,
+    NoTrafficError,
+    RecommendationError,
+    SubaccountError,
+)
+from cidrgate.foresight.curve_plots import curve_svg
+from cidrgate.service.console.fields import ListQuery
+from cidrgate.service.console.lists import AccountQuery, view_of
+from cidrgate.service.console.messages import message_of
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import SignedIn
+from cidrgate.service.http.integers import PLAIN
+from cidrgate.service.http.limits import LONGEST_ADDRESS
+from cidrgate.service.http.strict_requests import ConsoleRoute
+from cidrgate.service.settings import service_of
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/list/recommendation", route_class=ConsoleRoute)
+
+_MOST_SHOWN = 20
+"""How many addresses that are left out the page names."""
+
+_MOST_ENTRIES = 1_000
+_DAYS = (7, 30, 90, 365)
+"""The choices of the form."""
+
+_Taken = Annotated[list[Annotated[str, Query(max_length=LONGEST_ADDRESS)]], Query(max_length=_MOST_ENTRIES)]
+
+
+@router.get("")
+def recommendation_page(
+    request: Request,
+    person: SignedIn,
+    account: AccountQuery,
+    days: Annotated[int, Query(ge=1, le=36_600), PLAIN] = 30,
+    most: Annotated[str, Query(max_length=10)] = "",
+    exclude: ListQuery = "",
+) -> Response:
+    """Show the best list, the curve, and which entries of the account are unused or too wide."""
+    view = view_of(request, person, account)
+    known: dict[str, Any] = {"found": None, "curve": None, "refused": None, "missing": None}
+    try:
+        found = service_of(request).manager.recommend(
+            account, days, max_entries=_limit(most, view.limit), excluded=exclude.replace(",", " ").split()
+        )
+    except NoTrafficError as error:
+        known["missing"] = message_of(error)
+    except (InvalidAddressError, RecommendationError, SubaccountError) as error:
+        known["refused"] = message_of(error)
+    else:
+        best = found.recommendation
+        known["found"] = found
+        if len(best.curve) > 1:
+            title = f"Extra addresses of the best list for {best.observed:,} addresses"
+            known["curve"] = Markup(curve_svg(best.curve, len(best.networks), title))  # noqa: S704 - it escapes texts
+    return page(
+        request,
+        "recommendation.html",
+        person=person,
+        view=view,
+        days=days,
+        choices=sorted({*_DAYS, days}),
+        most=most,
+        exclude=exclude,
+        shown=_MOST_SHOWN,
+        listed={entry.cidr for entry in view.entries},
+        tab="recommendation",
+        **known,
+    )
+
+
+@router.get("/take")
+def take(request: Request, person: SignedIn, account: AccountQuery, cidr: _Taken = []) -> Response:  # noqa: B006
+    """Open the form for new entries with the networks that a person chose."""
+    person.principal.require_account(service_of(request).manager, account, write=True)
+    return go(request, "list/add", account=account, cidrs=", ".join(cidr))
+
+
+def _limit(typed: str, most: int) -> int:
+    """Return the most entries that a person asks for; the limit of the list if nothing or something odd is typed."""
+    number = int(typed) if typed.isascii() and typed.isdecimal() else most
+    return min(max(1, number), most, _MOST_ENTRIES)
