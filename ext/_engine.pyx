@@ -19,6 +19,7 @@ Read in this order:
    `plain_lists.pxi`, `forking.pxi`, `header_lines.pxi` and `native_interface.pxi`, which do not depend on each other
 8. `cover.pxd`, then `covers.pxi`: the smallest cover, for recommendations
 9. `pages.pxi`: the texts of Parquet files, for replays
+10. `log_lines.pxd` (with `scan.h`), then `log_lines.pxi`: lines of text logs, for replays
 """
 
 include "arguments.pxi"
@@ -32,6 +33,7 @@ include "pages.pxi"
 include "matcher.pxi"
 include "forking.pxi"
 include "header_lines.pxi"
+include "log_lines.pxi"
 include "native_interface.pxi"
 
 from cpython.object cimport PyTypeObject

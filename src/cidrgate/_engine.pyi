@@ -66,6 +66,26 @@ class _HeaderField:
     def text(self, headers: Iterable[tuple[bytes, bytes]], /) -> str | None: ...
     def text_without(self, headers: Iterable[tuple[bytes, bytes]], others: _HeaderNames, /) -> str | None: ...
 
+_LogStep: TypeAlias = tuple[str, str, int, int]
+_LogField: TypeAlias = tuple[int, Sequence[_LogStep]]
+_ColumnBuffers: TypeAlias = tuple[int, bytes, bytes | None, bytes]
+
+@final
+class _LogLines:
+    def __new__(
+        cls,
+        cutter: str,
+        escaped: bool,
+        least: int,
+        most: int | None,
+        checks: Iterable[tuple[_LogField, str, int]],
+        time: tuple[str, Iterable[_LogField], str, str],
+        columns: Iterable[tuple[Iterable[_LogField], bool]],
+    ) -> Self: ...
+    def cut(self, lines: _Column, /) -> list[_ColumnBuffers]: ...
+
+def _accounts_in_paths(paths: _Column, before: str, /) -> tuple[_ColumnBuffers, bytes]: ...
+
 # The keys of the mapping are texts; `in`, `[]` and `get` take all other forms of addresses and prefixes too.
 @final
 class PrefixTrie(Mapping[str, _V_co]):

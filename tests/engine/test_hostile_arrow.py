@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from cidrgate import InvalidAddressError, Matcher, PrefixTrie
+from cidrgate._engine import _accounts_in_paths, _LogLines
 from tests.engine.arrow_producer import Array, CStream, Failure, Producer, with_dictionary
 
 if TYPE_CHECKING:
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 
 TRIE = PrefixTrie(["8.8.8.0/24", "2606:4700::/32"])
 MATCHER = Matcher()
+LINES = _LogLines("", escaped=False, least=1, most=None, checks=(), time=("", (), "", ""), columns=[([(0, ())], False)])
 MATCHER.publish("8.8.8.8", ["8.8.8.0/24"])  # so that an address is a name too, and one column can be both
+
+
+def ends_of(column: tuple[int, bytes, bytes | None, bytes]) -> Any:
+    """Where each text of a column ends."""
+    return np.frombuffer(column[2] or b"", np.int32)[1:]
+
 
 ASKS: list[Callable[[Any], Any]] = [
     TRIE.contains_many,
@@ -37,6 +45,8 @@ ASKS: list[Callable[[Any], Any]] = [
     lambda given: MATCHER.allows_many(["8.8.8.8"] * len(given), given),
     MATCHER.rows,
     lambda given: MATCHER.allows_many(given, ["8.8.8.8"] * len(given)),
+    lambda given: ends_of(LINES.cut(given)[0]),
+    lambda given: ends_of(_accounts_in_paths(given, "/")[0]),
 ]
 ask_each = pytest.mark.parametrize("ask", ASKS)
 
@@ -319,14 +329,20 @@ def test_an_index_below_zero_is_not_a_large_one(ask: Any, kind: bytes) -> None:
     refused(ask, Producer(kind, [bad], values=b"u"), "element 1 outside its dictionary")
 
 
-@ask_each
+@pytest.mark.parametrize("ask", ASKS[:-2])
 def test_the_index_of_a_null_may_be_anything(ask: Any) -> None:
     wide = ints(0, 77, 1)
     hidden = Array(3, [b"\x05", wide], nulls=1, dictionary=GOOD)
-    kind = TypeError if ask in ASKS[-2:] else InvalidAddressError
+    kind = TypeError if ask in ASKS[-4:] else InvalidAddressError
     refused(ask, Producer(b"i", [OF_TWO, hidden], values=b"u"), r"\[3\]", kind)
     shown = Array(3, [b"\x07", wide], nulls=1, dictionary=GOOD)
     refused(ask, Producer(b"i", [OF_TWO, shown], values=b"u"), "element 3 outside its dictionary")
+
+
+@pytest.mark.parametrize("ask", ASKS[-2:])
+def test_the_line_of_a_null_may_have_any_index(ask: Any) -> None:
+    hidden = Array(3, [b"\x05", ints(0, 77, 1)], nulls=1, dictionary=GOOD)
+    assert len(ask(Producer(b"i", [OF_TWO, hidden], values=b"u"))) == OF_TWO.length + 3
 
 
 BAD_DICTIONARIES = [

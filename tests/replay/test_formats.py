@@ -13,7 +13,7 @@ import pytest
 
 from cidrgate import Matcher
 from cidrgate.gate import ClientIPResolver, FromPath
-from cidrgate.replay import FORMATS, LogError, LogSource, format_of_name, observations, replay
+from cidrgate.replay import FORMATS, LogError, LogSource, format_of_name, observations, reading, replay
 from cidrgate.replay.formats import TemplateError, format_of_template
 from cidrgate.replay.reading import opened_log
 from tests.replay.logs import AT, BY_PATH, CLOUDFRONT, IN_APACHE, NOT_PARQUET, Sample, clf
@@ -227,6 +227,51 @@ def test_a_bound_of_bad_lines_is_held(tmp_path: Path) -> None:
     assert replay(source, LISTS, max_bad=2).bad == 2
     with pytest.raises(LogError, match="more than 1 lines are bad; the first is line 2"):
         replay(source, LISTS, max_bad=1)
+
+
+@pytest.mark.parametrize("form", ["cloudfront", "csv"])
+def test_a_time_without_a_zone_is_in_utc_wherever_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    path = tmp_path / "a.log"
+    if form == "csv":
+        path.write_text("account,address,time\nacct-1,8.8.8.8,2026-10-10 11:55:36\n")
+    else:
+        path.write_text("#Fields: date time c-ip\n2026-10-10\t11:55:36\t8.8.8.8\n")
+    assert said(source_of(path, form, account="acct-1")) == EXPECTED[:1]
+
+
+def test_a_path_of_several_fields_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(clf("8.8.8.8", "acct-1"))
+    source = source_of(path, "combined", account=BY_PATH, columns={"path": "uri+request"})
+    with pytest.raises(LogError, match="a path is one field"):
+        said(source)
+
+
+def test_a_text_log_may_say_how_many_requests_a_line_stands_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(
+        "#Fields: c-ip date time n\n"
+        + "".join(f"8.8.8.8\t2026-10-10\t11:55:36\t{number}\n" for number in (3, 0, "x", 10**12, 10**12 + 1))
+    )
+    source = source_of(path, "cloudfront", account="acct-1", columns={"requests": "n"})
+    report = replay(source, LISTS)
+    assert (report.requests, report.bad, [one.line for one in report.bad_lines]) == (10**12 + 3, 3, [3, 4, 6])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_batches_do_not_depend_on_how_lines_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(reading, "LINES", 3)
+    monkeypatch.setattr(reading, "_BATCH", rows)
+    path = tmp_path / "a.log"
+    path.write_text("\n".join([clf("8.8.8.8", "acct-1"), clf("2001:4860::8", "acct-2"), "bad"] * 2_000))
+    report = replay(source_of(path, "combined", account=BY_PATH), LISTS)
+    assert (report.lines, report.requests, report.bad) == (6_000, 4_000, 2_000)
+    assert [one.line for one in report.bad_lines] == list(range(3, 63, 3))
 
 
 def test_nothing_but_the_answer_goes_to_stdout(tmp_path: Path) -> None:

@@ -7,7 +7,17 @@ batches, `decisions` decides about a batch, `replaying` adds everything up, and 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.replay.formats import FORMATS, LogFormat, TemplateError, TimeForm, format_of_name, format_of_template
+from cidrgate.replay.formats import (
+    FORMATS,
+    FieldStep,
+    LineCheck,
+    LogField,
+    LogFormat,
+    TemplateError,
+    TimeForm,
+    format_of_name,
+    format_of_template,
+)
 from cidrgate.replay.report import html_report
 from cidrgate.replay.sources import LogError, LogSource
 
@@ -24,7 +34,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "BadLine",
+    "FieldStep",
+    "LineCheck",
     "LogError",
+    "LogField",
     "LogFormat",
     "LogSource",
     "Period",

@@ -1,7 +1,7 @@
 """Decides about a batch of requests: the client's address, the account, and what two matchers say about them.
 
 There is no Python object for a row. Python sees only distinct values, and only where it must: the pairs of peer and
-header for the client's address, and the paths that SQL may not read.
+header for the client's address, and the paths that programs may read in different ways.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from cidrgate._engine import canonical_address
+from cidrgate._engine import _accounts_in_paths, canonical_address
 from cidrgate.errors import InvalidAddressError, UnclearAccountError
 from cidrgate.gate.account_sources import FromPath
-from cidrgate.replay.sources import is_simple
+from cidrgate.replay.sources import text_before_account
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,9 +42,6 @@ _MOST_KEPT = 500_000
 """How many distinct values a cache holds before it is emptied."""
 
 _MOST_UNREADABLE = 20
-_LONGEST_PLAIN = 8_000
-_ODD = (b"%", b";", b"#", b"\\", b"//", b"/.")
-_FIRST_PRINTABLE, _LAST_PRINTABLE = 0x21, 0x7E
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +150,17 @@ class Decider:
         if isinstance(self.account, str):
             only = pa.array([self.account])
             return pa.DictionaryArray.from_arrays(pa.array(np.zeros(batch.num_rows, np.int32)), only)
-        accounts = batch.column("account")
         if not isinstance(self.account, FromPath):
-            return accounts
+            return batch.column("account")
         paths = batch.column("path")
-        if not is_simple(self.account):
+        before = text_before_account(self.account)
+        if before is None:
             distinct = paths.dictionary_encode()
             found = pa.array([self._account_of(one) for one in distinct.dictionary.to_pylist()], pa.string())
             return found.take(distinct.indices)
-        unclear = _unclear_rows(paths)
+        (nulls, *buffers), rows = _accounts_in_paths(paths, before)
+        accounts = pa.Array.from_buffers(pa.string(), len(paths), [pa.py_buffer(one) for one in buffers], nulls)
+        unclear = np.frombuffer(rows, np.int64)
         if not len(unclear):
             return accounts
         found = pa.array([self._account_of(one) for one in paths.take(pa.array(unclear)).to_pylist()], pa.string())
@@ -261,33 +260,6 @@ def _is_constant(accounts: Any) -> bool:
 
 _COMPARED = np.array([DENIED, NEWLY_ALLOWED, NEWLY_DENIED, ALLOWED], np.int8)
 """The verdict by twice whether the request was allowed before, plus whether it is allowed now."""
-
-
-def _unclear_rows(paths: Any) -> NDArray[np.int64]:
-    """Return the rows with a path that programs may read in different ways.
-
-    All others are as they are for every program, so the account that SQL finds in them is the gate's too.
-    """
-    import pyarrow as pa
-
-    _, offsets, data = paths.cast(pa.large_string()).buffers()
-    ends = np.frombuffer(offsets, np.int64)[paths.offset : paths.offset + len(paths) + 1]
-    if ends[0] == ends[-1]:
-        return np.zeros(0, np.int64)
-    octets = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    ends = ends - ends[0]
-    whole = octets.tobytes()
-    printable = octets.min() >= _FIRST_PRINTABLE and octets.max() <= _LAST_PRINTABLE
-    if printable and np.diff(ends).max() <= _LONGEST_PLAIN and not any(one in whole for one in _ODD):
-        return np.zeros(0, np.int64)  # nearly always, and these searches are much faster than what follows
-    odd = (octets < _FIRST_PRINTABLE) | (octets > _LAST_PRINTABLE)
-    for one in _ODD[:4]:
-        odd |= octets == one[0]
-    slashes = octets == ord("/")
-    doubled = np.flatnonzero(slashes[:-1] & (slashes[1:] | (octets[1:] == ord("."))))
-    doubled = doubled[~np.isin(doubled + 1, ends)]  # a row that ends with a slash, before one that begins with it
-    rows = np.searchsorted(ends, np.concatenate([np.flatnonzero(odd), doubled]), "right") - 1
-    return np.union1d(rows, np.flatnonzero(np.diff(ends) > _LONGEST_PLAIN))
 
 
 def _column(batch: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
 """The formats of logs: how a line is cut into fields, and which fields say who acted, from where and when.
 
 A format of text is described by the template with which its program writes it, or by what cuts its lines. No library is
-needed here; `sources` turns the descriptions into queries.
+needed here; the engine cuts lines of text (`lines`), and `sources` turns descriptions of columns into queries.
 """
 
 from __future__ import annotations
@@ -9,12 +9,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FORMATS", "ROLES", "LogFormat", "TemplateError", "TimeForm", "format_of_name", "format_of_template"]
+__all__ = [
+    "FORMATS",
+    "ROLES",
+    "FieldStep",
+    "LineCheck",
+    "LogField",
+    "LogFormat",
+    "TemplateError",
+    "TimeForm",
+    "format_of_name",
+    "format_of_template",
+]
 
 TimeForm: TypeAlias = Literal["clf", "haproxy", "iso", "epoch", "any"]
 """How a time is written: `10/Oct/2026:13:55:36 +0000`, the same with milliseconds and without a zone, ISO 8601, seconds
@@ -25,6 +36,57 @@ ROLES = ("account", "address", "forwarded", "path", "time", "requests")
 many requests a row stands for."""
 
 
+class FieldStep(NamedTuple):
+    """A step from a text to a part of it.
+
+    Attributes:
+        action: What it does.
+
+            - `part`: takes `number` parts between separators, from part `place` on. It is empty if there are fewer than
+              `place`.
+            - `drop`: leaves out the first `place` and the last `number` characters. It is empty if there are fewer.
+            - `without_port`: leaves out the last colon of an address with the port behind it, and the brackets of IPv6.
+            - `peer`: takes the first address that stands with a port before a bracket, without the port.
+            - `without_origin`: takes a URL from its path on.
+        separator: What separates the parts.
+        place: Which part is the first, from 1; or how many characters.
+        number: How many parts or characters.
+    """
+
+    action: Literal["part", "drop", "without_port", "peer", "without_origin"]
+    separator: str = ""
+    place: int = 0
+    number: int = 0
+
+
+class LogField(NamedTuple):
+    """Where a field is in a line.
+
+    Attributes:
+        section: The number of the section that has it, from 0.
+        steps: The steps from the section to the field.
+    """
+
+    section: int
+    steps: tuple[FieldStep, ...] = ()
+
+    def then(self, action: Literal["without_port", "without_origin"]) -> LogField:
+        """Return the field after one more step."""
+        return self._replace(steps=(*self.steps, FieldStep(action)))
+
+    def part(self, separator: str, place: int, number: int = 1) -> LogField:
+        """Return some parts of the field between separators."""
+        return self._replace(steps=(*self.steps, FieldStep("part", separator, place, number)))
+
+
+class LineCheck(NamedTuple):
+    """What a line must have, or a client has moved its fields: so many separators in a field."""
+
+    field: LogField
+    separator: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFormat:
     """A format of logs.
@@ -33,9 +95,12 @@ class LogFormat:
         name: Its name on the command line.
         title: What it is, for people.
         reader: What reads it: `csv`, `json` (one object a line) and `parquet` have named columns; `text` has lines.
-        cut: For `text`: SQL that cuts `line` into the list `p`.
-        whole: For `text`: SQL that is true for a line with all its fields.
-        fields: For `text`: the SQL of each field.
+        cutter: For `text`: the character at which a line is cut into sections; empty if a line is one section.
+        escaped: For `text`: whether the server writes a backslash before the quotes and backslashes of values.
+        sections: For `text`: how many sections a line has.
+        more_sections: For `text`: whether it may have more.
+        checks: For `text`: what else is true for a line with all its fields.
+        fields: For `text`: where each field is.
         roles: Which field has which role.
         time_form: How its times are written.
         time_around: What stands before and behind a time in Apache's notation.
@@ -47,9 +112,12 @@ class LogFormat:
     name: str
     title: str
     reader: Literal["csv", "json", "parquet", "text"]
-    cut: str = ""
-    whole: str = "true"
-    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    cutter: Literal["", '"', "\t"] = ""
+    escaped: bool = False
+    sections: int = 1
+    more_sections: bool = False
+    checks: tuple[LineCheck, ...] = ()
+    fields: Mapping[str, LogField] = field(default_factory=lambda: MappingProxyType({}))
     roles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     time_form: TimeForm = "any"
     time_around: tuple[str, str] = ("", "")
@@ -157,15 +225,15 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
         if number < len(names):
             sections[-1][1].append(names[number])
             sections[-1][0].append("")
-    fields: dict[str, str] = {}
-    checks = [f"len(p) = {len(sections)}"] if quoted else []
-    for number, (around, inside) in enumerate(sections, 1):
-        fields |= _fields_of(f"p[{number}]" if quoted else "line", around, inside, checks)
+    fields: dict[str, LogField] = {}
+    checks: list[LineCheck] = []
+    for number, (around, inside) in enumerate(sections):
+        fields |= _fields_of(LogField(number), around, inside, checks)
     for one in ("remote_addr", "realip_remote_addr"):
         if f"{one}_port" in fields and one not in fields:
-            fields[one] = _without_port(fields[f"{one}_port"])
+            fields[one] = fields[f"{one}_port"].then("without_port")
     if "request" in fields and "uri" not in fields:
-        fields["uri"] = f"split_part({fields['request']}, ' ', 2)"
+        fields["uri"] = fields["request"].part(" ", 2)
     roles = {
         role: next((one for one in choices if one in fields), "")
         for role, choices in {
@@ -175,13 +243,14 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
             "time": ("time_local", "time_iso8601", "msec"),
         }.items()
     }
-    cut = _cut(escaped="%" in template) if quoted else ""
     return LogFormat(
         name=name,
         title=title,
         reader="text",
-        cut=cut,
-        whole=" AND ".join(checks) or "true",
+        cutter='"' if quoted else "",
+        escaped=quoted and "%" in template,
+        sections=len(sections),
+        checks=tuple(checks),
         fields=fields,
         roles={role: one for role, one in roles.items() if one},
         time_form=_time_form(roles["time"]),
@@ -189,15 +258,15 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
     )
 
 
-def _around_time(texts: list[str], names: list[str], found: str) -> tuple[str, str]:
-    """Return what stands before and behind the time in the text that the SQL of its field finds.
+def _around_time(texts: list[str], names: list[str], found: LogField) -> tuple[str, str]:
+    """Return what stands before and behind the time in the text of its field.
 
     Example:
-        >>> _around_time(["", ' "[', '] "'], ["remote_addr", "time_local"], "split_part(p[2], ' ', 1)")
+        >>> _around_time(["", ' "[', '] "'], ["remote_addr", "time_local"], LogField(1).part(" ", 1, 2))
         ('[', ']')
     """
     place = names.index("time_local")
-    if found.endswith("'[', 2)"):
+    if found.steps and found.steps[-1].separator == "[":
         return "", texts[place + 1].partition('"')[0]
     return _BOUNDARY.split(texts[place])[-1], _BOUNDARY.split(texts[place + 1])[0]
 
@@ -207,32 +276,22 @@ def _time_form(name: str) -> TimeForm:
     return forms.get(name, "any")
 
 
-def _cut(*, escaped: bool) -> str:
-    r"""Return the SQL that cuts a line at its quotes.
-
-    Apache writes a quote inside of a value as \", and a backslash as \\; both are left out before the cut.
-    """
-    unescaped = r"""replace(replace(line, '\\', ''), '\"', '')"""
-    line = rf"CASE WHEN contains(line, '\') THEN {unescaped} ELSE line END" if escaped else "line"
-    return f"""string_split({line}, '"')"""
-
-
 def _fields_of(
-    text: str, around: list[str], names: list[str], checks: list[str], counted: str | None = None
-) -> dict[str, str]:
-    """Return the SQL of each field of a section, which lies between two quotes.
+    section: LogField, around: list[str], names: list[str], checks: list[LineCheck], counted: LogField | None = None
+) -> dict[str, LogField]:
+    """Return where the fields of a section are, which lies between two quotes.
 
     Args:
-        text: The SQL of the section.
+        section: The section.
         around: The texts around its fields.
         names: The names of its fields.
         checks: Takes what must be true for a line whose fields are where they are expected.
-        counted: The SQL of the part of the section that has only these fields; None for the whole.
+        counted: The part of the section that has only these fields; None for the whole.
     """
     if not names:
         return {}
     if len(names) == 1 and not any(around):
-        return {names[0]: text}
+        return {names[0]: section}
     inner = around[1:-1]
     # Between two fields stands one separator, or at least a space.
     separator = inner[0] if inner and len(set(inner)) == 1 and len(names) > 1 else " "
@@ -241,8 +300,8 @@ def _fields_of(
     if names[-1] in _TWO_WORDS and inner and inner[-1].endswith("[") and "[" not in "".join(inner)[:-1]:
         # What stands before the time has no bracket, so one cut finds it, which is much faster than to count words.
         return {
-            **_fields_of(text, [*around[:-2], around[-2][:-1]], names[:-1], checks, f"split_part({text}, '[', 1)"),
-            names[-1]: f"split_part({text}, '[', 2)",
+            **_fields_of(section, [*around[:-2], around[-2][:-1]], names[:-1], checks, section.part("[", 1)),
+            names[-1]: section.part("[", 2),
         }
     tokens: list[list[tuple[str, str]]] = [[]]  # each of texts and of at most one field
     for number, before in enumerate(around):
@@ -251,37 +310,25 @@ def _fields_of(
         tokens += [[("text", piece)] for piece in pieces[1:]]
         if number < len(names):
             tokens[-1].append(("field", names[number]))
-    fields: dict[str, str] = {}
+    fields: dict[str, LogField] = {}
     place, loose = 1, False
     for token in tokens:
         held = [value for kind, value in token if kind == "field"]
         if held:
             texts = [value for kind, value in token if kind == "text"]
-            found = f"split_part({text}, '{_sql(separator)}', {place})"
-            if held[0] in _TWO_WORDS and separator == " ":
-                found = f"({found} || ' ' || split_part({text}, ' ', {place + 1}))"
-                place += 1
+            words = 2 if held[0] in _TWO_WORDS and separator == " " else 1
+            found = section.part(separator, place, words)
+            place += words - 1
             first, last = len(texts[0]), len("".join(texts[1:]))
             if (first or last) and held[0] not in _TWO_WORDS:  # those are read with what stands around them
-                found = f"substr({found}, {first + 1}, length({found}) - {first + last})"
+                found = found._replace(steps=(*found.steps, FieldStep("drop", "", first, last)))
             fields[held[0]] = found
             loose = loose or bool(_FREE_TEXT.match(held[0]))
         place += 1
     if loose:
         # A client that writes the separator into its name must not move the fields behind it.
-        counted = counted or text
-        spaces = f"length({counted}) - length(replace({counted}, '{_sql(separator)}', ''))"
-        checks.append(f"({spaces}) = {(place - 2) * len(separator)}")
+        checks.append(LineCheck(counted or section, separator, place - 2))
     return fields
-
-
-def _sql(text: str) -> str:
-    return text.replace("'", "''")
-
-
-def _without_port(address: str) -> str:
-    """Return the SQL of an address without the port behind its last colon, and without the brackets of IPv6."""
-    return f"trim(left({address}, greatest(length(rtrim({address}, '0123456789')) - 1, 0)), '[]')"
 
 
 _COMBINED = '$remote_addr - $remote_user [$time_local] "$request" $status $bytes "$http_referer" "$http_user_agent"'
@@ -300,8 +347,10 @@ def _combined() -> LogFormat:
         name="combined",
         title="nginx and Apache, `combined` or `common`",
         reader="text",
-        cut=_cut(escaped=True),
-        whole="len(p) >= 3",
+        cutter='"',
+        escaped=True,
+        sections=3,
+        more_sections=True,
         fields=made.fields,
         roles={**made.roles},
         time_form="clf",
@@ -315,17 +364,15 @@ def _haproxy() -> LogFormat:
         name="haproxy",
         title="HAProxy, `option httplog`",
         reader="text",
-        cut=_cut(escaped=False),
-        whole="len(p) >= 3",
+        cutter='"',
+        sections=3,
+        more_sections=True,
         fields={
             # Behind whatever syslog writes: the first address with a port before the time in brackets.
-            "client": r"trim(regexp_extract(p[1], '(\S+):[0-9]+ \[', 1), '[]')",
-            "time": "split_part(split_part(p[1], ' [', 2), ']', 1)",
-            "uri": "split_part(p[2], ' ', 2)",
-            **{
-                f"capture_{number}": (f"split_part(split_part(split_part(p[1], '{{', 2), '}}', 1), '|', {number})")
-                for number in range(1, 10)
-            },
+            "client": LogField(0, (FieldStep("peer"),)),
+            "time": LogField(0).part(" [", 2).part("]", 1),
+            "uri": LogField(1).part(" ", 2),
+            **{f"capture_{number}": LogField(0).part("{", 2).part("}", 1).part("|", number) for number in range(1, 10)},
         },
         roles={"address": "client", "time": "time", "path": "uri"},
         time_form="haproxy",
@@ -337,12 +384,13 @@ def _alb() -> LogFormat:
         name="aws-alb",
         title="AWS Application Load Balancer",
         reader="text",
-        cut=_cut(escaped=False),
-        whole="len(p) >= 5",
+        cutter='"',
+        sections=5,
+        more_sections=True,
         fields={
-            "time": "split_part(p[1], ' ', 2)",
-            "client": _without_port("split_part(p[1], ' ', 4)"),
-            "uri": "split_part(p[2], ' ', 2)",
+            "time": LogField(0).part(" ", 2),
+            "client": LogField(0).part(" ", 4).then("without_port"),
+            "uri": LogField(1).part(" ", 2),
         },
         roles={"address": "client", "time": "time", "path": "uri"},
         time_form="iso",
@@ -380,7 +428,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
                 name="cloudfront",
                 title="AWS CloudFront, standard logs",
                 reader="text",
-                cut="string_split(line, '\t')",
+                cutter="\t",
                 roles={"address": "c-ip", "path": "cs-uri-stem", "forwarded": "x-forwarded-for", "time": "date+time"},
                 time_form="iso",
                 comments=True,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
+from cidrgate.replay.lines import LINES, LineCutter
 from cidrgate.replay.parquet import plain_batches, plain_rows
-from cidrgate.replay.sources import LogError, LogSource, lines_of, quoted, request_query, rows_of
+from cidrgate.replay.sources import LogError, LogSource, line_query, lines_of, quoted, request_query, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -39,10 +40,10 @@ _LONGEST_SHOWN = 300
 _SAMPLE = 2**20
 """How many bytes of a log are read to estimate its lines."""
 
-_WILDCARD = re.compile(r"[*?\[]")
-_ODD_PATH = "[^A-Za-z0-9_/-]|//"
-"""A pattern of DuckDB: some of these paths name another account for a gate than for SQL."""
+_SETTINGS = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
+"""What every connection needs: a bar of DuckDB would go to stdout, where programs read the answer."""
 
+_WILDCARD = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _STDIN = "-"
@@ -100,9 +101,14 @@ class Log:
 
             self._spill = tempfile.mkdtemp(prefix="cidrgate-replay-")
             self._connection = duckdb.connect(config={**self._config, "temp_directory": self._spill})
-            # A bar of DuckDB would go to stdout, where programs read the answer.
-            self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+            self._connection.execute(_SETTINGS)
         return self._connection
+
+    def cursor(self) -> Any:
+        """Return one more connection to the database: each has one open answer."""
+        cursor = self.connection.cursor()
+        cursor.execute(_SETTINGS)
+        return cursor
 
     def close(self) -> None:
         """Close the database and the pipes, and remove what was written to the disk."""
@@ -113,30 +119,38 @@ class Log:
         if self._spill:
             shutil.rmtree(self._spill, ignore_errors=True)
 
-    def batches(self, wanted: frozenset[str], accounts: Collection[str] | None = None) -> Iterator[Any]:
+    def batches(
+        self, wanted: frozenset[str], accounts: Collection[str] | None = None, *, numbered: bool = False
+    ) -> Iterator[Any]:
         """Yield the requests as `pyarrow.RecordBatch`; see `request_query` for the columns.
 
         Args:
             wanted: The roles to read.
-            accounts: Leave out requests that are certainly of other accounts; None for all requests.
+            accounts: Leave out requests of other accounts, if a column says the account; None for all requests.
+            numbered: Whether to add the number of each line or row, and what it says.
         """
-        if isinstance(self._source.account, str):
+        if self._source.account is not None:
             accounts = None
-        columns = self._plain_columns(wanted)
+        columns = None if numbered else self._plain_columns(wanted)
         if columns is not None:
             self.rows = plain_rows(self._files, columns)
             if self.rows is not None:
                 for batch in plain_batches(self._files, columns, _BATCH):
                     yield batch if accounts is None else _without_others(batch, accounts)
                 return
-        query = self.query(wanted)
-        if accounts is not None:
-            listed = ", ".join(map(quoted, accounts)) or "NULL"
-            kept = f"account IN ({listed}) OR account IS NULL OR address IS NULL"
-            if isinstance(self._source.account, FromPath):
-                kept += f" OR regexp_matches(path, {quoted(_ODD_PATH)})"
-            query = f"SELECT * FROM ({query}) WHERE {kept}"
+        described = self._description()
+        source = replace(self._source, files=described.files)
         with _told(self._source):
+            if source.form.reader == "text":
+                cutter = LineCutter(source, described.header, wanted)
+                lines = self.connection.sql(line_query(source, numbered=numbered)).to_arrow_reader(LINES)
+                for batch in cutter.batches(self.cursor(), lines, _BATCH):
+                    yield batch if accounts is None else _without_others(batch, accounts)
+                return
+            query = request_query(source, described.types, wanted=wanted, numbered=numbered)
+            if accounts is not None:
+                listed = ", ".join(map(quoted, accounts)) or "NULL"
+                query = f"SELECT * FROM ({query}) WHERE account IN ({listed}) OR account IS NULL OR address IS NULL"
             yield from self.connection.sql(query).to_arrow_reader(_BATCH)
 
     def _plain_columns(self, wanted: frozenset[str]) -> dict[str, str] | None:
@@ -149,14 +163,13 @@ class Log:
         left_out = {"path"} if source.account is None else {"path", "account"}
         return {role: column for role, column in source.roles.items() if role in wanted - left_out}
 
-    def query(self, wanted: frozenset[str], *, numbered: bool = False) -> str:
-        """Return the query for the requests."""
+    def _description(self) -> _Described:
+        """Return what the log is, which is found out once."""
         if self._described is None:
             with _told(self._source):
                 self._described = self._describe()
             self.rows = self._described.rows
-        source = replace(self._source, files=self._described.files)
-        return request_query(source, self._described.types, self._described.header, wanted=wanted, numbered=numbered)
+        return self._described
 
     def _describe(self) -> _Described:
         """Find out the columns of the log, or the fields in its header, and how many rows it has."""
@@ -230,17 +243,12 @@ def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[st
         wanted: The roles that were read.
         unreadable: Texts in the place of an address that are no addresses.
     """
-    listed = ", ".join("'" + one.replace("'", "''") + "'" for one in unreadable) or "NULL"
     found: list[BadLine] = []
     for file in _expanded(source.files):
         if len(found) >= _SHOWN or _is_stream(file):
             continue
         with opened_log(replace(source, files=[file])) as log:
-            query = log.query(wanted, numbered=True)
-            rows = log.connection.sql(
-                f"SELECT number, text, CAST(address AS VARCHAR) FROM ({query}) WHERE address IS NULL "
-                f"OR CAST(address AS VARCHAR) IN ({listed}) LIMIT {_SHOWN}"
-            ).fetchall()
+            rows = _unread(log.batches(wanted, numbered=True), unreadable)
             rejected = [] if log.rejected() == 0 else log.rejects("line, error_message, csv_line", "ORDER BY line")
             before = [line for line, _, _ in rejected]
             here = [
@@ -252,6 +260,22 @@ def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[st
                 for line, reason, text in rejected[:_SHOWN]
             ]
         found += sorted(here, key=lambda one: one.line)
+    return found[:_SHOWN]
+
+
+def _unread(batches: Iterator[Any], unreadable: Sequence[str]) -> list[tuple[int, str | None, str | None]]:
+    """Return the numbers, texts and addresses of the first rows whose address is missing or unreadable."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found: list[tuple[int, str | None, str | None]] = []
+    for batch in batches:
+        addresses = batch.column("address").cast(pa.string())
+        bad = pc.or_(pc.is_null(addresses), pc.is_in(addresses, pa.array(unreadable, pa.string())))
+        rows = pa.table([batch.column("number"), batch.column("text"), addresses], ["number", "text", "address"])
+        found += [(one["number"], one["text"], one["address"]) for one in rows.filter(bad).slice(0, _SHOWN).to_pylist()]
+        if len(found) >= _SHOWN:
+            break
     return found[:_SHOWN]
 
 

@@ -411,7 +411,7 @@ class Pairs:
             return
         if self._connection is None:
             # A connection has one open answer, and that is the log's.
-            self._connection = self._log.connection.cursor()
+            self._connection = self._log.cursor()
             self._connection.execute(_TABLE)
         mask = pa.array(chosen)
         times, requests = decided.times, decided.requests

@@ -1,7 +1,7 @@
 """A log as a query: the SQL that reads the account, the address and the time of each request from files.
 
-Lines of text are read whole, whatever they contain, and cut afterwards, so that no value of a client can join or hide
-lines. A line that is not as its format says has no address in the answer.
+Lines of text are read whole, whatever they contain, and cut afterwards (`lines`), so that no value of a client can join
+or hide lines. A line that is not as its format says has no address in the answer.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ __all__ = [
     "MOST_REQUESTS",
     "LogError",
     "LogSource",
-    "is_simple",
+    "asked_roles",
+    "checked_query",
+    "line_query",
     "lines_of",
     "quoted",
     "request_query",
+    "requests_of",
     "rows_of",
+    "text_before_account",
+    "time_of",
 ]
 
 
@@ -123,75 +128,79 @@ MOST_REQUESTS = 10**12
 """For how many requests a row may stand: the sums of a log must fit into 64 bits."""
 
 _SIMPLE = re.compile(r"\^?(?P<before>/(?:[A-Za-z0-9_-]+/)*)\(\?P<account>\[\^/\]\+\)")
-"""A pattern whose account is one whole segment behind a fixed path: most are like this, and SQL finds it fastest."""
+"""A pattern whose account is one whole segment behind a fixed path: most are like this, and the engine finds it."""
+
+
+def asked_roles(source: LogSource, wanted: frozenset[str]) -> dict[str, str]:
+    """Return the roles to read, and the field of each: the path only to find the account in it."""
+    asked = {role: one for role, one in source.roles.items() if role in wanted and role not in ("account", "path")}
+    if isinstance(source.account, FromPath):
+        asked["path"] = source.roles["path"]
+    elif source.account is None and "account" in wanted:
+        asked["account"] = source.roles["account"]
+    return asked
 
 
 def request_query(
-    source: LogSource,
-    types: Mapping[str, str],
-    header: Sequence[str] = (),
-    *,
-    wanted: frozenset[str],
-    numbered: bool = False,
+    source: LogSource, types: Mapping[str, str], *, wanted: frozenset[str], numbered: bool = False
 ) -> str:
-    """Return the query for the requests of a log.
+    """Return the query for the requests of a log that has named columns.
 
-    Its columns are `address` (null if the line is bad), and as wanted `account`, `path` (without its query; `account`
-    is the one in it if every program reads the path in the same way), `forwarded`, `time` (microseconds since 1970) and
-    `requests`.
+    Its columns are `address` (null if the line is bad), and as wanted `account`, `path` (without its query),
+    `forwarded`, `time` (microseconds since 1970) and `requests`.
 
     Args:
         source: The log.
-        types: The types of the columns, for a log that has named columns.
-        header: The names of the fields in the header of the file, if the format has one.
+        types: The types of the columns.
         wanted: The roles that are asked for.
         numbered: Whether to add `number`, the number of the line or row, and `text`, what it says.
 
     Raises:
         LogError: If a column is missing.
     """
-    form, roles = source.form, source.roles
-    asked = {role: one for role, one in roles.items() if role in wanted}
-    if isinstance(source.account, str):
-        asked.pop("account", None)
-    if isinstance(source.account, FromPath):
-        asked.pop("account", None)
-        asked["path"] = roles["path"]
-    else:
-        asked.pop("path", None)
-    relation, fields, whole, kinds = _relation(source, asked, types, header, numbered=numbered)
+    form = source.form
+    relation, fields, checks, kinds = _relation(source, asked_roles(source, wanted), types, numbered=numbered)
     columns = {"address": fields.get("address", "''")}
-    checks = [whole] if whole != "true" else []
     if "time" in fields:
-        columns["time"] = _time(fields["time"], form, kinds["time"])
-        checks.append(_IN_TIME)
+        columns["time"] = time_of(fields["time"], form, kinds["time"])
     if "forwarded" in fields:
         columns["forwarded"] = fields["forwarded"]
     if "requests" in fields:
-        columns["requests"] = f"try_cast({fields['requests']} AS BIGINT)"
-        checks.append(f"requests BETWEEN 1 AND {MOST_REQUESTS}")
-    if isinstance(source.account, FromPath):
+        columns["requests"] = requests_of(fields["requests"])
+    if "path" in fields:
         # Load balancers write the whole URL that was asked for.
         path = f"regexp_replace({fields['path']}, '^https?://[^/?#]*', '')" if form.urls else fields["path"]
         columns["path"] = f"split_part({path}, '?', 1)"
-    elif "account" in fields:
+    if "account" in fields:
         columns["account"] = _no_dash(f"CAST({fields['account']} AS VARCHAR)")
-    inner = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
-    if whole != "true":
-        inner += f", {whole} AS whole"
-        checks[0] = "whole"
-    outer = {name: name for name in columns if name != "path"}
     if numbered:
-        inner += ", number, line"
-        outer |= {"number": "number", "text": "line"}
+        columns |= {"number": "number", "text": "line"}
+    return checked_query(columns, relation, checks)
+
+
+def checked_query(columns: Mapping[str, str], relation: str, whole: str = "") -> str:
+    """Return the query for columns, in which a row whose time or number of requests cannot be has no address.
+
+    Args:
+        columns: The SQL of each column.
+        relation: The table with the rows.
+        whole: SQL that is true for a row that is not bad already.
+    """
+    inner = [f"{expression} AS {name}" for name, expression in columns.items()]
+    outer = {name: name for name in columns}
+    checks = []
+    if whole:
+        inner.append(f"{whole} AS whole")
+        checks.append("whole")
     if "time" in columns:
         outer["time"] = f"CASE WHEN {_IN_TIME} THEN time END"
+        checks.append(_IN_TIME)
+    if "requests" in columns:
+        checks.append(f"requests BETWEEN 1 AND {MOST_REQUESTS}")
     if checks:
         outer["address"] = f"CASE WHEN {' AND '.join(checks)} THEN address END"
-    if isinstance(source.account, FromPath):
-        outer |= {"account": _account_in_path(source.account), "path": "path"}
     shown = ", ".join(f"{expression} AS {name}" for name, expression in outer.items())
-    return f"SELECT {shown} FROM (SELECT {inner} FROM {relation})"
+    return f"SELECT {shown} FROM (SELECT {', '.join(inner)} FROM {relation})"
 
 
 def _no_dash(text: str) -> str:
@@ -199,52 +208,38 @@ def _no_dash(text: str) -> str:
     return f"nullif(nullif({text}, ''), '-')"
 
 
+def line_query(source: LogSource, *, numbered: bool) -> str:
+    """Return the query for the lines of a log as `line`, without comments and empty ones, and perhaps `number`."""
+    kept = "line IS NOT NULL" + (" AND line[1] <> '#'" if source.form.comments else "")
+    if not numbered:
+        return f"SELECT line FROM {lines_of(source.files)} WHERE {kept}"
+    rows = f"SELECT row_number() OVER () AS number, line FROM {lines_of(source.files)}"
+    return f"SELECT number, line FROM ({rows}) WHERE {kept}"
+
+
 def _relation(
-    source: LogSource, asked: Mapping[str, str], types: Mapping[str, str], header: Sequence[str], *, numbered: bool
+    source: LogSource, asked: Mapping[str, str], types: Mapping[str, str], *, numbered: bool
 ) -> tuple[str, dict[str, str], str, dict[str, str]]:
     """Return the table to read, the SQL of each role, the SQL that says whether a row is whole, and the types."""
     form = source.form
     kinds = dict.fromkeys(asked, "VARCHAR")
-    if form.reader in ("csv", "parquet"):
-        fields = {}
-        for role, column in asked.items():
-            fields[role] = _column(role, column, types, source)
-            kinds[role] = types[_found(column, types)]
-        rows = rows_of(source.files, form)
-        if numbered:
-            rows = f"(SELECT row_number() OVER () AS number, CAST(t AS VARCHAR) AS line, t.* FROM {rows} AS t)"
-        return rows, fields, "true", kinds
-    lines = lines_of(source.files)
-    if numbered:
-        lines = f"(SELECT row_number() OVER () AS number, line FROM {lines})"
-    kept = "line IS NOT NULL" + (" AND line[1] <> '#'" if form.comments else "")
+    fields = {}
     if form.reader == "json":
         paths = [one for column in asked.values() for one in column.split("|")]
         place = {path: f"p[{number}]" for number, path in enumerate(paths, 1)}
-        fields = {
-            role: f"coalesce({', '.join(place[one] for one in column.split('|'))})" for role, column in asked.items()
-        }
-        listed = _list([_json_path(path) for path in paths])
-        cut, whole = f"try(json_extract_string(line, {listed}))", "p IS NOT NULL"
-    else:
-        known = dict(form.fields)
-        whole, cut = form.whole, form.cut
-        if form.header:
-            known |= {name: f"p[{number}]" for number, name in enumerate(header, 1)}
-            whole = f"len(p) = {len(header)}"
-        fields = {role: _of_text(role, one, known, form) for role, one in asked.items()}
-    select = ", ".join(
-        (["number"] if numbered else []) + (["line"] if numbered or not cut else []) + ([f"{cut} AS p"] if cut else [])
-    )
-    return f"(SELECT {select} FROM {lines} WHERE {kept})", fields, whole, kinds
-
-
-def _of_text(role: str, name: str, known: Mapping[str, str], form: LogFormat) -> str:
-    parts = name.split("+")
-    missing = [one for one in parts if one not in known]
-    if missing:
-        raise LogError(f"the format {form.name} has no field {missing[0]} for the {role}: it has {', '.join(known)}")
-    return " || ' ' || ".join(known[one] for one in parts)
+        for role, column in asked.items():
+            fields[role] = f"coalesce({', '.join(place[one] for one in column.split('|'))})"
+        cut = f"try(json_extract_string(line, {_list([_json_path(path) for path in paths])}))"
+        more = ", number, line" if numbered else ""
+        rows = f"(SELECT {cut} AS p{more} FROM ({line_query(source, numbered=numbered)}))"
+        return rows, fields, "p IS NOT NULL", kinds
+    for role, column in asked.items():
+        fields[role] = _column(role, column, types, source)
+        kinds[role] = types[_found(column, types)]
+    rows = rows_of(source.files, form)
+    if numbered:
+        rows = f"(SELECT row_number() OVER () AS number, CAST(t AS VARCHAR) AS line, t.* FROM {rows} AS t)"
+    return rows, fields, "", kinds
 
 
 def _found(column: str, types: Mapping[str, str]) -> str:
@@ -279,7 +274,7 @@ def _json_path(name: str) -> str:
     return "$" + "".join(parts)
 
 
-def _time(text: str, form: LogFormat, kind: str) -> str:
+def time_of(text: str, form: LogFormat, kind: str) -> str:
     """Return the SQL of a time in microseconds since 1970. A time without a zone is in UTC."""
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         return f"epoch_us(CAST({text} AS TIMESTAMPTZ))"
@@ -303,19 +298,19 @@ def _epoch(seconds: str) -> str:
     )
 
 
-def _account_in_path(source: FromPath) -> str:
-    """Return the SQL of the account in a path that every program reads in the same way; null to leave it to Python."""
+def requests_of(text: str) -> str:
+    """Return the SQL of the number of requests that a row stands for."""
+    return f"try_cast({text} AS BIGINT)"
+
+
+def text_before_account(source: FromPath) -> str | None:
+    """Return what stands in a path before the account, which ends at the next slash; None for any other pattern.
+
+    Example:
+        >>> text_before_account(FromPath("/v1/accounts/(?P<account>[^/]+)"))
+        '/v1/accounts/'
+    """
     pattern = source.pattern
     text, flags = (pattern, 0) if isinstance(pattern, str) else (pattern.pattern, pattern.flags & ~re.UNICODE)
     simple = None if flags else _SIMPLE.fullmatch(text)
-    if simple is None:
-        return "CAST(NULL AS VARCHAR)"
-    before = simple["before"]
-    # The name goes up to the next slash, which is what split_part cuts at; an empty one matches nothing.
-    account = f"nullif(split_part(path, '/', {before.count('/') + 1}), '')"
-    return f"CASE WHEN starts_with(path, {quoted(before)}) THEN {account} END"
-
-
-def is_simple(source: FromPath) -> bool:
-    """Return whether SQL finds the account in plain paths."""
-    return _account_in_path(source).startswith("CASE")
+    return None if simple is None else simple["before"]
