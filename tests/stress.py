@@ -61,6 +61,7 @@ def run(number: int, arguments: Sequence[str], folder: Path) -> tuple[bool, str]
         "--dist",
         "worksteal",
         "--ignore=tests/faults",
+        "--ignore=tests/distribution",
         "--ignore=tests/spark",
         f"--junitxml={report}",
         *arguments,
