@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -52,13 +51,14 @@ def split_submission(cidrs: Submission, *, most: int | None = None, **details: U
     """
     pieces: list[NewEntry] = []
     for element in _elements(cidrs):
+        said: EntryDetails = {**details, **element.said()}
         for text in element.cidr.replace(",", "\n").split("\n"):
             stripped = text.strip()
             if not stripped:
                 continue
             if len(pieces) == most:
                 raise too_many_pieces(stripped, most)
-            pieces.append(replace(element, cidr=stripped, **(details | element.said())))
+            pieces.append(NewEntry(stripped, **said))
     return pieces
 
 

@@ -76,10 +76,15 @@ class Addition:
     version: int | None = None
     confirmed: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
+    _texts: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Split the networks once: a form has room for many, and each answer looks at all of them."""
+        object.__setattr__(self, "_texts", tuple(piece.cidr for piece in split_submission(self.cidrs)))
 
     def texts(self) -> list[str]:
         """Return the submitted networks as the rules see them, in their order."""
-        return [piece.cidr for piece in split_submission(self.cidrs)]
+        return list(self._texts)
 
     def rewritten(self, instead: Mapping[int, Iterable[str]]) -> "Addition":
         """Return a copy in which other texts replace some networks, by position; no text removes a network."""
@@ -213,6 +218,9 @@ class Edit:
 
 def _covered(entries: Iterable[Entry], texts: Iterable[str]) -> list[Entry]:
     """Return the entries that typed networks cover."""
+    entries = list(entries)
+    if not entries:
+        return []
     networks = [ip_network(cidr) for text in texts if (cidr := _canonical(text)) is not None]
     return [
         entry
