@@ -909,7 +909,8 @@ cdef class Matcher:
         if trusted:
             found = verify_header(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
         else:
-            found = verify(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
+            with nogil:
+                found = verify(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
         if found == OUT_OF_MEMORY:
             raise MemoryError
         if found != SOUND:

@@ -1,4 +1,4 @@
-"""Declarations of `native.h`: bit counts, prefetch, atomics and the keyed hash of account names."""
+"""Declarations of `native.h` (bit counts, prefetch, atomics, the keyed hash of names) and `workers.h` (threads)."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -25,8 +25,18 @@ cdef extern from "native.h" nogil:
     int64_t load_count "cidrgate_load_count" (const int64_t *where) noexcept
     void store_ordered "cidrgate_store_ordered" (uint32_t *where, uint32_t value) noexcept
     int64_t add_and_fetch "cidrgate_add" (int64_t *where, int64_t amount) noexcept
+    uint64_t read64 "cidrgate_read64" (const uint8_t *where) noexcept
     void *load_pointer "cidrgate_load_pointer" (void **where) noexcept
     void store_pointer "cidrgate_store_pointer" (void **where, void *value) noexcept
     uint32_t keyed_hash "cidrgate_hash" (const uint8_t *text, size_t length, uint64_t seed) noexcept
     bint same_bytes "cidrgate_same" (const uint8_t *one, const uint8_t *other, size_t length) noexcept
     uint64_t checksum "cidrgate_checksum" (const uint8_t *memory, size_t size, uint64_t seed) noexcept
+
+cdef extern from "workers.h" nogil:
+    ctypedef struct Lock "pthread_mutex_t":
+        pass
+    void open_lock "cidrgate_open_lock" (Lock *lock) noexcept
+    void take_lock "pthread_mutex_lock" (Lock *lock) noexcept
+    void leave_lock "pthread_mutex_unlock" (Lock *lock) noexcept
+    void close_lock "pthread_mutex_destroy" (Lock *lock) noexcept
+    void work_twice "cidrgate_work_twice" (void (*work)(void *shared) noexcept nogil, void *shared) noexcept

@@ -23,14 +23,14 @@ not rely on a property that is not in this table. No check can prove who wrote t
     the arena has at most SEGMENTS - 1 segments         verify_header       map_segments
     there are at most MOST_ROWS rows                    verify_header       row_of, is_row, make_room
 
-    blocks are adjacent, as `place_block` places        verify_arena        free_block, new_block, split_block: the
+    blocks are adjacent, as `place_block` places        verify_piece        free_block, new_block, split_block: the
     them, each as long as its size class                                    memory of a replaced block is reused
     a block ends inside the arena                       verify_block        header_of, text_of, trie_of, size_of
     a name has 1 to MAX_NAME bytes                      verify_block        find, new_account
     a name is UTF-8                                     is_utf8             parent_of, known
     flags are none, KIN, or KIN and SUBACCOUNT          verify_block        kin_of, size_of, exchange, publish, link
     without SUBACCOUNT, one flag of a mode may be set   verify_block        list_allows, is_enforced, make_parent
-    a row number is below row_count, one block has it   verify_arena        row_at, exchange, discard, write_sections
+    a row number is below row_count, one block has it   verify_piece        row_at, exchange, discard, write_sections
 
     a list has at most MOST_LISTED prefixes             verify_block        longest_match6, prefix_at: int32 indices
     CLOSED is set only without prefixes                 verify_block        is_open, list_allows
@@ -56,15 +56,15 @@ not rely on a property that is not in this table. No check can prove who wrote t
     `Kin` is a tree of two levels: each subaccount is   verify_rows         exchange, unlink, discard, link
     once in the chain of its parent; chains end
 
-    an index has room, and counts its slots             verify_table        find, put: a search ends at an empty slot
-    each block has one slot, each slot a block          verify_table        header_of, write_sections, blocks_by_row
-    a slot refers to the list that decides              verify_table        list_of, header_of_parent
-    a tag is the keyed hash of the slot's name          verify_searches     find, put: tags place slots when the index
+    an index has room, and counts its slots             verify_part         find, put: a search ends at an empty slot
+    each block has one slot, each slot a block          verify_part         header_of, write_sections, blocks_by_row
+    a slot refers to the list that decides              verify_part         list_of, header_of_parent
+    a tag is the keyed hash of the slot's name          verify_search       find, put: tags place slots when the index
                                                                             grows
-    the search for a name ends at its own slot          verify_searches     find, slot_of, exchange
-    names are unique                                    verify_searches     find: publish, link, discard reach the one
+    the search for a name ends at its own slot          verify_search       find, slot_of, exchange
+    names are unique                                    verify_search       find: publish, link, discard reach the one
                                                                             block that readers see
-    `live` counts the accounts                          verify_table        make_room, discard, __len__
+    `live` counts the accounts                          verify_part         make_room, discard, __len__
 
 A file contains no free blocks, free lists or retired blocks: a matcher that was just opened has none. No code relies on
 the padding between blocks and sections, or on the tags and lists of empty and dead slots; they are not checked.
@@ -121,14 +121,27 @@ cdef inline uint64_t paged(uint64_t size) noexcept nogil:
     return (size + PAGE - 1) & ~<uint64_t>(PAGE - 1)
 
 
-cdef inline uint64_t sum_image(const uint8_t *image, const Snapshot *header) noexcept nogil:
-    """Return the checksum of everything after the first page: the index and rows, then segment by segment."""
-    cdef uint64_t at = header.arena_offset
-    cdef uint64_t sum = checksum(image + PAGE, at - PAGE, 0)
-    while at < header.size:
-        sum = checksum(image + at, min(<uint64_t>SEGMENT_BYTES, header.size - at), sum)
-        at += SEGMENT_BYTES
+cdef inline uint64_t sum_until(
+    const uint8_t *image, const Snapshot *header, uint64_t *at, uint64_t end, uint64_t sum
+) noexcept nogil:
+    """Continue the checksum at a place of the image up to another one: the index and rows, then segment by segment.
+
+    The first place is PAGE, and the others begin segments.
+    """
+    if at[0] == PAGE:
+        sum = checksum(image + PAGE, header.arena_offset - PAGE, sum)
+        at[0] = header.arena_offset
+    end = min(end, header.size)
+    while at[0] < end:
+        sum = checksum(image + at[0], min(<uint64_t>SEGMENT_BYTES, header.size - at[0]), sum)
+        at[0] += SEGMENT_BYTES
     return sum
+
+
+cdef inline uint64_t sum_image(const uint8_t *image, const Snapshot *header) noexcept nogil:
+    """Return the checksum of everything after the first page."""
+    cdef uint64_t at = PAGE
+    return sum_until(image, header, &at, header.size, 0)
 
 
 cdef inline uint64_t sum_header(const Snapshot *header) noexcept nogil:

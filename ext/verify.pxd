@@ -16,11 +16,15 @@ from accounts cimport (
 )
 from address cimport Prefix, has_host_bits, is_mapped, same_network
 from arena cimport SEGMENTS, SEGMENT_UNITS, UNIT
-from native cimport keyed_hash, popcount, prefetch
+from native cimport (
+    Lock, add_and_fetch, allocate_array, close_lock, keyed_hash, leave_lock, load_acquire, open_lock, popcount,
+    prefetch, read64, store_release, take_lock, work_twice,
+)
+from readers cimport CACHE_LINE
 from snapshot cimport (
     BYTE_ORDER, DAMAGED, FOREIGN, FORMAT_VERSION, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE,
     SEGMENT_BYTES, SOUND, TRUNCATED,
-    Snapshot, held_size, next_place, next_segment, paged, place_block, reference, sum_header, sum_image,
+    Snapshot, held_size, next_place, next_segment, paged, place_block, reference, sum_header, sum_image, sum_until,
 )
 from trie cimport (
     BRANCH, CHILD, CLOSED, COUNT, FANOUT, LEAF, MOST_LISTED, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL,
@@ -29,13 +33,27 @@ from trie cimport (
     node_slot, stride_of, view_index,
 )
 
+cdef extern from "ranks.h" nogil:
+    int (*check4 "cidrgate_check4")(const uint32_t *first, const uint8_t *length, uint32_t count) noexcept
+    enum:
+        WRONG "CIDRGATE_WRONG"
+        INSIDE "CIDRGATE_NESTED"
+
 cdef enum:
-    # How many slots to prefetch ahead, so that the waits for them overlap.
-    AHEAD = 16
     # After this many steps of a search, or names with the same tag, the whole index is checked run by run. No choice of
     # names can slow down that check.
     FAR = 512
     ALIKE = 16
+    THREADS = 2
+    # For each thread and part of the index, one for accounts with a list and one for subaccounts.
+    CHAINS = 4
+    # How far ahead of a block to prefetch.
+    NEAR = 1024
+    BUNDLED = 64
+    # The searches that begin in a part of the index are made together. So a large index is read part by part, and not
+    # at random. A part has 2**PART_BITS slots, or more if there were more than MOST_PARTS.
+    PART_BITS = 13
+    MOST_PARTS = 512
 
 # The sorted arrays of one family, the index over them, and memory for the expected slots of a direct root.
 cdef struct Family:
@@ -100,19 +118,8 @@ cdef inline bint verify_prefixes4(
     const uint32_t *first, const uint8_t *length, uint32_t count, bint nested
 ) noexcept nogil:
     """Check that IPv4 prefixes are valid, have no host bits, grow strictly, and nest only if NESTED is set."""
-    cdef uint32_t index, before = 0
-    cdef int shorter = -1
-    # Without branches: lists are short, and all except forged lists pass.
-    cdef bint wrong = False, covered = False
-    for index in range(count):
-        if length[index] > 32:
-            return False
-        wrong |= (first[index] & (<uint64_t>0xFFFFFFFF >> length[index])) != 0
-        wrong |= (first[index] < before) | ((first[index] == before) & (length[index] <= shorter))
-        covered |= (shorter >= 0) & (((first[index] ^ before) & ~(<uint64_t>0xFFFFFFFF >> (shorter & 63))) == 0)
-        before = first[index]
-        shorter = length[index]
-    return not wrong and (nested or not covered)
+    cdef int found = check4(first, length, count)
+    return not found & WRONG and (nested or not found & INSIDE)
 
 
 cdef inline bint verify_prefixes6(
@@ -307,9 +314,21 @@ cdef inline bint verify_node(
     return not runs.wrong and runs.count == rank and memcmp(runs.bits, node.bits, sizeof(runs.bits)) == 0
 
 
+cdef inline bint is_ascii(const uint8_t *text, uint32_t size) noexcept nogil:
+    """Return whether a name of at least eight bytes has only characters of ASCII."""
+    cdef uint64_t bits = read64(text + size - 8)
+    cdef uint32_t at = 0
+    while at + 8 < size:
+        bits |= read64(text + at)
+        at += 8
+    return bits & <uint64_t>0x8080808080808080 == 0
+
+
 cdef inline bint is_utf8(const uint8_t *text, uint32_t size) noexcept nogil:
     """Check that a name is UTF-8 (RFC 3629): no overlong form, no surrogate, nothing above U+10FFFF."""
     cdef uint32_t at = 0, more, code
+    if size >= 8 and is_ascii(text, size):
+        return True
     while at < size:
         code = text[at]
         at += 1
@@ -393,20 +412,43 @@ cdef inline uint64_t verify_block(
 # ------------------------------------------------------------------------------------------------------- blocks
 
 
-# A block and the keyed hash of its name.
+# A block, and the keyed hash of its name.
 cdef struct Found:
     uint32_t tag
     uint32_t block
 
-# The results of the walk through the arena, for the check of the references: bitmaps by unit of the arena and by row.
+# What two threads share. First they check the arena, then the rows and the index. No two of them write the same element
+# except the counts; of a row that two blocks of a forged file claim, the counts tell.
 cdef struct Survey:
-    uint8_t *starts         # a block starts here
-    uint8_t *lists          # this block has a list: it is not a subaccount's
-    uint8_t *kin            # rows of parents and subaccounts
+    const uint8_t *image
+    const Snapshot *header
+    const SlotTable *table
+    const uint32_t *rows
+    const uint8_t *arena
+    uint8_t *starts         # a bitmap by unit of the arena: a block starts here
+    uint8_t *kin            # a flag for each row of a parent or a subaccount
     uint32_t *own           # the block of each row, or 0
-    int32_t *roots          # the expected direct root, of one list at a time
-    Found *found            # the blocks in the order of the arena
-    uint32_t count
+    int32_t *roots          # for each thread, the expected direct root of one list at a time
+    # The blocks by the part of the index in which their searches begin, in bundles. For each chain and part: the place
+    # behind its last block. For each bundle: the place behind the last block of the bundle before it.
+    Found *found
+    uint64_t *parts
+    uint64_t *before
+    uint32_t part_count
+    int part_bits           # a part of the index has 2**part_bits slots
+    int64_t bundle_count
+    int64_t used            # slots that are not empty, and of these, slots of accounts
+    int64_t live
+    int64_t block_count
+    int64_t kin_count
+    int64_t turns           # how many threads have begun
+    int64_t taken_parts     # how many parts of the index are taken
+    Lock lock               # of the following
+    uint64_t taken          # the pieces of the arena before this place are taken
+    uint64_t summed         # the image is in the checksum up to this place
+    uint64_t sum
+    uint32_t wrong
+    uint32_t far            # a search was given up, so `verify_runs` checks the whole index
 
 
 cdef inline bint marked(const uint8_t *bits, uint64_t index) noexcept nogil:
@@ -419,34 +461,104 @@ cdef inline void mark(uint8_t *bits, uint64_t index) noexcept nogil:
     bits[index >> 3] |= <uint8_t>(1 << (index & 7))
 
 
-cdef inline bint verify_arena(
-    const uint8_t *arena, uint64_t size, const Snapshot *image, Survey *survey
+cdef inline uint64_t claimed_size(const uint8_t *block, uint64_t left) noexcept nogil:
+    """Return the size that a block claims to have, if that can be read within `left` bytes, otherwise 0."""
+    cdef const AccountHeader *header = <const AccountHeader *>block
+    cdef const TrieHeader *counts
+    cdef uint64_t size
+    cdef int family
+    if left < sizeof(AccountHeader) + sizeof(Kin):
+        return 0
+    size = trie_of(header) - <const char *>block
+    if header.flags & SUBACCOUNT or size + sizeof(TrieHeader) > left:
+        return 0
+    counts = <const TrieHeader *>(block + size)
+    size += arrays_size(counts)
+    for family in range(2):
+        if (counts.ipv6 if family else counts.ipv4) & COUNT > SMALL:
+            if size + sizeof(IndexHeader) > left:
+                return 0
+            size += index_size(<const IndexHeader *>(block + size))
+    return size
+
+
+cdef inline bint take_piece(Survey *survey, uint64_t *begin, uint64_t *end) noexcept nogil:
+    """Take the next piece of the arena: a segment, or the segments of a large block; return False after the last one.
+
+    Where a large block ends is what it claims. If that is false, the walk through its piece ends elsewhere. The piece
+    is added to the checksum, so it is in the cache when it is checked.
+    """
+    cdef uint64_t size = survey.header.arena_size, claimed
+    take_lock(&survey.lock)
+    begin[0] = survey.taken
+    if begin[0] < size:
+        claimed = claimed_size(survey.arena + begin[0], size - begin[0])
+        survey.taken = next_segment(begin[0] + (claimed if UNIT <= claimed <= size - begin[0] else UNIT))
+    end[0] = survey.taken
+    survey.sum = sum_until(
+        survey.image, survey.header, &survey.summed,
+        survey.header.size if end[0] >= size else survey.header.arena_offset + end[0], survey.sum)
+    leave_lock(&survey.lock)
+    return begin[0] < size
+
+
+cdef inline bint keep_found(Survey *survey, uint64_t *parts, uint32_t tag, uint32_t block) noexcept nogil:
+    """Keep a block with those of its part of the index; return False if there are more blocks than accounts."""
+    cdef uint64_t *part = parts + (first_place(survey.table, tag) >> survey.part_bits)
+    cdef uint64_t place = part[0]
+    cdef int64_t bundle
+    if place % BUNDLED == 0:
+        bundle = add_and_fetch(&survey.bundle_count, 1) - 1
+        if bundle >= most_bundles(survey):
+            return False
+        survey.before[bundle] = place
+        place = <uint64_t>bundle * BUNDLED
+    survey.found[place].tag = tag
+    survey.found[place].block = block
+    part[0] = place + 1
+    return True
+
+
+cdef inline int64_t most_bundles(const Survey *survey) noexcept nogil:
+    """Return how many bundles are enough for all accounts."""
+    return survey.header.live // BUNDLED + CHAINS * <int64_t>survey.part_count
+
+
+cdef inline bint verify_piece(
+    Survey *survey, uint64_t at, uint64_t end, int32_t *roots, uint64_t *parts
 ) noexcept nogil:
-    """Check all blocks and record them in the survey."""
-    cdef uint64_t at = 0, block_size
+    """Check the blocks of a piece of the arena, and record them in the survey."""
+    cdef uint64_t size = survey.header.arena_size, block_size
+    cdef uint32_t row, count = 0, kin = 0
     cdef const AccountHeader *header
-    while at < size:
-        if (<const uint64_t *>(arena + at))[0] == 0:
+    while at < min(end, size):
+        # Where a block ends is known only when it has been read, so the next blocks must be near by then.
+        prefetch(survey.arena + at + NEAR)
+        prefetch(survey.arena + at + NEAR + CACHE_LINE)
+        if (<const uint64_t *>(survey.arena + at))[0] == 0:
             # The rest of a segment in which the next block did not fit, or the rest of a large block's last segment.
             at = next_segment(at + UNIT)
             continue
-        block_size = held_size(verify_block(arena + at, size - at, image.row_count, survey.roots))
+        block_size = held_size(verify_block(survey.arena + at, size - at, survey.header.row_count, roots))
         if block_size == 0 or block_size > size - at or place_block(at, block_size) != at:
             return False
-        header = <const AccountHeader *>(arena + at)
-        if survey.own[header.row] or survey.count == image.live:
+        header = <const AccountHeader *>(survey.arena + at)
+        row = header.row
+        if load_acquire(survey.own + row):
             return False
-        survey.found[survey.count].tag = keyed_hash(text_of(header), header.name_size, image.seed)
-        survey.found[survey.count].block = reference(at)
-        survey.count += 1
-        survey.own[header.row] = reference(at)
+        store_release(survey.own + row, reference(at))
         mark(survey.starts, at // UNIT)
-        if not header.flags & SUBACCOUNT:
-            mark(survey.lists, at // UNIT)
         if header.flags & KIN:
-            mark(survey.kin, header.row)
+            survey.kin[row] = True
+            kin += 1
+        if not keep_found(survey, parts + (survey.part_count if header.flags & SUBACCOUNT else 0),
+                          keyed_hash(text_of(header), header.name_size, survey.header.seed), reference(at)):
+            return False
+        count += 1
         at = next_place(at, block_size)
-    return True
+    add_and_fetch(&survey.block_count, count)
+    add_and_fetch(&survey.kin_count, kin)
+    return at == end or (at >= size and end >= size)
 
 
 cdef inline bint refers_to(const uint8_t *bits, uint64_t arena_size, uint32_t block) noexcept nogil:
@@ -463,102 +575,106 @@ cdef inline const AccountHeader *block_at(const uint8_t *arena, uint32_t block) 
 # ----------------------------------------------------------------------------------------------- rows and index
 
 
-cdef inline bint verify_rows(
-    const Snapshot *header, const uint32_t *rows, const uint8_t *arena, const Survey *survey
-) noexcept nogil:
+cdef inline bint verify_rows(const Survey *survey) noexcept nogil:
     """Check that each row names the list that decides, and that subaccounts and parents refer to each other."""
     cdef uint64_t live = 0, subaccounts = 0, listed = 0
-    cdef uint32_t row, next_block, parent
+    cdef uint32_t row, row_count = survey.header.row_count, next_block, parent
     cdef const AccountHeader *block
-    for row in range(header.row_count):
+    cdef bint wrong = False
+    for row in range(row_count):
         live += survey.own[row] != 0
-        if not marked(survey.kin, row):
-            if rows[row] != survey.own[row]:
-                return False
+        wrong |= (survey.rows[row] != survey.own[row]) & (survey.kin[row] == 0)
+    # Two blocks with one row would be counted twice here, and once there.
+    if wrong or live != survey.header.live or <uint64_t>survey.block_count != live:
+        return False
+    if survey.kin_count == 0:
+        return True
+    for row in range(row_count):
+        if not survey.kin[row]:
             continue
-        block = block_at(arena, survey.own[row])
+        block = block_at(survey.arena, survey.own[row])
         if block.flags & SUBACCOUNT:
             subaccounts += 1
             parent = kin_of(block).parent
-            if (parent >= header.row_count or not marked(survey.kin, parent) or rows[row] != survey.own[parent]
-                    or not refers_to(survey.lists, header.arena_size, rows[row])):
+            if (parent >= row_count or not survey.kin[parent] or survey.rows[row] != survey.own[parent]
+                    or block_at(survey.arena, survey.own[parent]).flags & SUBACCOUNT):
                 return False
             continue
-        if rows[row] != survey.own[row]:
+        if survey.rows[row] != survey.own[row]:
             return False
         next_block = kin_of(block).next
         while next_block:
             listed += 1
-            if listed > header.row_count or not names_subaccount(survey, header.arena_size, next_block):
+            if listed > row_count or not names_subaccount(survey, next_block):
                 return False
-            block = block_at(arena, next_block)
+            block = block_at(survey.arena, next_block)
             if kin_of(block).parent != row:
                 return False
             next_block = kin_of(block).next
-    return live == header.live and listed == subaccounts
+    return listed == subaccounts
 
 
-cdef inline bint names_subaccount(const Survey *survey, uint64_t arena_size, uint32_t block) noexcept nogil:
+cdef inline bint names_subaccount(const Survey *survey, uint32_t block) noexcept nogil:
     """Return whether a reference names a subaccount's block."""
-    return refers_to(survey.starts, arena_size, block) and not refers_to(survey.lists, arena_size, block)
+    return (refers_to(survey.starts, survey.header.arena_size, block)
+            and block_at(survey.arena, block).flags & SUBACCOUNT != 0)
 
 
-cdef inline bint verify_table(const Snapshot *header, const SlotTable *table) noexcept nogil:
-    """Check that the index has its stated length, an empty slot, and as many accounts as there are blocks."""
-    cdef uint64_t used = 0, live = 0
-    cdef uint32_t index
-    if header.table_size != sizeof(SlotTable) + <uint64_t>table.capacity * sizeof(Slot):
-        return False
-    for index in range(table.capacity):
-        used += table.slots[index].block != 0
-        live += (table.slots[index].block != 0) & (table.slots[index].block != DEAD)
-    return used < table.capacity and used == table.used and live == header.live
-
-
-cdef inline bint is_own_slot(
-    const Slot *slot, const uint32_t *rows, const uint8_t *arena, const Survey *survey
-) noexcept nogil:
+cdef inline bint is_own_slot(const Slot *slot, const Survey *survey) noexcept nogil:
     """Return whether a slot refers to the list that decides for its block."""
-    if marked(survey.lists, slot.block - SEGMENT_UNITS):
-        return slot.list == slot.block
-    return slot.list == rows[block_at(arena, slot.block).row]
+    cdef const AccountHeader *block = block_at(survey.arena, slot.block)
+    return slot.list == (survey.rows[block.row] if block.flags & SUBACCOUNT else slot.block)
 
 
-cdef inline int verify_searches(const Snapshot *header, const SlotTable *table, const Survey *survey) noexcept nogil:
-    """Check that `find` ends at the right slot for the name of every block, and that no two names are equal.
+cdef inline bint verify_search(Survey *survey, const Found *found, bint subaccount) noexcept nogil:
+    """Check that `find` ends at the right slot for the name of a block, and that no name before it is equal.
 
-    There are as many slots as blocks, so then each slot belongs to one block.
+    There are as many slots as blocks, so each slot belongs to one block when all searches have ended at their own.
     """
-    cdef const uint8_t *arena = <const uint8_t *>table + (header.arena_offset - PAGE)
-    cdef const uint32_t *rows = <const uint32_t *>(<const uint8_t *>table + (header.rows_offset - PAGE))
-    cdef uint32_t number, tag, place, alike, _step
+    cdef const SlotTable *table = survey.table
+    cdef uint32_t place = first_place(table, found.tag), alike = 0, _step
     cdef const Slot *slot
-    for number in range(survey.count):
-        if number + AHEAD < survey.count:
-            prefetch(&table.slots[first_place(table, survey.found[number + AHEAD].tag)])
-        tag = survey.found[number].tag
-        place = first_place(table, tag)
-        alike = 0
-        for _step in range(FAR):
-            slot = &table.slots[place]
-            if slot.block == survey.found[number].block:
-                if slot.tag != tag or not is_own_slot(slot, rows, arena, survey):
-                    return HOSTILE
+    for _step in range(FAR):
+        slot = &table.slots[place]
+        if slot.block == found.block:
+            return slot.tag == found.tag and slot.list == (
+                survey.rows[block_at(survey.arena, slot.block).row] if subaccount else slot.block)
+        if slot.block == 0:
+            return False
+        if slot.tag == found.tag and slot.block != DEAD:
+            if (not refers_to(survey.starts, survey.header.arena_size, slot.block)
+                    or same_name(block_at(survey.arena, slot.block), block_at(survey.arena, found.block))):
+                return False
+            alike += 1
+            if alike == ALIKE:
                 break
-            if slot.block == 0:
-                return HOSTILE
-            if slot.tag == tag and slot.block != DEAD:
-                if not refers_to(survey.starts, header.arena_size, slot.block):
-                    return HOSTILE
-                if same_name(block_at(arena, slot.block), block_at(arena, survey.found[number].block)):
-                    return HOSTILE
-                alike += 1
-                if alike == ALIKE:
-                    return verify_runs(header, table, survey)
-            place = place + 1 if place + 1 < table.capacity else 0
-        else:
-            return verify_runs(header, table, survey)
-    return SOUND
+        place = place + 1 if place + 1 < table.capacity else 0
+    store_release(&survey.far, True)
+    return True
+
+
+cdef inline bint verify_part(Survey *survey, uint32_t part) noexcept nogil:
+    """Count the slots of one part of the index, and check the searches that begin in it, while it is in the cache."""
+    cdef const Slot *slots = survey.table.slots
+    cdef uint32_t index, chain, used = 0, live = 0
+    cdef uint64_t place, first
+    for index in range(part << survey.part_bits, min(part + <uint64_t>1 << survey.part_bits, survey.table.capacity)):
+        used += slots[index].block != 0
+        live += (slots[index].block != 0) & (slots[index].block != DEAD)
+    add_and_fetch(&survey.used, used)
+    add_and_fetch(&survey.live, live)
+    for chain in range(CHAINS):
+        place = survey.parts[chain * survey.part_count + part]
+        while place:
+            if load_acquire(&survey.far):
+                return True
+            first = (place - 1) // BUNDLED * BUNDLED
+            while place > first:
+                place -= 1
+                if not verify_search(survey, survey.found + place, chain & 1):
+                    return False
+            place = survey.before[first // BUNDLED]
+    return True
 
 
 cdef inline bint same_name(const AccountHeader *one, const AccountHeader *other) noexcept nogil:
@@ -603,14 +719,14 @@ cdef inline int verify_run(
     return found
 
 
-cdef inline int verify_runs(const Snapshot *header, const SlotTable *table, const Survey *survey) noexcept nogil:
-    """Check the same as `verify_searches`, slot by slot and run by run; a run is the slots between two empty slots.
+cdef inline int verify_runs(const Survey *survey) noexcept nogil:
+    """Check the same as all searches, slot by slot and run by run; a run is the slots between two empty slots.
 
     A search that starts in a run, before a slot, reaches this slot, because no empty slot is in between. The function
     clears bits in `starts`.
     """
-    cdef const uint8_t *arena = <const uint8_t *>table + (header.arena_offset - PAGE)
-    cdef const uint32_t *rows = <const uint32_t *>(<const uint8_t *>table + (header.rows_offset - PAGE))
+    cdef const SlotTable *table = survey.table
+    cdef const uint8_t *arena = survey.arena
     cdef uint32_t capacity = table.capacity, index = 0, place, length = 0, unit, _step
     cdef const Slot *slot
     cdef const AccountHeader *block
@@ -630,14 +746,14 @@ cdef inline int verify_runs(const Snapshot *header, const SlotTable *table, cons
         length += 1
         if slot.block == DEAD:
             continue
-        if not refers_to(survey.starts, header.arena_size, slot.block):
+        if not refers_to(survey.starts, survey.header.arena_size, slot.block):
             return HOSTILE
         unit = slot.block - SEGMENT_UNITS
         survey.starts[unit >> 3] &= <uint8_t>~(1 << (unit & 7))
         block = block_at(arena, slot.block)
         place = <uint32_t>(<uint64_t>slot.tag * capacity >> 32)
-        if (slot.tag != keyed_hash(text_of(block), block.name_size, header.seed)
-                or not is_own_slot(slot, rows, arena, survey)
+        if (slot.tag != keyed_hash(text_of(block), block.name_size, survey.header.seed)
+                or not is_own_slot(slot, survey)
                 or (index - place if index >= place else index + capacity - place) >= length):
             return HOSTILE
     return SOUND
@@ -646,41 +762,97 @@ cdef inline int verify_runs(const Snapshot *header, const SlotTable *table, cons
 # -------------------------------------------------------------------------------------------------------- whole
 
 
-cdef inline int verify_sections(const uint8_t *image, const Snapshot *header, Survey *survey) noexcept nogil:
-    """Check that the sections of an image are valid and consistent. Each check relies on the checks before it."""
-    cdef const SlotTable *table = <const SlotTable *>(image + PAGE)
-    cdef const uint32_t *rows = <const uint32_t *>(image + header.rows_offset)
-    cdef const uint8_t *arena = image + header.arena_offset
-    if not (verify_arena(arena, header.arena_size, header, survey)
-            and verify_rows(header, rows, arena, survey) and verify_table(header, table)):
+cdef inline void verify_blocks(void *shared) noexcept nogil:
+    """Do one thread's part of the first half: take pieces. After a wrong one, only complete the checksum."""
+    cdef Survey *survey = <Survey *>shared
+    cdef int64_t thread = add_and_fetch(&survey.turns, 1) - 1
+    cdef int32_t *roots = survey.roots + (thread << ROOT_BITS)
+    cdef uint64_t *parts = survey.parts + 2 * thread * survey.part_count
+    cdef uint64_t begin = 0, end = 0
+    while take_piece(survey, &begin, &end):
+        if not load_acquire(&survey.wrong) and not verify_piece(survey, begin, end, roots, parts):
+            store_release(&survey.wrong, True)
+
+
+cdef inline void verify_references(void *shared) noexcept nogil:
+    """Do one thread's part of the second half: one begins with the rows, then all take parts of the index."""
+    cdef Survey *survey = <Survey *>shared
+    cdef int64_t turn = add_and_fetch(&survey.turns, 1)
+    if turn == 1 and not verify_rows(survey):
+        store_release(&survey.wrong, True)
+    while not load_acquire(&survey.wrong):
+        turn = add_and_fetch(&survey.taken_parts, 1) - 1
+        if turn >= survey.part_count:
+            break
+        if not verify_part(survey, <uint32_t>turn):
+            store_release(&survey.wrong, True)
+
+
+cdef inline int verify_sections(Survey *survey) noexcept nogil:
+    """Check that the sections of an image are valid and consistent. The second half relies on the first one."""
+    cdef bint large = survey.header.arena_size > SEGMENT_BYTES
+    if large:
+        work_twice(verify_blocks, survey)
+    else:
+        verify_blocks(survey)
+    if survey.sum != survey.header.sum:
+        return DAMAGED
+    if survey.wrong:
         return HOSTILE
-    return verify_searches(header, table, survey)
+    survey.turns = 0
+    if large:
+        work_twice(verify_references, survey)
+    else:
+        verify_references(survey)
+    if survey.wrong:
+        return HOSTILE
+    # There is an empty slot, and as many accounts as there are blocks.
+    if not survey.used < survey.table.capacity or survey.used != survey.table.used or survey.live != survey.header.live:
+        return HOSTILE
+    return verify_runs(survey) if survey.far else SOUND
 
 
 cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
     """Check that a matcher may be opened over an image of unknown origin, and fill in its header."""
     cdef int found = verify_header(image, size, header)
     cdef Survey survey
+    cdef uint32_t capacity
     if found != SOUND:
         return found
-    if header.sum != sum_image(image, header):
-        return DAMAGED
+    memset(&survey, 0, sizeof(Survey))
+    survey.summed = PAGE
+    survey.image = image
+    survey.header = header
+    survey.table = <const SlotTable *>(image + PAGE)
+    survey.rows = <const uint32_t *>(image + header.rows_offset)
+    survey.arena = image + header.arena_offset
+    # In a damaged file the index may be anything.
+    capacity = survey.table.capacity
+    if capacity == 0 or header.table_size != sizeof(SlotTable) + <uint64_t>capacity * sizeof(Slot):
+        return HOSTILE if header.sum == sum_image(image, header) else DAMAGED
+    open_lock(&survey.lock)
+    survey.part_bits = PART_BITS
+    while capacity - 1 >> survey.part_bits >= MOST_PARTS:
+        survey.part_bits += 1
+    survey.part_count = (capacity - 1 >> survey.part_bits) + 1
     survey.starts = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
-    survey.lists = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
-    survey.kin = <uint8_t *>calloc(header.row_count // 8 + 1, 1)
+    survey.kin = <uint8_t *>calloc(header.row_count + <size_t>1, 1)
     survey.own = <uint32_t *>calloc(header.row_count + <size_t>1, sizeof(uint32_t))
-    survey.roots = <int32_t *>malloc(sizeof(int32_t) << ROOT_BITS)
-    survey.found = <Found *>malloc((header.live + <size_t>1) * sizeof(Found))
-    survey.count = 0
-    if (survey.starts == NULL or survey.lists == NULL or survey.kin == NULL or survey.own == NULL
-            or survey.roots == NULL or survey.found == NULL):
+    survey.roots = <int32_t *>malloc(THREADS * sizeof(int32_t) << ROOT_BITS)
+    survey.parts = <uint64_t *>calloc(CHAINS * survey.part_count, sizeof(uint64_t))
+    survey.before = <uint64_t *>malloc(<size_t>most_bundles(&survey) * sizeof(uint64_t))
+    survey.found = <Found *>allocate_array(<size_t>most_bundles(&survey) * BUNDLED, sizeof(Found))
+    if (survey.starts == NULL or survey.kin == NULL or survey.own == NULL or survey.roots == NULL
+            or survey.parts == NULL or survey.before == NULL or survey.found == NULL):
         found = OUT_OF_MEMORY
     else:
-        found = verify_sections(image, header, &survey)
+        found = verify_sections(&survey)
     free(survey.starts)
-    free(survey.lists)
     free(survey.kin)
     free(survey.own)
     free(survey.roots)
+    free(survey.parts)
+    free(survey.before)
     free(survey.found)
+    close_lock(&survey.lock)
     return found

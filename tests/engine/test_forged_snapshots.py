@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import Matcher, SnapshotError
-from cidrgate._engine import _seal_snapshot
+from cidrgate._engine import _seal_snapshot, _use_vector_form, _vector_forms
 from tests.fuzz import snapshots
 from tests.fuzz.layout import (
     BRANCH,
@@ -19,6 +19,7 @@ from tests.fuzz.layout import (
     HEADER_FIELDS,
     LEAF,
     PAGE,
+    SEGMENT,
     UPPER,
     Block,
     Layout,
@@ -27,7 +28,7 @@ from tests.fuzz.layout import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SEED = 7
@@ -78,10 +79,17 @@ class File:
         self.path.write_bytes(_seal_snapshot(bytes(self.image)))
         return Matcher.open(self.path)
 
+    def is_inconsistent(self) -> bool:
+        """Whether opening the file says so."""
+        try:
+            self.open()
+        except SnapshotError as error:
+            return "is not consistent" in str(error)
+        return False
 
-def lists() -> Matcher:
-    """Accounts of every kind, small enough that every number of their file can be changed."""
-    matcher = Matcher()
+
+def fill_lists(matcher: Matcher) -> Matcher:
+    """Publish accounts of every kind, small enough that every number of their file can be changed."""
     matcher.publish("few", ["8.8.4.0/24", "8.8.8.0/24", "8.8.8.128/25", "8.8.8.200/32"])
     matcher.publish("ipv6", ["2600::/12", "2606:4700::/32", "2606:4700:1::/48", "2a00::1/128"])
     matcher.publish("both", ["8.8.8.0/24", "2600::/12"])
@@ -106,7 +114,7 @@ def lists() -> Matcher:
 
 @pytest.fixture
 def file(tmp_path: Path) -> File:
-    return File(tmp_path / "forged.snapshot", lists())
+    return File(tmp_path / "forged.snapshot", fill_lists(Matcher()))
 
 
 def set_prefix4(file: File, name: str, index: int, first: int, length: int) -> None:
@@ -352,6 +360,85 @@ def test_a_property_that_does_not_hold_is_found(file: File, forge: Callable[[Fil
     forge(file)
     with pytest.raises(SnapshotError, match="is not consistent"):
         file.open()
+
+
+def beside_others(tmp_path: Path, *, before: bool) -> File:
+    """The same accounts before or behind so many others that two threads check the file, piece by piece."""
+    matcher = Matcher()
+    if before:
+        fill_lists(matcher)
+    matcher.publish("vast", [f"{n >> 16}.{n >> 8 & 255}.{n & 255}.0/24" for n in range(0, 2**22, 50)])
+    for number in range(300):
+        matcher.publish(f"others-{number}", [f"{n >> 8}.{n & 255}.{number & 255}.9/32" for n in range(256, 1_256)])
+    if not before:
+        fill_lists(matcher)
+    return File(tmp_path / "forged.snapshot", matcher)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["before others", "behind others"])
+def large_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> File:
+    file = beside_others(tmp_path_factory.mktemp("large"), before=request.param)
+    assert file.layout.arena_size > 3 * SEGMENT
+    return file
+
+
+def test_a_property_that_does_not_hold_is_found_among_many_accounts(large_file: File) -> None:
+    file, sound = large_file, bytes(large_file.image)
+    assert len(file.open()) == len(file.layout.blocks)
+    for name, forge in FORGERIES.items():
+        file.image[:] = sound
+        forge(file)
+        assert file.is_inconsistent(), name
+    file.image[:] = sound
+
+
+@pytest.mark.parametrize("claim", [0, 1, 60_000, 120_000, 300_000, 0x3FFFFFFF])
+def test_a_large_list_ends_where_it_says(large_file: File, claim: int) -> None:
+    # The threads take pieces by the sizes that large lists claim. Here the list has another size.
+    file, sound = large_file, bytes(large_file.image)
+    file.write(file.numbers("counts", "vast")[0], 4, claim)
+    with pytest.raises(SnapshotError, match="is not consistent"):
+        file.open()
+    file.image[:] = sound
+
+
+def test_damage_among_many_accounts_is_called_damage(large_file: File) -> None:
+    sound = _seal_snapshot(bytes(large_file.image))
+    for at in (PAGE, PAGE + 4, PAGE + 9, large_file.at("few") + 6, large_file.at("vast") + 40, len(sound) - 1):
+        large_file.path.write_bytes(sound[:at] + bytes([sound[at] ^ 0x80]) + sound[at + 1 :])
+        with pytest.raises(SnapshotError, match="does not match its checksum"):
+            Matcher.open(large_file.path)
+
+
+def wrong_prefixes(count: int) -> Iterator[tuple[int, int, int]]:
+    """For each prefix of a list of networks, every kind of wrong one in its place: index, network, length."""
+    for index in range(count):
+        yield index, 9 << 24 | index << 8, 33
+        yield index, 9 << 24 | index << 8, 255
+        yield index, 9 << 24 | index << 8 | 1, 24
+        yield index, 9 << 24 | index << 8 | 128, 24
+        if index:
+            yield index, 9 << 24 | (index - 1) << 8, 24
+            yield index, 9 << 24 | (index - 1) << 8, 25
+            yield index, 8 << 24, 24
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 15, 16, 17, 24, 33, 64])
+@pytest.mark.parametrize("form", _vector_forms())
+def test_every_form_of_the_check_finds_every_wrong_prefix(tmp_path: Path, form: str, count: int) -> None:
+    matcher = Matcher()
+    matcher.publish("few", [f"9.0.{n}.0/24" for n in range(count)])
+    file = File(tmp_path / "forged.snapshot", matcher)
+    sound = bytes(file.image)
+    _use_vector_form(form)
+    try:
+        assert len(file.open().prefixes("few")) == count
+        for wrong in wrong_prefixes(count):
+            file.image[:] = sound
+            set_prefix4(file, "few", *wrong)
+            assert file.is_inconsistent(), wrong
+    finally:
+        _use_vector_form(None)
 
 
 @pytest.mark.parametrize("octets", ["é".encode(), "名".encode(), "\U0010ffff".encode(), b"\0", "\ud7ff\ue000".encode()])

@@ -102,6 +102,9 @@ def base(number: int) -> tuple[bytes, Layout, dict[str, list[Range]]]:
         matcher.publish("large", ipv4_list(source, source.choice([4_200, 9_000])) + ipv6_list(source, 70))
     if number in LARGE and number % 12 == 5:  # longer than half a segment, so that it has segments of its own
         matcher.publish("vast", [f"{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}.0/24" for n in range(0, 2**22, 50)])
+    if number % 12 == 11:  # segments that two threads take by turns
+        for index in range(200):
+            matcher.publish(f"many-{index}", [f"{index}.{n >> 8}.{n & 255}.9/32" for n in range(1_500)])
     for index in range(source.choice([0, 2, 9, 30])):
         parent = f"acct-{source.randrange(4)}"
         if parent not in matcher:
