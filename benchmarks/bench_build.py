@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AGAIN = 10 if SMOKE else 1_000
 
 
-@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.scales], ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.scales and peer.builds], ids=lambda peer: peer.name)
 def bench_build_full_table(benchmark: BenchmarkFixture, peer: Peer) -> None:
     """The full table of both families from text."""
 
@@ -32,7 +32,7 @@ def bench_build_full_table(benchmark: BenchmarkFixture, peer: Peer) -> None:
     benchmark.pedantic(build, rounds=1 if SMOKE else 5)
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.builds], ids=lambda peer: peer.name)
 def bench_rebuild(benchmark: BenchmarkFixture, peer: Peer) -> None:
     """A list of 50 entries from text."""
 

@@ -28,7 +28,7 @@ def bench_number_of_accounts(benchmark: BenchmarkFixture, who: str, count: int) 
     measure(benchmark, who, "scaling: number of accounts", *arguments, operations=len(accounts.names))
 
 
-@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.scales], ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.scales and peer.builds], ids=lambda peer: peer.name)
 @pytest.mark.parametrize("size", [10, 100, 1_000, 10_000, 100_000, None])
 def bench_size_of_table(benchmark: BenchmarkFixture, peer: Peer, size: int | None) -> None:
     """One `str` at a time in a growing IPv4 table."""

@@ -23,6 +23,7 @@ from benchmarks.memory import resident
 from benchmarks.peers import PEERS
 from benchmarks.report import machine
 from benchmarks.routing_table import routing_table
+from benchmarks.workloads import addresses_for, full_table
 from cidrgate import PrefixTrie
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _SHAPES: dict[str, tuple[int, int, Callable[[random.Random], int]]] = {
     "/64 in one /32": (128, 64, lambda source: 0x26064700 << 96 | source.getrandbits(32) << 64),
     "/128 in one /48": (128, 128, lambda source: 0x260647000001 << 80 | source.getrandbits(80)),
 }
-_PEERS = [peer for peer in PEERS if peer.scales]
+_PEERS = [peer for peer in PEERS if peer.scales and peer.builds]
 
 
 def _text(bits: int, number: int) -> str:
@@ -99,10 +100,12 @@ def _measure(shape: str, size: int, who: str, asked: int) -> dict[str, float]:
 
 
 def _full_table() -> dict[str, float]:
-    """What the global routing table takes."""
-    prefixes = routing_table().prefixes
-    trie = PrefixTrie(prefixes)
-    return {"prefixes": len(trie), "bytes": trie.nbytes}
+    """What the global routing table takes, and a question of its IPv6 part."""
+    trie = PrefixTrie(routing_table().prefixes)
+    ipv6 = PrefixTrie(full_table(6))
+    texts = addresses_for(full_table(6), ASKED)
+    single = _best(lambda: PEERS[0].ask(ipv6, texts), 9) / ASKED * 1e9
+    return {"prefixes": len(trie), "bytes": trie.nbytes, "single": single}
 
 
 def _in_a_process(*what: str) -> dict[str, float]:
@@ -130,7 +133,8 @@ def main() -> None:
         full = _in_a_process("full table", "0", "", "0")
         lines += [
             "",
-            f"The global routing table of {full['prefixes']:,.0f} prefixes takes {full['bytes'] / 1e6:.1f} MB.",
+            f"The global routing table of {full['prefixes']:,.0f} prefixes takes {full['bytes'] / 1e6:.1f} MB. "
+            f"One address at a time in its IPv6 part takes {full['single']:.0f} ns, measured like the tables below.",
         ]
     for shape in _SHAPES:
         lines += ["", f"## {shape[0].upper() + shape[1:]}", ""]

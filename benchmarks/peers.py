@@ -11,6 +11,7 @@ import pytricia
 import radix
 import SubnetTree
 
+from benchmarks.mmdb import MappedTable, mapped_table
 from cidrgate import PrefixTrie
 
 if TYPE_CHECKING:
@@ -28,12 +29,15 @@ class Peer:
         build: From prefixes of one family as text to a table.
         ask: Asks a table about each address, one `str` at a time, in the way its documentation shows.
         scales: Whether a full routing table is reasonable.
+        builds: Whether the library builds tables itself. Otherwise `build` is code of these benchmarks, and only its
+            result is measured.
     """
 
     name: str
     build: Callable[[Sequence[str]], Any]
     ask: Callable[[Any, Sequence[str]], None]
     scales: bool = True
+    builds: bool = True
 
 
 def _ask_by_in(table: Any, addresses: Sequence[str]) -> None:
@@ -78,6 +82,12 @@ def _ask_netaddr(table: Any, addresses: Sequence[str]) -> None:
         netaddr.IPAddress(address) in table  # noqa: B015
 
 
+def _ask_mmdb(table: MappedTable, addresses: Sequence[str]) -> None:
+    get = table.reader.get
+    for address in addresses:
+        get(address)
+
+
 def _ask_linear(table: Any, addresses: Sequence[str]) -> None:
     for text in addresses:
         address = ip_address(text)
@@ -90,6 +100,7 @@ PEERS = (
     Peer("pytricia, frozen", _build_frozen_pytricia, _ask_by_in),
     Peer("py-radix", _build_radix, _ask_radix),
     Peer("pysubnettree", _build_subnet_tree, _ask_by_in),
+    Peer("maxminddb, membership only", mapped_table, _ask_mmdb, builds=False),
     Peer("netaddr.IPSet", netaddr.IPSet, _ask_netaddr, scales=False),
     Peer("ipaddress, linear", lambda prefixes: [ip_network(prefix) for prefix in prefixes], _ask_linear, scales=False),
 )

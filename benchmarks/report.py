@@ -26,7 +26,7 @@ __all__ = ["machine", "main", "processors_page"]
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results"
-_LIBRARIES = ["cidrgate", "pytricia", "py-radix", "pysubnettree", "netaddr", "numpy", "pyarrow"]
+_LIBRARIES = ["cidrgate", "pytricia", "py-radix", "pysubnettree", "netaddr", "maxminddb", "numpy", "pyarrow"]
 
 
 @dataclass(frozen=True, slots=True)
