@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Prefix, same_network
 from counters cimport limits
-from native cimport leading_zeros, reallocate_array
+from native cimport changes, leading_zeros, reallocate_array, trailing_zeros
 from trie cimport (
     BRANCH, CHILD, DIRECT, FANOUT, LEAF, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL, STRIDE, UPPER,
     IndexHeader, Node, TrieHeader, arrays_size, index_size, ipv6_section, ipv6_width, padded, precedes, stride_of,
@@ -89,7 +89,8 @@ cdef inline uint32_t unite_items(Item *items, uint32_t count) noexcept nogil:
     for index in range(count):
         if kept and not precedes(&items[kept - 1].prefix, &items[index].prefix):
             kept -= 1
-        items[kept] = items[index]
+        if kept != index:
+            items[kept] = items[index]
         kept += 1
     return kept
 
@@ -220,9 +221,10 @@ cdef inline int32_t grow_node(
     Growth *growth, uint32_t start, uint32_t stop, int depth, int32_t inherited
 ) noexcept nogil:
     """Append the node of the items in [start, stop), children first; return the slot that points to it."""
-    cdef int32_t spans[FANOUT]
+    # What is before the first span is no slot of it, so that a slot begins there.
+    cdef int32_t padded_spans[FANOUT + 1]
+    cdef int32_t *spans = padded_spans + 1
     cdef int32_t *slots
-    cdef int32_t before = NONE
     cdef Node node
     cdef uint32_t span, word, count = 0
     cdef uint64_t begins
@@ -230,6 +232,7 @@ cdef inline int32_t grow_node(
     for span in range(FANOUT):
         spans[span] = inherited
     fill_spans(growth, start, stop, depth, STRIDE, spans)
+    spans[-1] = ~spans[0]
     moved = room_for(growth.nodes, growth.node_count, &growth.node_room, 1, sizeof(Node), limits.nodes)
     if moved == NULL:
         growth.failed = True
@@ -238,16 +241,13 @@ cdef inline int32_t grow_node(
     if room_for_slots(growth, FANOUT) == NULL or growth.failed:
         return NONE
     slots = growth.slots + growth.slot_count
-    # Without branches: a branch predictor cannot predict where the next slot begins.
     for word in range(4):
         node.before[word] = <uint8_t>count
-        node.bits[word] = 0
-        for span in range(64):
-            begins = (spans[64 * word + span] != before) | ((word | span) == 0)
-            before = spans[64 * word + span]
-            slots[count] = before
-            count += begins
-            node.bits[word] |= begins << span
+        node.bits[word] = begins = changes(spans + 64 * word)
+        while begins:
+            slots[count] = spans[64 * word + trailing_zeros(begins)]
+            count += 1
+            begins &= begins - 1
     node.base = growth.slot_count
     growth.slot_count += count
     growth.nodes[growth.node_count] = node

@@ -10,6 +10,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #if !defined(__GNUC__)
 #error "cidrgate is built by GCC or Clang, for POSIX systems"
@@ -32,6 +35,7 @@ static inline void cidrgate_backoff(void) {
 #endif
 
 static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
+static inline int cidrgate_trailing_zeros(uint64_t bits) { return __builtin_ctzll(bits); } /* of bits that are not 0 */
 static inline int cidrgate_leading_zeros(uint64_t bits) { return bits == 0 ? 64 : __builtin_clzll(bits); }
 static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(where); }
 static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_ACQUIRE); }
@@ -137,6 +141,22 @@ static inline uint32_t cidrgate_network32(const uint8_t *where) {
     value = __builtin_bswap32(value);
 #endif
     return value;
+}
+
+/* Sets the bit of each of 64 numbers that differs from the number before it, which is before the first one too. */
+static inline uint64_t cidrgate_changes(const int32_t *numbers) {
+    uint64_t bits = 0;
+#if defined(__SSE2__)
+    for (int at = 0; at < 64; at += 4) {
+        const __m128i these = _mm_loadu_si128((const __m128i *)(numbers + at));
+        const __m128i before = _mm_loadu_si128((const __m128i *)(numbers + at - 1));
+        bits |= (uint64_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(these, before))) << at;
+    }
+    return ~bits;
+#else
+    for (int at = 0; at < 64; at++) bits |= (uint64_t)(numbers[at] != numbers[at - 1]) << at;
+    return bits;
+#endif
 }
 
 /* Allocates memory for `count + 1` elements, as cidrgate_allocate does; returns NULL without memory, or if its size does not fit in a size_t. */

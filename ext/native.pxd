@@ -17,6 +17,8 @@ cdef extern from "native.h" nogil:
     uint64_t network64 "cidrgate_network64" (const uint8_t *where) noexcept
     uint32_t network32 "cidrgate_network32" (const uint8_t *where) noexcept
     void backoff "cidrgate_backoff" () noexcept
+    int trailing_zeros "cidrgate_trailing_zeros" (uint64_t bits) noexcept
+    uint64_t changes "cidrgate_changes" (const int32_t *numbers) noexcept
     int leading_zeros "cidrgate_leading_zeros" (uint64_t bits) noexcept
     void prefetch "cidrgate_prefetch" (const void *where) noexcept
     uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept
