@@ -98,7 +98,7 @@ cdef class _LogLines:
         >>> first = (0, (("part", " ", 1, 1),))
         >>> lines = _LogLines('"', False, 3, None, (), ("", (), "", ""), (((first,), False),))
         >>> import pyarrow
-        >>> lines.cut(pyarrow.array(['8.8.8.8 - "GET /" 200']))[1][0][3]
+        >>> lines.cut(pyarrow.array(['8.8.8.8 - "GET /" 200']))[0][3]
         b'8.8.8.8'
     """
 

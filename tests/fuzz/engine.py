@@ -1,30 +1,42 @@
-"""A coverage-guided fuzzer over the address parser, the trie builder, the list check and the snapshot reader.
+"""A coverage-guided fuzzer over the parser, the trie builder, the list check, the snapshot reader and log lines.
 
 `make fuzz` builds the engine with clang's AddressSanitizer and coverage and runs this for `FUZZ_SECONDS` seconds. The
-first byte of an input chooses what the rest is given to; whatever is answered is compared with `ipaddress`, or with
-linear search.
+first byte of an input chooses what the rest is given to; whatever is answered is compared with `ipaddress`, with
+linear search, or with plain Python.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import atheris
+import pyarrow as pa
 
 with atheris.instrument_imports(include=["cidrgate._engine"]):
     from cidrgate import InvalidAddressError, Matcher, PrefixTrie, SnapshotError, SubaccountError
-    from cidrgate._engine import PlainLists, _portable_parse, _seal_snapshot, canonical_prefix
+    from cidrgate._engine import PlainLists, _LogLines, _portable_parse, _seal_snapshot, canonical_prefix
 
+from cidrgate.replay.formats import FORMATS, LogFormat, format_of_template
 from tests.golden import plain_list
+from tests.golden_lines import row_of
 
 SCRATCH = TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 BARRED = ["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "::/64"]
 MOST_LISTED = 40
 SNAPSHOT = Path(SCRATCH.name) / "fuzzed.snapshot"
+LINES = (
+    b'8.8.8.8 - - [10/Oct/2026:13:55:36 +0200] "GET /v1/a?b HTTP/1.1" 200 12 "-" "curl \\"x\\" y"',
+    b'[::1]:33317 [10/Oct/2026:11:55:36.000] http-in a/b 10/0 200 - - ---- 1/1 0/0 {a|b} {} "GET /v1/a HTTP/1.1"',
+    b'h2 2026-10-10T11:55:36Z app/lb [::1]:2817 10.0.0.1:80 0 "GET https://a.example/a HTTP/1.1" "c" "x"',
+    b'me <8.8.8.8> :: 10/Oct/2026:13:55:36 +0200 z "acct" x8.8.4.4',
+)
 
 
 def unmapped(address: object) -> object:
@@ -121,10 +133,42 @@ def fuzz_snapshot(data: bytes) -> None:
     matcher.save(SNAPSHOT)
 
 
+def columns_of(form: LogFormat) -> tuple[list[tuple[tuple[Any, ...], bool]], tuple[Any, ...], _LogLines]:
+    """Every field of a format as a column, its time if the engine reads it, and the engine's object for them."""
+    columns = [((field,), number % 2 == 0) for number, field in enumerate(form.fields.values())]
+    time = (form.fields[form.roles["time"]],) if form.time_form in ("clf", "haproxy") else ()
+    native = (form.time_form, time, *form.time_around) if time else ("", (), "", "")
+    most = None if form.more_sections else form.sections
+    return columns, time, _LogLines(form.cutter, form.escaped, form.sections, most, form.checks, native, columns)
+
+
+TEMPLATE = '$remote_user <$remote_addr> :: $time_local z "$http_x_account" x$http_x_forwarded_for'
+TEXT_FORMATS = [*(one for one in FORMATS.values() if one.fields), format_of_template(TEMPLATE)]
+CUTTERS = [(form, *columns_of(form)) for form in TEXT_FORMATS]
+
+
+def fuzz_lines(data: bytes) -> None:
+    """A line of a log is cut as plain Python cuts it; octets that are no text are cut within their bounds."""
+    form, columns, time, cutter = CUTTERS[(data[0] if data else 0) % len(CUTTERS)]
+    octets = data[1:].split(b"\n")
+    ends = [0, *accumulate(map(len, octets))]
+    buffers = [None, pa.py_buffer(struct.pack(f"={len(ends)}i", *ends)), pa.py_buffer(b"".join(octets))]
+    cutter.cut(pa.Array.from_buffers(pa.string(), len(octets), buffers))
+    lines = [one.decode("latin-1") for one in octets]
+    found = []
+    for nulls, valid, offsets, texts in cutter.cut(pa.array(lines, pa.string())):
+        parts = [pa.py_buffer(one) for one in (valid, offsets, texts) if one is not None]
+        kind = pa.int64() if offsets is None else pa.string()
+        found.append(pa.Array.from_buffers(kind, len(lines), parts, nulls).to_pylist())
+    expected = [row_of(form, line, columns, time) for line in lines]
+    assert list(map(list, zip(*found, strict=True))) == expected, (form.name, lines)
+
+
 def fuzz(data: bytes) -> None:
     """Give an input to what its first byte chooses."""
     if data:
-        (fuzz_parser, fuzz_builder, fuzz_snapshot, fuzz_list)[data[0] % 4](data[1:])
+        targets = (fuzz_parser, fuzz_builder, fuzz_snapshot, fuzz_list, fuzz_lines)
+        targets[data[0] % len(targets)](data[1:])
 
 
 def seeds(corpus: Path) -> None:
@@ -132,6 +176,9 @@ def seeds(corpus: Path) -> None:
     texts = ["8.8.8.8", "::ffff:8.8.8.8", "2001:db8::1", "1:2:3:4:5:6:7:8", "8.8.8.0/24", "2600::/12", "::/0", "::1%lo"]
     for number, text in enumerate(texts):
         (corpus / f"text-{number}").write_bytes(b"\0" + text.encode())
+    for number in range(len(CUTTERS)):
+        for place, line in enumerate(LINES):
+            (corpus / f"line-{number}-{place}").write_bytes(bytes([4, number]) + line)
     for how in range(8):
         (corpus / f"list-{how}").write_bytes(bytes([3, how]) + b"8.8.8.0/24,2600::/12,10.0.0.0/8,1.1.1.1/32")
     (corpus / "prefixes").write_bytes(bytes([1, 100, 0, 24, 8, 8, 8, 0, 1, 32, 0x26, 0, 0, 0, 0, 16, 8, 8, 0, 0]))

@@ -62,6 +62,8 @@ def test_a_log_says_who_acted_from_where_and_when(tmp_path: Path, sample: Sample
         assert one.file == str(path)
         if sample.form != "csv":
             assert lines[one.line - 1] == one.text
+    if sample.form == "csv":
+        assert [one.line for one in report.bad_lines] == [4, 5]
     assert len(report.bad_lines) == sample.bad
 
 
@@ -134,6 +136,15 @@ def test_lines_that_are_not_utf_8_are_bad_and_have_their_place(tmp_path: Path) -
     report = replay(source, LISTS)
     assert (report.lines, report.requests, report.bad) == (5, 2, 3)
     assert [one.line for one in report.bad_lines] == [2, 3, 5]
+
+
+def test_a_line_with_several_faults_is_one_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    good = f"acct-1,8.8.8.8,{AT}"
+    path.write_text("\n".join(["account,address,time", good, "x", good, f"acct-2,,{AT}", f"{good},1,2", good]) + "\n")
+    report = replay(source_of(path, "csv"), LISTS)
+    assert (report.lines, report.requests, report.bad) == (6, 3, 3)
+    assert [one.line for one in report.bad_lines] == [3, 5, 6]
 
 
 @pytest.mark.parametrize("packed", ["gz", "zst", "bz2"])

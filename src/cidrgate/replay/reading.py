@@ -55,7 +55,8 @@ class BadLine:
 
     Attributes:
         file: The file.
-        line: The number of the line, or of the row if the file has no lines; from 1.
+        line: The number of the line, or of the row if the file has no lines; from 1. In CSV, a value with line breaks
+            does not count as more lines, and empty lines may not count.
         reason: What is wrong.
         text: The line, cut after some hundred characters.
     """
@@ -195,7 +196,7 @@ class Log:
 
     def rejected(self) -> int:
         """Return how many lines DuckDB could not read, such as those that are not UTF-8."""
-        return int(self.rejects("count(*)")[0][0] or 0)
+        return int(self.rejects("count(DISTINCT (file_id, line))")[0][0] or 0)
 
     def rejects(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
         """Return columns of DuckDB's table of these lines; one row with 0 if it has none."""
@@ -249,10 +250,15 @@ def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[st
             continue
         with opened_log(replace(source, files=[file])) as log:
             rows = _unread(log.batches(wanted, numbered=True), unreadable)
-            rejected = [] if log.rejected() == 0 else log.rejects("line, error_message, csv_line", "ORDER BY line")
+            rejected = (
+                []
+                if log.rejected() == 0
+                else log.rejects("line, min(error_message), min(csv_line)", "GROUP BY line ORDER BY line")
+            )
             before = [line for line, _, _ in rejected]
+            header = 1 if source.form.reader == "csv" else 0
             here = [
-                BadLine(file, _place(number, before), _reason(address), (text or "")[:_LONGEST_SHOWN])
+                BadLine(file, _place(number + header, before), _reason(address), (text or "")[:_LONGEST_SHOWN])
                 for number, text, address in rows
             ]
             here += [
