@@ -131,7 +131,7 @@ def test_people_see_a_summary_and_files_are_written(cidrgate: Cidrgate, log: str
         "denied",
         "9.9.9.0/24",
         "1 bad line",
-        "calls.csv:6: 'nowhere' is not an address",
+        "calls.csv:7: 'nowhere' is not an address",
     ):
         assert said in answer.out
     assert pq.read_table(tmp_path / "rows.parquet").num_rows == 5
