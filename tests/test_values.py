@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, is_dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 import cidrgate
-from cidrgate import Entry, Policy, RuleManager
+from cidrgate import Entry, Observation, Policy, RuleManager
+from cidrgate._engine import canonical_prefix
 from cidrgate.values import seconds
 
 LONG = timedelta(days=36500)
@@ -66,3 +68,48 @@ def test_a_manager_shows_its_store_and_policy() -> None:
     with RuleManager.open("memory://", load=False) as manager:
         assert repr(manager) == f"<RuleManager of the store in memory, {Policy()!r}>"
         assert repr(manager.with_hooks(dry_run=True)).endswith(", dry_run=True>")
+
+
+AT = datetime(2027, 1, 2, tzinfo=UTC)
+SEEN: dict[str, Any] = {
+    "account": "a",
+    "network": "8.8.8.8/32",
+    "allowed": True,
+    "requests": 1,
+    "first_seen": AT,
+    "last_seen": AT,
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"requests": 0}, "from 1 to"),
+        ({"requests": -1}, "from 1 to"),
+        ({"requests": 2**63}, "from 1 to"),
+        ({"first_seen": AT.replace(tzinfo=None)}, "time zone"),
+        ({"last_seen": AT.replace(tzinfo=None)}, "time zone"),
+        ({"first_seen": AT + timedelta(microseconds=1)}, "is after last_seen"),
+        ({"network": "8.8.8.8"}, "canonical CIDR"),
+        ({"network": "8.8.8.8/24"}, "canonical CIDR"),
+        ({"network": "8.8.8.8/032"}, "canonical CIDR"),
+        ({"network": "2606:4700:0::/32"}, "canonical CIDR"),
+        ({"network": "x/32"}, "canonical CIDR"),
+        ({"network": "8.8.8.8/255.255.255.255"}, "canonical CIDR"),
+    ],
+)
+def test_an_observation_checks_its_values(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Observation(**{**SEEN, **wrong})
+
+
+def test_the_number_of_an_observation_is_whole() -> None:
+    for number in (1.0, True, "1"):
+        with pytest.raises(TypeError, match="requests"):
+            Observation(**{**SEEN, "requests": number})
+
+
+@given(st.integers(0, 2**128 - 1), st.integers(0, 128), st.integers(1, 2**63 - 1))
+def test_every_canonical_network_can_be_observed(address: int, length: int, requests: int) -> None:
+    network = canonical_prefix(str(ip_network((address, length), strict=False)))
+    assert Observation(**{**SEEN, "network": network, "requests": requests}).network == network

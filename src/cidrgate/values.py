@@ -154,6 +154,18 @@ def truth(value: bool, name: str) -> bool:
     return value
 
 
+_MOST_REQUESTS = 2**63 - 1
+"""How many requests an observation can have: what the store sums up has 64 bits."""
+
+
+def _is_canonical(network: str) -> bool:
+    """Return whether a text is a network as cidrgate writes it."""
+    try:
+        return "/" in network and str(ip_network(network)) == network
+    except ValueError:
+        return False
+
+
 def check_switches(**switches: bool) -> None:
     """Refuse arguments or settings that are neither True nor False; see `truth`."""
     for name, value in switches.items():
@@ -743,9 +755,14 @@ class Observation:
         account: The account for which it acted.
         network: The address as a canonical CIDR (`/32` or `/128`), or a wider network if addresses were truncated.
         allowed: Whether the requests were allowed. What was allowed and what was denied are two observations.
-        requests: How many requests there were; at least 1.
+        requests: How many requests there were; at least 1, and at most 2^63 - 1.
         first_seen: The time of the first request, with a time zone.
         last_seen: The time of the last request, with a time zone.
+
+    Raises:
+        TypeError: If a value has another type.
+        ValueError: If the network is no canonical CIDR, the number is out of range, a time has no time zone, or the
+            first request is after the last.
     """
 
     account: str
@@ -754,6 +771,19 @@ class Observation:
     requests: int
     first_seen: datetime
     last_seen: datetime
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 1 <= whole_number(self.requests, "requests") <= _MOST_REQUESTS:
+            raise ValueError(f"an observation has from 1 to 2^63 - 1 requests, not {self.requests}")
+        if self.first_seen.tzinfo is None or self.last_seen.tzinfo is None:
+            raise ValueError("first_seen and last_seen need a time zone, such as datetime.now(UTC)")
+        if self.first_seen > self.last_seen:
+            raise ValueError(f"first_seen {self.first_seen} is after last_seen {self.last_seen}")
+        if not _is_canonical(self.network):
+            raise ValueError(
+                f"the network {self.network[:100]!r} is not written as a canonical CIDR, such as 8.8.8.8/32"
+            )
 
     def __bool__(self) -> bool:
         """Return `allowed`."""

@@ -114,3 +114,20 @@ def test_a_dry_run_says_how_to_record_traffic(cidrgate: Cidrgate) -> None:
     record = cidrgate("mode", "a", "off", "--dry-run", "--json", "--confirm", "disable_enforcement").record
     assert record["evaluation"] is None
     assert "--traffic" in record["evaluation_missing"]
+
+
+def test_a_deletion_says_what_gates_would_do_by_their_settings(called: Cidrgate) -> None:
+    delete = ["account", "delete", "a", "--recursive", "--confirm", "disable_enforcement", "--dry-run"]
+    out = called(*delete).out
+    assert "5,078 requests of 2 accounts would be denied by gates that deny unknown accounts:" in out
+    assert "1 address with 70,000 requests that are denied now would be allowed by gates that allow unknown" in out
+    assert "not known: what gates answer for 2 of 2 accounts after the deletion: their setting for unknown" in out
+    record = called(*delete, "--json").record["evaluation"]
+    assert record["denied_if_unlisted"]["requests"] == 5078
+    assert called.accounts() == ["a", "s"]
+
+
+def test_a_renaming_says_that_the_old_name_is_unknown_then(called: Cidrgate) -> None:
+    rename = ["account", "rename", "a", "new", "--confirm", "disable_enforcement", "--dry-run"]
+    assert "not known: what gates answer to requests with the old name 'a'" in called(*rename).out
+    assert called(*rename, "--json").record["evaluation"]["unknown"][0]["code"] == "unlisted"

@@ -85,6 +85,16 @@ def test_a_move_says_who_called_and_would_be_denied(console: Console, visitors: 
     assert console.manager.account(account).parent == parent
 
 
+def test_a_deletion_says_who_called(console: Console, visitors: Visitors) -> None:
+    account = console.account("1.1.1.0/24")
+    store_observed(console.manager, (account, "1.1.1.1/32", 12))
+    page = visitors.person(console)
+    page.goto(f"accounts/delete?account={account}")
+    expect(page.locator(".foresight.loss")).to_contain_text(
+        "would be denied by gates that deny unknown accounts: 1.1.1.1"
+    )
+
+
 def test_an_account_is_deleted_only_when_confirmed(console: Console, visitors: Visitors) -> None:
     account = console.account("9.9.9.0/24")
     console.manager.create_account(f"{account}-sub", parent=account)

@@ -30,7 +30,14 @@ def begin_of(days: int | None) -> datetime:
     return datetime.min.replace(tzinfo=UTC) if days is None else MIDNIGHT - timedelta(days=days - 1)
 
 
-GROUPS = ("newly_denied", "newly_allowed", "partly_denied", "partly_allowed")
+GROUPS = (
+    "newly_denied",
+    "newly_allowed",
+    "partly_denied",
+    "partly_allowed",
+    "denied_if_unlisted",
+    "allowed_if_unlisted",
+)
 STILL = ("still_allowed", "still_denied", "still_mixed")
 
 networks = st.builds(
@@ -66,10 +73,14 @@ def addresses(cidrs: list[str] | None, inside: str) -> set[str]:
     return of_network & {str(address) for cidr in cidrs for address in ip_network(cidr)}
 
 
-def expected_effects(before: list[str] | None, after: list[str] | None, network: str) -> set[str]:
+def expected_effects(
+    before: list[str] | None, after: list[str] | None, network: str, *, deleted: bool = False
+) -> set[str]:
     """What a change does to the requests of a network, by the sets of its addresses."""
     every = set(map(str, ip_network(network)))
     was, now = addresses(before, network), addresses(after, network)
+    if deleted:
+        return ({"denied_if_unlisted"} if was else set()) | ({"allowed_if_unlisted"} if was != every else set())
     if was == now:
         return {"still_allowed" if was == every else "still_mixed" if was else "still_denied"}
     if was == every and not now:
@@ -79,15 +90,18 @@ def expected_effects(before: list[str] | None, after: list[str] | None, network:
     return ({"partly_denied"} if was - now else set()) | ({"partly_allowed"} if now - was else set())
 
 
-@given(lists, lists, st.lists(observations, max_size=12), st.sampled_from([None, 1, 5]), st.integers(1, 4))
+@given(
+    lists, lists, st.lists(observations, max_size=12), st.sampled_from([None, 1, 5]), st.integers(1, 4), st.booleans()
+)
 def test_every_request_counts_where_the_sets_of_addresses_say(
     before: list[str] | None,
     after: list[str] | None,
     seen: list[Observation],
     days: int | None,
     most: int,
+    deleted: bool,
 ) -> None:
-    changed = ChangedList(accounts=("acct-1", "sub-1"), before=before, after=after)
+    changed = ChangedList(accounts=("acct-1", "sub-1"), before=before, after=after, deleted=deleted)
     found = evaluate([(changed, PastTraffic(seen))], at=NOW, days=days, most=most)
     counted = [one for one in seen if one.account != "other" and one.last_seen >= begin_of(days)]
     merged: dict[tuple[str, str], list[Observation]] = defaultdict(list)
@@ -95,7 +109,7 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
         merged[one.account, one.network].append(one)
     wanted: dict[str, dict[tuple[str, str], list[Observation]]] = {name: {} for name in (*GROUPS, *STILL)}
     for (account, network), several in merged.items():
-        for effect in expected_effects(before, after, network):
+        for effect in expected_effects(before, after, network, deleted=deleted):
             wanted[effect][account, network] = several
     for name in (*GROUPS, *STILL):
         total = getattr(found, name)
@@ -124,6 +138,7 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
             mine = [one for (account, _), several in wanted[name].items() if account == row.account for one in several]
             assert getattr(row, name).requests == sum(one.requests for one in mine)
     check_unknown(found, counted, days)
+    assert ("unlisted" in {one.code for one in found.unknown}) == deleted
 
 
 def check_unknown(found: Evaluation, counted: list[Observation], days: int | None) -> None:

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sqlalchemy import text
 
-from cidrgate import AccountNotFoundError, CidrgateError, NewEntry, Origin, RuleManager
+from cidrgate import AccountNotFoundError, CidrgateError, NewEntry, Observation, Origin, RuleManager
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores.erasing import Erased, erase_personal_data
+from cidrgate.stores.observations import add_observations
+from cidrgate.stores.schema import accounts
 from tests.change_log import Replay, assert_consistent
 from tests.length import length
 
@@ -286,3 +288,24 @@ def test_a_long_list_is_erased_in_a_moment(manager: RuleManager) -> None:
     said = str(rows(manager)[:-1])
     assert "label 8" not in said
     assert "alice" not in said
+
+
+def test_no_observation_stays_that_is_old_enough_not_even_of_today(manager: RuleManager) -> None:
+    for name in ("a", "b"):
+        manager.create_account(name)
+    now = datetime.now(UTC)
+    with manager._store.write() as transaction:
+        transaction.connection.execute(accounts.update().values(created_at=now - timedelta(days=9)))
+        add_observations(
+            transaction,
+            [
+                Observation(account=name, network="8.8.8.8/32", allowed=True, requests=1, first_seen=at, last_seen=at)
+                for name in ("a", "b")
+                for at in (now - timedelta(days=2), now - timedelta(seconds=1))
+            ],
+        )
+    assert manager.with_hooks(dry_run=True).erase(timedelta(0), account="a") >= 2
+    manager.erase(timedelta(days=1), account="a")
+    assert len(manager.traffic("a")) == 1
+    manager.erase(timedelta(0), account="a")
+    assert (manager.traffic("a"), len(manager.traffic("b"))) == ([], 1)

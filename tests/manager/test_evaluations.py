@@ -146,8 +146,10 @@ def test_what_cannot_be_evaluated_is_refused(manager: RuleManager) -> None:
         manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"))
     with pytest.raises(RuleError):
         manager.evaluate("acct-1", lambda dry: dry.add("acct-1", "10.0.0.0/8"), observations=SEEN)
-    with pytest.raises(ValueError, match="deletion"):
-        manager.evaluate("acct-2", lambda dry: dry.delete_account("acct-2"), observations=SEEN)
+    with pytest.raises(AccountNotFoundError, match="nobody"):
+        manager.evaluate("nobody", lambda dry: dry.remove("acct-1", "1.1.1.1/32"), observations=SEEN)
+    with pytest.raises(AccountNotFoundError, match="nobody"):
+        manager.evaluate(None, lambda dry: dry.delete_account("nobody"), observations=SEEN)
     with pytest.raises(ValueError, match="twice"):
         manager.evaluate(
             "acct-1",
@@ -280,3 +282,55 @@ def test_what_is_decided_after_a_pause_or_an_end_is_not_known(manager: RuleManag
     # Of other lists than that of the account that was asked for, nothing is said.
     assert said(both, "other") == []
     assert said(both, None) == ["later"]
+
+
+def test_a_deletion_says_what_each_setting_of_gates_would_do(manager: RuleManager) -> None:
+    def delete(dry: RuleManager) -> object:
+        return dry.delete_account("acct-1", recursive=True)
+
+    found = manager.evaluate(None, delete, observations=[*SEEN, seen("sub-1", "4.4.4.4", 7)])
+    assert (found.lists, found.newly_denied.requests, found.newly_allowed.requests) == (1, 0, 0)
+    assert (found.denied_if_unlisted.requests, found.denied_if_unlisted.accounts) == (4330, 3)
+    assert [(one.account, one.network) for one in found.allowed_if_unlisted.named] == [("sub-1", "4.4.4.4/32")]
+    assert [(one.account, one.denied_if_unlisted.requests) for one in found.accounts] == [
+        ("sub-2", 4000),
+        ("sub-1", 300),
+        ("acct-1", 30),
+    ]
+    [unknown] = found.unknown
+    assert (unknown.code, "unlisted" in unknown.text) == ("unlisted", True)
+    # An account without a list allows every address until it is deleted.
+    manager.remove("acct-2", "9.9.9.9/32", allow_empty=True)
+    found = manager.evaluate("acct-2", lambda dry: dry.delete_account("acct-2"), observations=SEEN)
+    assert (found.denied_if_unlisted.requests, found.allowed_if_unlisted.requests) == (50_000, 0)
+
+
+def test_a_subaccount_that_is_deleted_or_moved_does_not_count_for_its_parent(manager: RuleManager) -> None:
+    def delete(dry: RuleManager) -> object:
+        return [dry.delete_account("sub-1"), dry.remove("acct-1", "8.8.8.0/24")]
+
+    found = manager.evaluate(None, delete, observations=SEEN)
+    assert [(one.account, one.requests) for one in found.denied_if_unlisted.named] == [("sub-1", 300)]
+    assert [(one.account, one.requests) for one in found.newly_denied.named] == [("sub-2", 4000), ("acct-1", 10)]
+
+    def move(dry: RuleManager) -> object:
+        return [dry.edit_account("sub-1", parent="acct-2"), dry.remove("acct-1", "8.8.8.0/24")]
+
+    found = manager.evaluate(None, move, observations=SEEN)
+    assert [(one.account, one.requests) for one in found.newly_denied.named] == [
+        ("sub-2", 4000),
+        ("sub-1", 300),
+        ("acct-1", 10),
+    ]
+
+
+def test_a_renaming_says_that_it_does_not_know_who_uses_the_old_name(manager: RuleManager) -> None:
+    found = manager.evaluate("acct-2", lambda dry: dry.rename_account("acct-2", "new"), observations=SEEN)
+    [unknown] = found.unknown
+    assert (found.lists, unknown.code, "'acct-2'" in unknown.text) == (0, "unlisted", True)
+
+    def move_too(dry: RuleManager) -> object:
+        return dry.edit_account("acct-2", name="new", parent="acct-1")
+
+    found = manager.evaluate("acct-2", move_too, observations=SEEN)
+    assert [(one.account, one.requests) for one in found.newly_denied.named] == [("acct-2", 50_000)]

@@ -176,7 +176,9 @@ def _rename(
     if tried is None:
         session.output.answer(record, f"renamed account {old} to {new}")
     else:
-        session.output.answer({**record, "dry_run": True}, f"would rename account {old} to {new}", DRY)
+        _, foresight = tried
+        record |= {"dry_run": True, **foresight.record()}
+        session.output.answer(record, f"would rename account {old} to {new}", *evaluation_lines(foresight), DRY)
 
 
 @command(app, "edit")
@@ -257,11 +259,14 @@ def _delete(
         )
         for outcome in outcomes:
             refuse_unconfirmed(outcome, None, confirm or ())
+        foresight = past.foresight(session, manager, outcomes) if dry_run else None
     below = f" and {counted(len(deletion.subaccounts), 'subaccount', 'subaccounts')}" if deletion.subaccounts else ""
     entries = counted(len(deletion.entries), "entry", "entries")
     record = deletion_record(deletion)
-    if dry_run:
-        session.output.answer({**record, "dry_run": True}, f"would delete account {name} ({entries}){below}", DRY)
+    if foresight is not None:
+        said = f"would delete account {name} ({entries}){below}"
+        record = {**record, "dry_run": True, **foresight.record()}
+        session.output.answer(record, said, *evaluation_lines(foresight), DRY)
     else:
         session.output.answer(record, f"deleted account {name} ({entries}){below}")
 

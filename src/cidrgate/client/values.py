@@ -428,6 +428,8 @@ class AccountEvaluationInfo:
     newly_allowed: TrafficTotalInfo
     partly_denied: TrafficTotalInfo
     partly_allowed: TrafficTotalInfo
+    denied_if_unlisted: TrafficTotalInfo | None = None
+    allowed_if_unlisted: TrafficTotalInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -456,6 +458,8 @@ class EvaluationInfo:
     accounts: list[AccountEvaluationInfo]
     more_accounts: int
     unknown: list[UnknownInfo]
+    denied_if_unlisted: AffectedTrafficInfo | None = None
+    allowed_if_unlisted: AffectedTrafficInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

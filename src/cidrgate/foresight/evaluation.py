@@ -7,7 +7,7 @@ evaluation says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
@@ -42,7 +42,7 @@ MOST_NAMED = 1_000
 
 _Ranked = TypeVar("_Ranked")
 
-UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "incomplete", "later"]
+UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "incomplete", "later", "unlisted"]
 """Why an evaluation does not know something. Later versions may add values."""
 
 
@@ -111,6 +111,8 @@ class AccountEvaluation:
         newly_allowed: What would be allowed and is denied now.
         partly_denied: Networks of which a part would be denied that is allowed now.
         partly_allowed: Networks of which a part would be allowed that is denied now.
+        denied_if_unlisted: What is allowed now, if the account is deleted.
+        allowed_if_unlisted: What is denied now, if the account is deleted.
     """
 
     account: str
@@ -118,6 +120,8 @@ class AccountEvaluation:
     newly_allowed: TrafficTotal
     partly_denied: TrafficTotal
     partly_allowed: TrafficTotal
+    denied_if_unlisted: TrafficTotal = field(default_factory=TrafficTotal)
+    allowed_if_unlisted: TrafficTotal = field(default_factory=TrafficTotal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +131,8 @@ class Unknown:
     Attributes:
         code: `no_traffic` for accounts of which no request was observed, `short_window` if requests were observed for a
             shorter time than was asked, `truncated` for networks of which the change affects a part, `incomplete` for
-            accounts of which not every address was kept, `later` for what is decided once a mode or an entry ends.
+            accounts of which not every address was kept, `later` for what is decided once a mode or an entry ends,
+            `unlisted` for accounts that gates do not know after the change, so that their `unlisted` decides.
         text: What is not known, and why, in one sentence.
     """
 
@@ -153,6 +158,10 @@ class Evaluation:
             that part is unknown.
         partly_allowed: Networks of which a part would be allowed that is denied now, in the same way. A network can be
             in both.
+        denied_if_unlisted: What is allowed now, for accounts that the change deletes: gates whose `unlisted` is `deny`
+            or `deny_unknown` would deny it. A network of which a part is allowed now is here, and also in
+            `allowed_if_unlisted`.
+        allowed_if_unlisted: What is denied now, for such accounts: gates whose `unlisted` is `allow` would allow it.
         still_allowed: What is allowed before and after the change.
         still_denied: What is denied before and after the change.
         still_mixed: Networks of which a part is allowed, and the same part before and after the change.
@@ -177,6 +186,8 @@ class Evaluation:
     accounts: tuple[AccountEvaluation, ...]
     more_accounts: int
     unknown: tuple[Unknown, ...]
+    denied_if_unlisted: AffectedTraffic = field(default_factory=AffectedTraffic)
+    allowed_if_unlisted: AffectedTraffic = field(default_factory=AffectedTraffic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,12 +199,16 @@ class ChangedList:
         before: The networks before the change, as canonical CIDRs; None for every address.
         after: The networks after the change, in the same way.
         later: Whether the change also alters what is decided later, when a mode of the list or one of its entries ends.
+        deleted: Whether the accounts do not exist after the change. What `after` says has no meaning then.
+        renamed_to: The name that the first account has after the change, if that is another one.
     """
 
     accounts: tuple[str, ...]
     before: Collection[str] | None
     after: Collection[str] | None
     later: bool = False
+    deleted: bool = False
+    renamed_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +295,8 @@ def evaluate(
         newly_allowed=found.affected["newly_allowed"].result(),
         partly_denied=found.affected["partly_denied"].result(),
         partly_allowed=found.affected["partly_allowed"].result(),
+        denied_if_unlisted=found.affected["denied_if_unlisted"].result(),
+        allowed_if_unlisted=found.affected["allowed_if_unlisted"].result(),
         still_allowed=found.still["still_allowed"].result(),
         still_denied=found.still["still_denied"].result(),
         still_mixed=found.still["still_mixed"].result(),
@@ -363,7 +380,15 @@ class _Affected:
         )
 
 
-_AFFECTED = ("newly_denied", "newly_allowed", "partly_denied", "partly_allowed")
+_AFFECTED = (
+    "newly_denied",
+    "newly_allowed",
+    "partly_denied",
+    "partly_allowed",
+    "denied_if_unlisted",
+    "allowed_if_unlisted",
+)
+_IF_UNLISTED = {True: ("denied_if_unlisted",), False: ("allowed_if_unlisted",)}
 _STILL = ("still_allowed", "still_denied", "still_mixed")
 _OF_ADDRESS = {
     (False, False): ("still_denied",),
@@ -398,6 +423,7 @@ class _Found:
         begun: From when on requests of all accounts were observed; None if nothing says it.
         silent: The accounts of which no request was observed.
         incomplete: The accounts of which not every address was kept.
+        unlisted: The accounts that do not exist after the change.
     """
 
     def __init__(self, most: int) -> None:
@@ -408,6 +434,7 @@ class _Found:
         self.accounts = _First[AccountEvaluation](most, _rank_of_account)
         self.silent = _Some()
         self.incomplete = _Some()
+        self.unlisted = _Some()
         self._said_since: datetime | None = None
         self._first_seen: datetime | None = None
 
@@ -424,6 +451,8 @@ class _Found:
         deciding = _Deciding(changed)
         self.asked += len(merged)
         for account, networks in merged.items():
+            if changed.deleted:
+                self.unlisted.add(account)
             if account in traffic.incomplete:
                 self.incomplete.add(account)
             if networks:
@@ -451,7 +480,8 @@ class _Found:
 
 
 def _rank_of_account(one: AccountEvaluation) -> tuple[Any, ...]:
-    numbers = (one.newly_denied, one.partly_denied, one.newly_allowed, one.partly_allowed)
+    denied = (one.newly_denied, one.denied_if_unlisted, one.partly_denied)
+    numbers = (*denied, one.newly_allowed, one.allowed_if_unlisted, one.partly_allowed)
     return (*(-total.requests for total in numbers), one.account)
 
 
@@ -501,14 +531,15 @@ class _Deciding:
 
     def __init__(self, changed: ChangedList) -> None:
         self._before, self._after = _Allowed(changed.before), _Allowed(changed.after)
+        self._deleted = changed.deleted
 
     def effects(self, networks: Collection[str]) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield the networks, each with what the change does to its requests: names in an evaluation."""
         single = [network for network in networks if _is_address(network)]
         addresses = [network.rpartition("/")[0] for network in single]
         allowed = zip(self._before.contains(addresses), self._after.contains(addresses), strict=True)
-        for network, before_and_after in zip(single, allowed, strict=True):
-            yield network, _OF_ADDRESS[before_and_after]
+        for network, (before, after) in zip(single, allowed, strict=True):
+            yield network, _IF_UNLISTED[before] if self._deleted else _OF_ADDRESS[before, after]
         if len(single) < len(networks):
             for network in networks:
                 if not _is_address(network):
@@ -517,6 +548,9 @@ class _Deciding:
     def _of_network(self, network: str) -> Sequence[str]:
         """Return what the change does to the requests of a network of which the addresses are unknown."""
         whole = [network]
+        if self._deleted:
+            part = self._before.part(network)
+            return (*(_IF_UNLISTED[True] if part else ()), *(_IF_UNLISTED[False] if part != whole else ()))
         before, after = self._before.part(network), self._after.part(network)
         loses, gains = not self._after.covers(before), not self._before.covers(after)
         if loses and before == whole and not after:
@@ -579,6 +613,12 @@ def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days
             text="the change affects a part of networks of which the single addresses were not kept: which of their "
             "requests came from that part is not known",
         )
+    if found.unlisted.count:
+        which = _accounts(found.unlisted, found)
+        text = (
+            f"what gates answer for {which} after the deletion: their setting for unknown accounts (unlisted) says it"
+        )
+        yield Unknown(code="unlisted", text=text)
     if found.incomplete.count:
         which = _accounts(found.incomplete, found)
         text = (

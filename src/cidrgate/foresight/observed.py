@@ -89,11 +89,7 @@ def read_observed(observed: Observed, *, include_denied: bool = False, since: da
 
 
 def _read_observation(seen: Seen, one: Observation, *, counts: bool) -> None:
-    try:
-        network = network_of(one.network)
-    except InvalidAddressError:
-        seen.invalid[one.network] += one.requests
-        return
+    network = network_of(one.network)
     if not counts:
         seen.denied[network] += one.requests
         return

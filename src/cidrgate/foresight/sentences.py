@@ -59,7 +59,11 @@ def sentences(evaluation: Evaluation) -> Iterator[Sentence]:
         yield Sentence(f"{when}, {_of(denied)} would be denied", "loss", denied)
     if partly_denied.requests:
         yield Sentence(f"{when}, some requests of {_of(partly_denied)} would be denied", "loss", partly_denied)
-    if not denied.requests and not partly_denied.requests and _observed(evaluation):
+    deleted = evaluation.denied_if_unlisted
+    if deleted.requests:
+        text = f"{when}, {_of(deleted)} would be denied by gates that deny unknown accounts"
+        yield Sentence(text, "loss", deleted)
+    if not denied.requests and not partly_denied.requests and not deleted.requests and _observed(evaluation):
         yield Sentence(f"no request that was observed {when} would be newly denied", "same")
     allowed, partly_allowed = evaluation.newly_allowed, evaluation.partly_allowed
     if allowed.requests:
@@ -67,6 +71,10 @@ def sentences(evaluation: Evaluation) -> Iterator[Sentence]:
     if partly_allowed.requests:
         text = f"{when}, some requests of {_of(partly_allowed)} would be allowed that are denied now"
         yield Sentence(text, "gain", partly_allowed)
+    opened = evaluation.allowed_if_unlisted
+    if opened.requests:
+        text = f"{when}, {_of(opened)} that are denied now would be allowed by gates that allow unknown accounts"
+        yield Sentence(text, "gain", opened)
     yield from _not_known(evaluation)
 
 
@@ -122,6 +130,7 @@ def _observed(evaluation: Evaluation) -> bool:
         evaluation.still_mixed,
         evaluation.newly_allowed,
         evaluation.partly_allowed,
+        evaluation.allowed_if_unlisted,
     )
     return any(one.requests for one in totals)
 

@@ -273,7 +273,13 @@ def account_edit(
         mode=now.mode_at(at),
     )
     outcome = ListOutcome(
-        account, value, deciding, listed, decided_by.value(), parent=None if parent_name is None else now
+        account,
+        value,
+        deciding,
+        listed,
+        decided_by.value(),
+        parent=None if parent_name is None else now,
+        former_name=owner.name,
     )
     outcome = _guarded(outcome, owner, new_name, parent_name, address, at)
 
@@ -338,7 +344,8 @@ def account_deletion(
         account=owner.value(), entries=tuple(own), subaccounts=tuple(sorted(one.name for one in subaccounts))
     )
     value = ListChange(account=name, version=owner.version + 1, enforced=False, before=tuple(own), after=(), entries=())
-    outcome = ListOutcome(replace(owner.value(), version=owner.version + 1), value, deciding, [], decided_by.value())
+    gone = replace(owner.value(), version=owner.version + 1)
+    outcome = ListOutcome(gone, value, deciding, [], decided_by.value(), deleted=True)
     if has_list(deciding, decided_by.value()):  # also during a pause, after which it would decide again
         consequence = f"without account {name!r} its list would not decide any more: {_AS_UNKNOWN}"
         guard = Guard.DISABLE_ENFORCEMENT

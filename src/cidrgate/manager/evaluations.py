@@ -50,7 +50,8 @@ class Foresight:
     def denies(self) -> bool:
         """Whether observed requests would be denied that are allowed now, or some of them."""
         found = self.evaluation
-        return found is not None and bool(found.newly_denied.requests or found.partly_denied.requests)
+        kinds = () if found is None else (found.newly_denied, found.partly_denied, found.denied_if_unlisted)
+        return any(one.requests for one in kinds)
 
     def sentences(self) -> list[Sentence]:
         """Return what people read: the words of the evaluation, or the reason why there is none."""
@@ -87,17 +88,20 @@ def foresight_of(
 
 
 def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
-    """Return what a list allows before and after a change. Its accounts are only the one that changes.
+    """Return what a list allows before and after a change. Its accounts are only the one that changes, by its old name.
 
     Args:
         outcome: The outcome of the change.
         at: The time at which entries match or not, with a time zone.
     """
+    name, former = outcome.account.name, outcome.former_name
     return ChangedList(
-        accounts=(outcome.account.name,),
+        accounts=(name if former is None else former,),
         before=allowed_networks(outcome.before, outcome.account_before, at),
         after=allowed_networks(outcome.after, outcome.decider, at),
-        later=_alters_later(outcome, at),
+        later=not outcome.deleted and _alters_later(outcome, at),
+        deleted=outcome.deleted,
+        renamed_to=None if former is None or former == name else name,
     )
 
 
@@ -143,8 +147,27 @@ def evaluation_of(
         StoreError: If the store cannot be read.
     """
     found = _evaluation_of_now(store, changes, at, days, account, observations)
+    own = _names(changes)
     later = [one for one in changes if one.later]
-    return _with_later(found, [one.accounts[0] for _, part in _in_parts(store, later, account) for one in part])
+    found = _with_later(found, [one.accounts[0] for _, part in _in_parts(store, later, account, own) for one in part])
+    return _with_renamed(found, [one for one in changes if one.renamed_to is not None])
+
+
+def _names(changes: Iterable[ChangedList]) -> frozenset[str]:
+    return frozenset(one.accounts[0] for one in changes)
+
+
+def _with_renamed(evaluation: Evaluation, renamed: Sequence[ChangedList]) -> Evaluation:
+    """Return an evaluation that says which names gates do not know after a change."""
+    if not renamed:
+        return evaluation
+    first = renamed[0].accounts[0]
+    which = f"the old name {first!r}" if len(renamed) == 1 else f"{len(renamed):,} old names"
+    text = (
+        f"what gates answer to requests with {which}, which no account has after the change: their setting for unknown "
+        "accounts (unlisted) says it"
+    )
+    return replace(evaluation, unknown=(*evaluation.unknown, Unknown(code="unlisted", text=text)))
 
 
 def _with_later(evaluation: Evaluation, accounts: Sequence[str]) -> Evaluation:
@@ -164,18 +187,19 @@ def _evaluation_of_now(
     account: str | None,
     observations: GivenObservations | None,
 ) -> Evaluation:
-    altered = [one for one in changes if not _same(one.before, one.after)]
+    altered = [one for one in changes if one.deleted or not _same(one.before, one.after)]
+    own = _names(changes)
     if not altered:
         return evaluate([], at=at, days=days if observations is None else None)
     if observations is not None:
-        return evaluate(_given(store, altered, account, observations), at=at)
+        return evaluate(_given(store, altered, account, own, observations), at=at)
     from cidrgate.stores.observations import first_observed  # it needs SQLAlchemy
 
     with store.read() as transaction:
         begun = first_observed(transaction)
     if begun is None:
         raise NoTrafficError(_NOT_RECORDED)
-    return evaluate(_stored(store, altered, account, begun, first_day(at, days)), at=at, days=days)
+    return evaluate(_stored(store, altered, account, own, begun, first_day(at, days)), at=at, days=days)
 
 
 _NOT_RECORDED = (
@@ -191,12 +215,17 @@ def _same(before: Collection[str] | None, after: Collection[str] | None) -> bool
 
 
 def _stored(
-    store: Store, changes: Sequence[ChangedList], account: str | None, begun: datetime, since: date
+    store: Store,
+    changes: Sequence[ChangedList],
+    account: str | None,
+    own: Collection[str],
+    begun: datetime,
+    since: date,
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with the stored observations of their accounts."""
     from cidrgate.stores.observations import full_accounts, observations_of_family
 
-    for transaction, part in _in_parts(store, changes, account):
+    for transaction, part in _in_parts(store, changes, account, own):
         owners = transaction.accounts_named([name for one in part for name in one.accounts[:1]])
         for one in part:
             owner = owners.get(one.accounts[0])
@@ -208,10 +237,14 @@ def _stored(
 
 
 def _given(
-    store: Store, changes: Sequence[ChangedList], account: str | None, observations: GivenObservations
+    store: Store,
+    changes: Sequence[ChangedList],
+    account: str | None,
+    own: Collection[str],
+    observations: GivenObservations,
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with those of the observations that are of their accounts."""
-    lists = [one for _, part in _in_parts(store, changes, account) for one in part]
+    lists = [one for _, part in _in_parts(store, changes, account, own) for one in part]
     of_account: dict[str, list[Observation]] = {name: [] for one in lists for name in one.accounts}
     for observation in observations(of_account) if callable(observations) else observations:
         found = of_account.get(observation.account)
@@ -222,21 +255,23 @@ def _given(
 
 
 def _in_parts(
-    store: Store, changes: Sequence[ChangedList], account: str | None
+    store: Store, changes: Sequence[ChangedList], account: str | None, own: Collection[str]
 ) -> Iterator[tuple[Transaction, list[ChangedList]]]:
     """Yield the changed lists with every account that has them, or with the one that is asked for."""
     for first in range(0, len(changes), _LISTS_A_PART):
         with store.read() as transaction:
-            yield transaction, list(_with_subaccounts(transaction, changes[first : first + _LISTS_A_PART], account))
+            part = changes[first : first + _LISTS_A_PART]
+            yield transaction, list(_with_subaccounts(transaction, part, account, own))
 
 
 def _with_subaccounts(
-    transaction: Transaction, changes: Sequence[ChangedList], account: str | None
+    transaction: Transaction, changes: Sequence[ChangedList], account: str | None, own: Collection[str]
 ) -> Iterator[ChangedList]:
+    """Yield changed lists with the subaccounts that have them: those for which the change says nothing else."""
     subaccounts = transaction.subaccounts_of([name for one in changes for name in one.accounts])
     for one in changes:
         [owner] = one.accounts
-        names = (owner, *subaccounts.get(owner, ()))
+        names = (owner, *(name for name in subaccounts.get(owner, ()) if name not in own))
         if account is None or account == owner:
             yield replace(one, accounts=names)
         elif account in names:

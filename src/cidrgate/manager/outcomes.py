@@ -42,6 +42,8 @@ class ListOutcome:
         consequences: What the change would do, for the guards whose usual words do not say it.
         wide: The networks for which the change meets `Guard.WIDE_ENTRY`.
         parent: The account whose list decides after the change, if `account` is a subaccount then.
+        former_name: The name of the account before the change, if the change can rename it.
+        deleted: Whether the change deletes the account, and its subaccounts if it has any.
     """
 
     account: Account
@@ -53,6 +55,8 @@ class ListOutcome:
     consequences: Mapping[Guard, str] = field(default_factory=dict)
     wide: tuple[str, ...] = ()
     parent: Account | None = None
+    former_name: str | None = None
+    deleted: bool = False
 
     @property
     def decider(self) -> Account:

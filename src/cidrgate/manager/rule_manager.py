@@ -1994,8 +1994,9 @@ class RuleManager:
         """Return what a change would do to the requests of the past: who would be denied, and who would be allowed.
 
         The change is only tried. Requests of subaccounts count for the list that they inherit. An address that was not
-        observed is in no number, and `unknown` says what else is not known. What gates answer for unknown accounts is
-        no part of an evaluation: evaluate changes of lists, of modes and of parents.
+        observed is in no number, and `unknown` says what else is not known. Gates decide about accounts that do not
+        exist by their `unlisted`, which the store does not know: of a deletion, the evaluation says what each setting
+        of it would deny and allow, and of a renaming, that it does not know.
 
         Args:
             account: Only the requests of this account, and of the subaccounts that inherit its list; None for those of
@@ -2009,8 +2010,9 @@ class RuleManager:
         Raises:
             CidrgateError: Every error that the change itself raises, except that it is not confirmed.
             NoTrafficError: If no traffic is stored, and no observations are given.
-            ValueError: If `days` is less than 1, or the change does not change the list of the account, changes a list
-                twice or deletes an account.
+            AccountNotFoundError: If there is no such account.
+            ValueError: If `days` is less than 1, or the change does not change the list of the account, or changes a
+                list twice.
             StoreError: If the store cannot be read.
 
         Example:
@@ -2033,14 +2035,13 @@ class RuleManager:
         changes: dict[str, ChangedList] = {}
 
         def tried(outcome: ListOutcome) -> None:
-            name = outcome.account.name
+            changed = changed_list(outcome, at)
+            [name] = changed.accounts
             if name in changes:
                 raise ValueError(f"the change alters the list of account {name!r} twice: evaluate one change of it")
-            changes[name] = changed_list(outcome, at)
+            changes[name] = changed
 
-        made = change(self.with_hooks(before_store=tried, dry_run=True))
-        if isinstance(made, AccountDeletion):
-            raise ValueError("the deletion of an account cannot be evaluated: gates decide about unknown accounts")
+        change(self.with_hooks(before_store=tried, dry_run=True))
         if account is not None and account not in changes and self.account(account).parent not in changes:
             raise ValueError(f"the change does not change the list of account {account!r}")
         return evaluation_of(

@@ -6,6 +6,7 @@ or account. Texts that a list or an account still shows stay everywhere.
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, or_, select, update
@@ -84,7 +85,9 @@ def erase_personal_data(
         connection.execute(update(facts).values(erasing_before=None))
         for start in range(0, len(ids), _ROWS_A_PAGE):
             connection.execute(_clear_authors, {"ids": ids[start : start + _ROWS_A_PAGE]})
-    return Erased(rows, len(ids), delete_observations(transaction, before.date(), account=name, dry_run=dry_run))
+    day = before.astimezone(UTC).date()
+    seen = delete_observations(transaction, day, seen_before=before, account=name, dry_run=dry_run)
+    return Erased(rows, len(ids), seen)
 
 
 def _pages(transaction: Transaction) -> Iterator[list[Row[Any]]]:

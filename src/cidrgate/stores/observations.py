@@ -220,6 +220,7 @@ def delete_observations(
     before: date,
     limit: int | None = None,
     *,
+    seen_before: datetime | None = None,
     account: str | None = None,
     dry_run: bool = False,
 ) -> int:
@@ -229,10 +230,13 @@ def delete_observations(
         transaction: A write transaction, or a read transaction for a dry run.
         before: The first day that stays.
         limit: The largest number to delete; None for all.
+        seen_before: Delete those of that day too of which the last request was before this time; None for none.
         account: Only those of the account with this name; None for all.
         dry_run: Whether to count them and delete none.
     """
-    which = [observations.c.day < before]
+    which: list[ColumnElement[bool]] = [observations.c.day < before]
+    if seen_before is not None:
+        which = [observations.c.day <= before, observations.c.last_seen < seen_before]
     if account is not None:
         which.append(observations.c.account_id.in_(select(accounts.c.id).where(accounts.c.name == account)))
     if dry_run:

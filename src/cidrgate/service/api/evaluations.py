@@ -55,6 +55,8 @@ EVALUATION_EXAMPLE = {
     "newly_allowed": _NO_TRAFFIC,
     "partly_denied": _NO_TRAFFIC,
     "partly_allowed": _NO_TRAFFIC,
+    "denied_if_unlisted": _NO_TRAFFIC,
+    "allowed_if_unlisted": _NO_TRAFFIC,
     "still_allowed": {"addresses": 3, "networks": 0, "requests": 1204},
     "still_denied": _NOTHING,
     "still_mixed": _NOTHING,
@@ -65,6 +67,8 @@ EVALUATION_EXAMPLE = {
             "newly_allowed": _NOTHING,
             "partly_denied": _NOTHING,
             "partly_allowed": _NOTHING,
+            "denied_if_unlisted": _NOTHING,
+            "allowed_if_unlisted": _NOTHING,
         }
     ],
     "more_accounts": 0,
@@ -107,6 +111,8 @@ class AccountEvaluationModel(ResponseModel):
     newly_allowed: TrafficTotalModel = Field(description="What would be allowed and is denied now.")
     partly_denied: TrafficTotalModel = Field(description="Networks of which a part would be newly denied.")
     partly_allowed: TrafficTotalModel = Field(description="Networks of which a part would be newly allowed.")
+    denied_if_unlisted: TrafficTotalModel = Field(description="What is allowed now, if the account is deleted.")
+    allowed_if_unlisted: TrafficTotalModel = Field(description="What is denied now, if the account is deleted.")
 
 
 class UnknownModel(ResponseModel):
@@ -133,6 +139,14 @@ class EvaluationModel(ResponseModel):
     )
     partly_allowed: AffectedTrafficModel = Field(
         description="Networks of which a part would be allowed that is denied now, in the same way."
+    )
+    denied_if_unlisted: AffectedTrafficModel = Field(
+        description="What is allowed now, for accounts that the change deletes: gates whose `unlisted` is `deny` or "
+        "`deny_unknown` would deny it."
+    )
+    allowed_if_unlisted: AffectedTrafficModel = Field(
+        description="What is denied now, for accounts that the change deletes: gates whose `unlisted` is `allow` would "
+        "allow it."
     )
     still_allowed: TrafficTotalModel = Field(description="What is allowed before and after the change.")
     still_denied: TrafficTotalModel = Field(description="What is denied before and after the change.")

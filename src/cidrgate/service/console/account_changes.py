@@ -180,6 +180,7 @@ def _delete_form(
     return page(
         request,
         "delete_account.html",
+        preview=preview_change(manager, lambda dry: dry.delete_account(account, recursive=True), None),
         person=person,
         view=view_of(request, person, account),
         version=version,
