@@ -32,7 +32,7 @@ from native cimport (
 from readers cimport Readers, close_readers, open_readers
 from trie cimport (
     CLOSED, COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
-    arrays_size, index_size, lists4, longest_match, padded, search4, view_trie,
+    arrays_size, index_size, longest_match, padded, search4, view_trie,
 )
 
 cdef enum:
@@ -557,9 +557,9 @@ cdef inline uint32_t count_mode(const Accounts *accounts, uint16_t mode) noexcep
 
 
 cdef inline bint list_allows(
-    const AccountHeader *account, const Address *address, bint unenforced, bint lenient, bint alone
+    const AccountHeader *account, const Address *address, bint unenforced, bint lenient
 ) noexcept nogil:
-    """Return whether a prefix of an account's list covers the address, which is `alone` or one of many.
+    """Return whether a prefix of an account's list covers the address.
 
     If none does, return `lenient` for a list with the flag of a mode, and `unenforced` for a list without a flag that
     has neither prefixes nor CLOSED.
@@ -571,10 +571,6 @@ cdef inline bint list_allows(
     cdef Trie trie
     if address.family == IPV4 and 0 < n4 <= SMALL:
         first4 = <const uint32_t *>(block + sizeof(TrieHeader))
-        if not alone:
-            return lists4(
-                first4, <const uint8_t *>(first4 + n4), n4, header.ipv4 & NESTED != 0, <uint32_t>(address.hi >> 32)
-            ) | (lenient & (account.flags & LENIENT != 0))
         return search4(
             first4, <const uint8_t *>(first4 + n4), n4, header.ipv4 & NESTED != 0, <uint32_t>(address.hi >> 32)
         ) != NONE or (lenient and account.flags & LENIENT != 0)

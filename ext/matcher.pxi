@@ -1082,7 +1082,7 @@ cdef inline bint allowed(
     const Accounts *accounts, uint32_t block, const Address *address, bint unenforced, bint lenient
 ) noexcept nogil:
     """Return whether one list allows an address."""
-    return list_allows(header_of(accounts, block), address, unenforced, lenient, True)
+    return list_allows(header_of(accounts, block), address, unenforced, lenient)
 
 
 cdef Py_ssize_t allow_one(
@@ -1156,7 +1156,7 @@ cdef Py_ssize_t allow_rows_of_batch(
             if index + AHEAD < end and not find_block(
                     accounts, lists, known, first, rows[index + AHEAD], headers + index % AHEAD):
                 end = index + AHEAD
-            answers[index] = header == NULL or list_allows(header, addresses + (index - done), True, True, False)
+            answers[index] = header == NULL or list_allows(header, addresses + (index - done), True, True)
             index += 1
         if deny and index > done + got:
             answers[done + got] = False

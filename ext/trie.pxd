@@ -293,39 +293,18 @@ cdef inline int32_t walk(const Trie *trie, bint ipv6, uint64_t hi, uint64_t lo) 
     return slot
 
 
-cdef inline int32_t rank_in4(const uint32_t *first, uint32_t count, uint32_t address) noexcept nogil:
-    """Return how many of at most SMALL networks are not above an IPv4 address."""
-    cdef int32_t rank = 0
-    cdef uint32_t index
-    if count > FEW:
-        return <int32_t>rank4(first, count, address)
-    for index in range(count):
-        rank += first[index] <= address
-    return rank
-
-
 cdef inline int32_t search4(
     const uint32_t *first, const uint8_t *length, uint32_t count, bint nested, uint32_t address
 ) noexcept nogil:
     """Return the longest match of an IPv4 address in small sorted arrays, or NONE."""
-    return last_cover4(first, length, rank_in4(first, count, address), nested, address)
-
-
-cdef inline bint lists4(
-    const uint32_t *first, const uint8_t *length, uint32_t count, bint nested, uint32_t address
-) noexcept nogil:
-    """Return whether a prefix in the small sorted arrays of a block, which are not empty, covers an IPv4 address.
-
-    This has no branch for the answer, which costs less where many answers follow each other and cannot be predicted. In
-    `search4`, a processor goes on with the answer that it expects, while it waits for the list.
-    """
-    cdef int32_t rank = rank_in4(first, count, address)
-    # Without a network that is not above the address, the words before the arrays are read, and not used.
-    cdef bint covered = (rank > 0) & (
-        ((first[rank - 1] ^ address) & <uint32_t>(IPV4_MASKS >> (length[rank - 1] & 63))) == 0)
-    if nested and not covered:
-        return last_cover4(first, length, rank - 1, True, address) != NONE
-    return covered
+    cdef int32_t rank = 0
+    cdef uint32_t index
+    if count > FEW:
+        rank = <int32_t>rank4(first, count, address)
+    else:
+        for index in range(count):
+            rank += first[index] <= address
+    return last_cover4(first, length, rank, nested, address)
 
 
 cdef inline int32_t last_cover4(
