@@ -7,7 +7,7 @@ text, how many requests are allowed? The peers get the lists as ranges that do n
 clock starts; DuckDB and ClickHouse join them with ASOF, Polars with `join_asof`, and a list of 50 entries is also tried
 as a chain of comparisons. All of them must count the same. Times are processor time, the best of three, with one
 thread, because a core is what is compared. `text` reads logs in formats of servers, `memory` reports the most memory of
-a replay of many lines.
+replays of ten times as many rows, and of as many lines; `--only memory --rows 10000000` replays 100 million rows.
 """
 
 from __future__ import annotations
@@ -320,27 +320,48 @@ def texts_of_servers(folder: Path, rows: int) -> None:
         print(f"  {'':<34} {YEAR:,} lines on paper: {hours:,.1f} core hours, {hours * CORE_HOUR:,.2f} dollars")
 
 
+_IN_A_PROCESS = """
+import sys
+from pathlib import Path
+from cidrgate import Matcher
+from cidrgate.replay import FORMATS, LogSource, format_of_template, replay
+matcher = Matcher()
+for number in range(1000):
+    matcher.publish(f"acct-{number:07d}", ["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"])
+template, *files = sys.argv[1:]
+if template:
+    source = LogSource(files=files, form=format_of_template(template), columns={"account": "http_x_account"})
+else:
+    source = LogSource(files=files, form=FORMATS["parquet"])
+report = replay(source, matcher, threads=1)
+[most] = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+print(report.requests, report.verdicts["denied"], report.seconds, most)
+"""
+"""A replay in a process, which prints its most memory in KiB; what `getrusage` says would count its parent's too."""
+
+
 def memory(folder: Path, rows: int) -> None:
-    """Print the most memory of a process that replays many rows, of which an eighth is denied."""
-    code = (
-        "import resource, sys; from cidrgate import Matcher; from cidrgate.replay import *; m = Matcher(); "
-        "[m.publish(f'acct-{n:07d}', ['0.0.0.0/1', '128.0.0.0/2', '192.0.0.0/3']) for n in range(1000)]; "
-        "s = LogSource(files=sys.argv[1:], form=FORMATS['parquet']); r = replay(s, m, threads=1); "
-        "print(r.requests, r.verdicts['denied'], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
+    """Print the most memory of processes that replay many rows of Parquet, of which an eighth is denied, and lines."""
     source = np.random.default_rng(SEED)
     names = pa.array([f"acct-{number:07d}" for number in range(1_000)])
-    path = folder / "part.parquet"
     part = min(rows, 2_000_000)
     who = pa.DictionaryArray.from_arrays(pa.array(source.integers(0, 1_000, part).astype(np.int32)), names)
-    write(path, who.cast(pa.string()), source.integers(0, 1 << 32, part))
-    print("\nMemory\n")
-    for times in (1, max(1, rows // part)):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *[str(path)] * times], capture_output=True, text=True, check=True
-        )
-        requests, denied, most = map(int, done.stdout.split())
-        print(f"  {requests:,} rows, {denied:,} denied: at most {most / 1024:,.0f} MiB", flush=True)
+    write(folder / "part.parquet", who.cast(pa.string()), source.integers(0, 1 << 32, part))
+    lines = min(part, max(1, rows // 10))
+    with (folder / "part.log").open("w") as file:
+        file.writelines(text_lines("headers", lines))
+    print("\nMemory. A long log is one file, named many times.\n")
+    for path, template, size, most in (("part.parquet", "", part, rows), ("part.log", HEADERS, lines, rows // 10)):
+        for times in sorted({1, max(1, most // size)}):
+            command = [sys.executable, "-c", _IN_A_PROCESS, template, *[str(folder / path)] * times]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            requests, denied, seconds, kibibytes = map(float, done.stdout.split())
+            kind = "lines of text" if template else "rows of Parquet"
+            print(
+                f"  {requests:13,.0f} {kind:<15} of {times:2} files, {denied:12,.0f} denied: at most "
+                f"{kibibytes / 1024:,.0f} MiB, {seconds:,.0f} s",
+                flush=True,
+            )
 
 
 def main() -> int:
