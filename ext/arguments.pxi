@@ -270,3 +270,13 @@ cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
         raise
     count[0] = <uint32_t>len(given)
     return items
+
+
+cdef int check_named_once(list names, str account, str address) except -1:
+    """Check that a table has each of two columns once."""
+    for name in (account, address):
+        if names.count(name) == 0:
+            raise KeyError(f"the table has no column {name!r}")
+        if names.count(name) > 1:
+            raise KeyError(f"the table has {names.count(name)} columns {name!r}: rename those that are not meant")
+    return 0

@@ -752,7 +752,7 @@ cdef class Matcher:
 
         Raises:
             MissingExtraError: If pyarrow is not installed.
-            KeyError: If the table has no such column, or two of them.
+            KeyError: If the table has no such column, or several.
             TypeError: If a column has another type.
             ValueError: If an Arrow array refers to memory outside its buffers.
             OSError: If an Arrow stream fails.
@@ -767,8 +767,14 @@ cdef class Matcher:
         """
         with needs_extra("arrow", "allows_arrow"):
             pyarrow = import_module("pyarrow")
-        if not isinstance(table, (pyarrow.Table, pyarrow.RecordBatch)):
+        pandas = sys.modules.get("pandas")
+        if pandas is not None and isinstance(table, pandas.DataFrame):
+            # Other columns may be of types that Arrow does not have, and several may have one name.
+            check_named_once(list(table.columns), account, address)
+            table = pyarrow.Table.from_pandas(table[list({account: None, address: None})], preserve_index=False)
+        elif not isinstance(table, (pyarrow.Table, pyarrow.RecordBatch)):
             table = pyarrow.table(table)
+        check_named_once(table.schema.names, account, address)
         return pyarrow.array(self.allows_many(table.column(account), table.column(address), invalid="deny"))
 
     def adopt(self, Matcher other not None):

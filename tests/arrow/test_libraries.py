@@ -95,3 +95,42 @@ def test_a_column_of_another_type_is_an_error(connection: Any) -> None:
         pl.DataFrame({"account": [1], "address": ["8.8.8.8"]}).select(for_polars.allows(MATCHER))
     with pytest.raises(KeyError):
         for_pandas.allows(MATCHER, frame, address="nowhere")
+
+
+def test_a_column_of_a_name_that_several_have_is_an_error() -> None:
+    frame = pd.DataFrame([["acct-1", "acct-2", "8.8.8.8"]], columns=["account", "account", "address"])
+    with pytest.raises(KeyError, match="2 columns 'account'"):
+        for_pandas.allows(MATCHER, frame)
+    arrays = [pa.array([one]) for one in frame.iloc[0]]
+    table = pa.table(arrays, names=list(frame.columns))
+    for one in (frame, table, table.to_batches()[0]):
+        with pytest.raises(KeyError, match="2 columns 'account'"):
+            MATCHER.allows_arrow(one)
+        with pytest.raises(KeyError, match="no column 'nowhere'"):
+            MATCHER.allows_arrow(one, account="nowhere")
+
+
+def test_columns_beside_may_be_anything() -> None:
+    frame = pd.DataFrame(
+        [["acct-1", "8.8.8.8", object(), 1], ["acct-1", "9.9.9.9", object(), 2]],
+        columns=["account", "address", "other", "other"],
+    )
+    assert MATCHER.allows_arrow(frame).to_pylist() == [True, False]
+    assert for_pandas.allows(MATCHER, frame).tolist() == [True, False]
+    assert MATCHER.allows_arrow(frame, account="address").to_pylist() == [True, True]
+
+
+def test_a_second_call_replaces_the_function_of_the_first() -> None:
+    from cidrgate.arrow import duckdb as for_duckdb
+
+    question = "SELECT allows('acct-1', '8.8.8.8'), other('acct-1', '8.8.8.8')"
+    with duckdb.connect() as made:
+        for lists, answer in ((["8.8.8.0/24"], True), (["9.9.9.0/24"], False), (["8.0.0.0/8"], True)):
+            for name in ("allows", "other"):
+                for_duckdb.register(made, matcher_with(lists), name)
+            assert made.sql(question).fetchall() == [(answer, answer)]
+        made.create_function("mine", lambda one: one, ["VARCHAR"], "VARCHAR")
+        for name in ("mine", "sum"):
+            with pytest.raises(duckdb.Error):
+                for_duckdb.register(made, MATCHER, name)
+        assert made.sql("SELECT mine('a')").fetchall() == [("a",)]

@@ -376,3 +376,16 @@ def test_a_table_of_all_accounts_has_the_lists_that_are_not_enforced(cidrgate: C
     rows = cidrgate("export", "--csv").out.splitlines()[1:]
     assert [row.split(",")[:2] for row in rows] == [["acct-1", "8.8.8.8/32"]]
     assert "exported 1 entry of 1 account" in cidrgate("export", "-o", "lists.csv").out
+
+
+@pytest.mark.parametrize("more", [(), ("--format", "nginx")])
+@pytest.mark.parametrize("name", ["lists.csv", "out/lists.jsonl", "a list.conf"])
+def test_a_file_in_the_place_of_an_account_is_said_to_need_an_option(
+    cidrgate: Cidrgate, name: str, more: tuple[str, ...]
+) -> None:
+    cidrgate("account", "create", "acct.1")
+    answer = cidrgate("export", name, *more, status=4)
+    assert f"there is no account '{name}': if it is the file to write, name it with -o" in answer.err
+    assert ("cidrgate export -o 'a list.conf'" in answer.err) is (name == "a list.conf")
+    assert "account create acct-x" in cidrgate("export", "acct-x", *more, status=4).err
+    cidrgate("export", "acct.1")

@@ -7,6 +7,7 @@ import gzip
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,8 +16,8 @@ from cidrgate import Matcher
 from cidrgate.gate import ClientIPResolver, FromPath
 from cidrgate.replay import FORMATS, LogError, LogSource, format_of_name, observations, reading, replay
 from cidrgate.replay.formats import TemplateError, format_of_template
-from cidrgate.replay.reading import opened_log
-from tests.replay.logs import AT, BY_PATH, CLOUDFRONT, IN_APACHE, NOT_PARQUET, Sample, clf
+from cidrgate.replay.reading import _reason_of, opened_log
+from tests.replay.logs import AT, BY_PATH, CLOUDFRONT, IN_APACHE, NOT_PARQUET, Sample, clf, cloudfront
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,6 +217,77 @@ def test_files_that_are_missing_or_of_another_kind_are_said(tmp_path: Path) -> N
     (tmp_path / "a.log").write_text("2026-10-10\tx\n")
     with pytest.raises(LogError, match="no line #Fields:"):
         said(source_of(tmp_path / "a.log", "cloudfront", account="a"))
+
+
+@pytest.mark.parametrize("names", [["empty", "a"], ["a", "empty"], ["empty", "header", "empty", "a"], ["packed", "a"]])
+def test_a_file_without_a_line_does_not_stop_a_set_of_them(tmp_path: Path, names: list[str]) -> None:
+    row = f"a,8.8.8.8,{AT}\n"
+    texts = {"empty": "", "header": "account,address,time\n", "a": f"account,address,time\n{row}"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    (tmp_path / "packed.csv").with_suffix(".csv.gz").write_bytes(gzip.compress(b""))
+    files = [str(tmp_path / (f"{name}.csv.gz" if name == "packed" else f"{name}.csv")) for name in names]
+    report = replay(LogSource(files=files, form=FORMATS["csv"]), LISTS)
+    assert (report.lines, report.requests) == (1, 1)
+    (tmp_path / "a.csv").write_text(f"account,address,time\n{row}a,x,{AT}\n")
+    report = replay(LogSource(files=files, form=FORMATS["csv"]), LISTS)
+    assert (report.lines, [one.line for one in report.bad_lines]) == (2, [3])
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMATS) - {"parquet", "envoy"}))
+def test_a_log_without_a_line_has_no_requests(tmp_path: Path, form: str) -> None:
+    (tmp_path / "a.log").write_text("")
+    report = replay(LogSource(files=[str(tmp_path / "a.log")], form=FORMATS[form], account="a"), LISTS)
+    assert (report.lines, report.bad, report.changes) == (0, 0, ())
+
+
+def test_a_header_of_fields_is_found_behind_files_without_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("")
+    (tmp_path / "b.log").write_text(f"#Version: 1.0\n#Fields: {CLOUDFRONT}\n{cloudfront('8.8.8.8', 'acct-1')}\n")
+    source = LogSource(files=[str(tmp_path / "*.log")], form=FORMATS["cloudfront"], account=BY_PATH)
+    assert replay(source, LISTS).requests == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "octets", "problem"),
+    [
+        ("a.csv.gz", b"nothing", "damaged, cut off, or of another format"),
+        ("a.csv.zst", b"nothing", "damaged, cut off, or of another format"),
+        ("a.csv.bz2", b"nothing", "damaged, cut off, or of another format"),
+        ("a.csv.bz2", bz2.compress(b"account,address,time\n" * 10**5)[:-20], "damaged, cut off, or of another format"),
+        ("a.csv.gz", gzip.compress(b"account,address,time\n" * 10**5)[:-20], "damaged, cut off, or of another format"),
+        ("a.csv", bytes(range(256)) * 10, "text that is not UTF-8"),
+    ],
+)
+def test_files_that_cannot_be_read_are_said_in_our_words(
+    tmp_path: Path, name: str, octets: bytes, problem: str
+) -> None:
+    (tmp_path / name).write_bytes(octets)
+    for form in ("csv", "combined") if octets == b"nothing" else ("csv",):
+        with pytest.raises(LogError, match=rf"{name} cannot be read as .*: .*{problem}") as raised:
+            replay(LogSource(files=[str(tmp_path / name)], form=FORMATS[form], account="a"), LISTS)
+        assert "Error" not in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_folder_is_no_log(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match=r"is a folder: name the files in it, such as '.*/\*'"):
+        said(source_of(tmp_path, "combined", account="a"))
+
+
+def test_reasons_of_the_database_are_said_in_our_words() -> None:
+    reasons = {
+        duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate 1MB"): "--memory",
+        duckdb.OutOfMemoryException("failed to offload: No space left on device"): "no space left",
+        duckdb.HTTPException("HTTP Error: HTTP GET error on 'https://a/b' (HTTP 403)"): "the server answers 403",
+        duckdb.HTTPException("HTTP Error: Could not connect to server"): "the server does not answer",
+        duckdb.IOException("IO Error: Cannot open file: Permission denied"): "you may not read it",
+        duckdb.InvalidInputException("Invalid unicode (byte sequence mismatch)"): "text that is not UTF-8",
+        duckdb.ConversionException("Could not convert"): "does not fit",
+        duckdb.BinderException("Binder Error: x"): "do not have the same columns",
+    }
+    for error, reason in reasons.items():
+        assert reason in _reason_of(error)
 
 
 def test_an_object_store_without_its_extension_says_what_to_install() -> None:

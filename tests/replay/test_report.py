@@ -46,6 +46,7 @@ def a_report() -> ReplayReport:
         requests=sum(verdicts.values()),
         verdicts=verdicts,
         bad=1,
+        not_enforced=0,
         bad_lines=(BadLine("a.log", 7, "it is not as the format says", EVIL),),
         changes=tuple(changes),
         more_changes=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from cidrgate.errors import needs_extra
 
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 
+_REGISTERED: WeakKeyDictionary[duckdb.DuckDBPyConnection, set[str]] = WeakKeyDictionary()
+"""The names of the functions that were added here: a function of somebody else is not replaced."""
+
+
 def register(connection: duckdb.DuckDBPyConnection, matcher: Matcher, name: str = "allows") -> None:
     """Add the function `allows(account, address)` to a connection: whether the address may act for the account.
 
     Each row is answered like `Matcher.allows`, except for what cannot be known: a row whose account is null, or whose
     address is null or not an address, is denied. The answer never is null.
+
+    A second call with the same connection and name replaces the function.
 
     Args:
         connection: The connection of DuckDB; its cursors have the function too.
@@ -29,7 +36,7 @@ def register(connection: duckdb.DuckDBPyConnection, matcher: Matcher, name: str 
         name: The name of the function in SQL.
 
     Raises:
-        duckdb.Error: If the connection has a function of that name.
+        duckdb.Error: If DuckDB has another function of that name, also one of another cursor of the connection.
 
     Example:
         >>> import duckdb
@@ -47,4 +54,9 @@ def register(connection: duckdb.DuckDBPyConnection, matcher: Matcher, name: str 
 
     # The names of its enumerations have moved between versions of DuckDB; their texts have not.
     options: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
+    registered = _REGISTERED.setdefault(connection, set())
+    if name in registered:
+        connection.remove_function(name)
+        registered.remove(name)
     connection.create_function(name, answer, ["VARCHAR", "VARCHAR"], "BOOLEAN", **options)
+    registered.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -30,7 +30,7 @@ def allows(matcher: Matcher, frame: pd.DataFrame, account: str = "account", addr
         address: The column with addresses, likewise.
 
     Raises:
-        KeyError: If the frame has no such column.
+        KeyError: If the frame has no such column, or several.
         TypeError: If a column has another type. pyarrow raises its own kinds of it.
 
     Example:
@@ -41,5 +41,17 @@ def allows(matcher: Matcher, frame: pd.DataFrame, account: str = "account", addr
         >>> frame[~allows(matcher, frame)].index.tolist()
         [1, 2]
     """
-    accounts, addresses = (pyarrow.Array.from_pandas(frame[name]) for name in (account, address))
+    accounts, addresses = (_column(frame, name) for name in (account, address))
     return pd.Series(matcher.allows_many(accounts, addresses, invalid="deny"), index=frame.index, name="allowed")
+
+
+def _column(frame: pd.DataFrame, name: str) -> Any:
+    """Return the one column of this name as an Arrow array.
+
+    Raises:
+        KeyError: If the frame has no such column, or several.
+    """
+    column = frame[name]
+    if isinstance(column, pd.DataFrame):
+        raise KeyError(f"the frame has {column.shape[1]} columns {name!r}: rename those that are not meant")
+    return pyarrow.Array.from_pandas(column)

@@ -129,12 +129,11 @@ def _replay(
             rows=output,
             progress=advance,
         )
-        lenient = matcher._count_mode("report_only") + matcher._count_mode("off")
     if html is not None:
         lists = "the store" if rules == STORE else f"{snapshot if rules == CURRENT else rules}"
         write_text(html, [html_report(report, f"{', '.join(logs)} with the lists of {lists}")])
     files = [one for one in (output, html) if one is not None]
-    session.output.answer(report.record(), *_lines(report, files), *_not_enforced(lenient))
+    session.output.answer(report.record(), *_lines(report, files), *_not_enforced(report.not_enforced))
 
 
 _SAID = {
@@ -194,12 +193,13 @@ def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table
     return lines + [f"written: {file}" for file in files]
 
 
-def _not_enforced(lenient: int) -> Iterator[Line]:
+def _not_enforced(accounts: int) -> Iterator[Line]:
     """Yield why nothing is denied for accounts whose mode allows every address."""
-    if lenient:
+    if accounts:
         yield Line(
-            f"{counted(lenient, 'list has', 'lists have')} the mode report_only or off, which denies nothing: to see "
-            "what it would deny, replay with a copy without modes (cidrgate export -o lists.csv, --rules lists.csv)",
+            f"{counted(accounts, 'account in the log has a list', 'accounts in the log have lists')} of the mode "
+            "report_only or off, which denies nothing: to see what it would deny, replay with a copy without modes "
+            "(cidrgate export -o lists.csv, --rules lists.csv)",
             "yellow",
         )
 

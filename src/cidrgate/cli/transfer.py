@@ -1,6 +1,7 @@
 """`import` and `export`: the lists of many accounts in one file."""
 
 import gc
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,8 @@ from cidrgate.cli.list_sources import read_file
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
 from cidrgate.cli.program_lists import ProgramFormat, ProgramLists, Unenforced
-from cidrgate.manager import ImportReport
+from cidrgate.errors import AccountNotFoundError
+from cidrgate.manager import ImportReport, RuleManager
 
 __all__ = ["app"]
 
@@ -191,6 +193,7 @@ def _export(
         raise CommandError("--unenforced is for --format: add it, or leave --unenforced out")
     exported = Exported()
     with session.open() as manager, session.output.progress("exporting accounts") as advance:
+        _refuse_files(manager, wanted)
         if as_csv or is_csv(file.name):
             session.output.note(CSV_LACKS)
             lines = written(exported.lists_of(manager, wanted, advance), ListFormat.CSV)
@@ -204,10 +207,24 @@ def _export(
         )
 
 
+def _refuse_files(manager: RuleManager, accounts: list[str]) -> None:
+    """Refuse names of files in the place of accounts, and say how to name the file to write."""
+    for name in accounts:
+        if "." in name or "/" in name:
+            try:
+                manager.account(name)
+            except AccountNotFoundError:
+                raise AccountNotFoundError(
+                    f"there is no account {name!r}: if it is the file to write, name it with -o: "
+                    f"`cidrgate export -o {shlex.quote(name)}`"
+                ) from None
+
+
 def _export_for_program(
     session: Session, accounts: list[str], form: ProgramFormat, unenforced: Unenforced | None, file: Path
 ) -> None:
     with session.open() as manager, session.output.progress("exporting accounts") as advance:
+        _refuse_files(manager, accounts)
         lists = ProgramLists(manager, form, unenforced)
         with lists.written(accounts, advance) as pieces:
             for note in lists.notes():

@@ -43,6 +43,15 @@ _SAMPLE = 2**20
 _SETTINGS = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
 """What every connection needs: a bar of DuckDB would go to stdout, where programs read the answer."""
 
+_NO_HEADER = "column0"
+"""What DuckDB names the only column of a CSV file without a line."""
+
+_DAMAGED = "it is damaged, cut off, or of another format"
+_MOST_NAMED = 3
+"""How many files a message names."""
+
+_HTTP_STATUS = re.compile(r"\b[45][0-9]{2}\b")
+
 _WILDCARD = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
@@ -92,6 +101,7 @@ class Log:
         self._connection: Any = None
         self._spill = ""
         self._pipes: list[int] = []
+        self._damaged: list[str] = []
         self._described: _Described | None = None
 
     @property
@@ -140,6 +150,15 @@ class Log:
                     yield batch if accounts is None else _without_others(batch, accounts)
                 return
         described = self._description()
+        if described.files:
+            yield from self._queried(described, wanted, accounts, numbered=numbered)
+        if self._damaged:
+            raise LogError(f"{self._damaged[0]} cannot be read as {self._source.form.title}: {_DAMAGED}")
+
+    def _queried(
+        self, described: _Described, wanted: frozenset[str], accounts: Collection[str] | None, *, numbered: bool
+    ) -> Iterator[Any]:
+        """Yield the requests that the database reads."""
         source = replace(self._source, files=described.files)
         with _told(self._source):
             if source.form.reader == "text":
@@ -175,24 +194,39 @@ class Log:
     def _describe(self) -> _Described:
         """Find out the columns of the log, or the fields in its header, and how many rows it has."""
         form, connection = self._source.form, self.connection
-        files = _readable(self._files, connection, self._pipes)
-        header: tuple[str, ...] = ()
-        types: dict[str, str] = {}
-        if form.reader in ("csv", "parquet"):
-            described = connection.sql(f"DESCRIBE SELECT * FROM {rows_of(files[:1], form)}").fetchall()
-            types = {name: kind for name, kind, *_ in described}
+        # An empty file is a log without a line, but no file of Parquet.
+        files = [file for file in self._files if form.reader == "parquet" or not _is_empty(file)]
+        files = _readable(files, connection, self._pipes, self._damaged)
+        if form.reader == "csv":
+            for place, file in enumerate(files):
+                types = self._types(file)
+                if list(types) != [_NO_HEADER]:
+                    return _Described(files[place:], (), types, self._estimated())
+            return _Described([], (), {}, 0)
         if form.reader == "parquet":
             listed = ", ".join(quoted(file) for file in files)
             counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
-            return _Described(files, header, types, int(connection.sql(counted).fetchall()[0][0] or 0))
-        if form.header:
-            found = connection.sql(
-                f"SELECT line FROM {lines_of(files[:1])} WHERE starts_with(line, '#Fields:') LIMIT 1"
-            ).fetchall()
+            return _Described(files, (), self._types(files[0]), int(connection.sql(counted).fetchall()[0][0] or 0))
+        if not form.header:
+            return _Described(files, (), {}, self._estimated())
+        for place, file in enumerate(files):
+            lines = f"SELECT line FROM {lines_of([file])}"
+            found = connection.sql(f"{lines} WHERE starts_with(line, '#Fields:') LIMIT 1").fetchall()
             if not found:
-                raise LogError(f"{files[0]} has no line #Fields:, so it is no log of the format {form.name}")
+                if not _is_stream(file) and not connection.sql(f"{lines} LIMIT 1").fetchall():
+                    continue
+                raise LogError(f"{file} has no line #Fields:, so it is no log of the format {form.name}")
             header = tuple(found[0][0].partition(":")[2].split())
-        return _Described(files, header, types, _estimated_rows([Path(file) for file in self._files]))
+            return _Described(files[place:], header, {}, self._estimated())
+        return _Described([], (), {}, 0)
+
+    def _types(self, file: str) -> dict[str, str]:
+        """Return the columns of a file with their types."""
+        described = self.connection.sql(f"DESCRIBE SELECT * FROM {rows_of([file], self._source.form)}").fetchall()
+        return {name: kind for name, kind, *_ in described}
+
+    def _estimated(self) -> int | None:
+        return _estimated_rows([Path(file) for file in self._files])
 
     def rejected(self) -> int:
         """Return how many lines DuckDB could not read, such as those that are not UTF-8."""
@@ -330,6 +364,8 @@ def _expanded(files: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for file in files:
+        if Path(file).is_dir():
+            raise LogError(f"{file} is a folder: name the files in it, such as '{file.rstrip('/')}/*'")
         if _URL.match(file) or file == _STDIN or Path(file).exists():
             found.append(file)
             continue
@@ -340,11 +376,15 @@ def _expanded(files: Sequence[str]) -> list[str]:
     return found
 
 
+def _is_empty(file: str) -> bool:
+    return not _URL.match(file) and Path(file).is_file() and Path(file).stat().st_size == 0
+
+
 def _is_stream(file: str) -> bool:
     return file == _STDIN or file.endswith(".bz2") or not (_URL.match(file) or Path(file).is_file())
 
 
-def _readable(files: Sequence[str], connection: Any, pipes: list[int]) -> list[str]:
+def _readable(files: Sequence[str], connection: Any, pipes: list[int], damaged: list[str]) -> list[str]:
     """Return the files as DuckDB opens them."""
     opened = []
     for file in files:
@@ -353,15 +393,21 @@ def _readable(files: Sequence[str], connection: Any, pipes: list[int]) -> list[s
         if file == _STDIN:
             opened.append("/dev/stdin")
         elif file.endswith(".bz2") and not _URL.match(file):
-            opened.append(_decompressed(file, pipes))
+            opened.append(_decompressed(file, pipes, damaged))
         else:
             # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
             opened.append(_WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file)
     return opened
 
 
-def _decompressed(file: str, pipes: list[int]) -> str:
-    """Return the name of a pipe through which a thread writes what a bzip2 file holds: DuckDB does not read bzip2."""
+def _decompressed(file: str, pipes: list[int], damaged: list[str]) -> str:
+    """Return the name of a pipe through which a thread writes what a bzip2 file holds: DuckDB does not read bzip2.
+
+    Args:
+        file: The file.
+        pipes: Gets the pipe, which the caller closes.
+        damaged: Gets the file before the pipe ends, if it cannot be read to its end.
+    """
     try:
         stream = bz2.open(file)  # noqa: SIM115 - the thread closes it
     except OSError as error:
@@ -370,8 +416,13 @@ def _decompressed(file: str, pipes: list[int]) -> str:
     pipes.append(reading)
 
     def write() -> None:
-        with stream, os.fdopen(writing, "wb") as pipe, suppress(BrokenPipeError):
-            shutil.copyfileobj(stream, pipe, 2**20)
+        with stream, suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
+            try:
+                shutil.copyfileobj(stream, pipe, 2**20)
+            except BrokenPipeError:  # nobody reads any more
+                raise
+            except (OSError, EOFError, ValueError):
+                damaged.append(file)
 
     threading.Thread(target=write, name="cidrgate-bzip2", daemon=True).start()
     return f"/dev/fd/{reading}"
@@ -419,11 +470,34 @@ def _estimated_rows(files: Sequence[Path]) -> int | None:
 
 @contextmanager
 def _told(source: LogSource) -> Iterator[None]:
-    """Turn what DuckDB raises into an error that says which log cannot be read."""
+    """Turn what DuckDB raises into an error that says which log cannot be read, and what to do."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as error:
-        message = str(error).partition("\n\nLINE")[0].partition("\nPossible")[0].strip()
-        raise LogError(f"{', '.join(source.files)} cannot be read as {source.form.title}: {message}") from error
+        files = ", ".join(source.files[:_MOST_NAMED]) + (", …" if len(source.files) > _MOST_NAMED else "")
+        raise LogError(f"{files} cannot be read as {source.form.title}: {_reason_of(error)}") from error
+
+
+def _reason_of(error: Exception) -> str:
+    """Return in words of this library why DuckDB cannot read a log."""
+    import duckdb
+
+    text = str(error).lower()
+    if isinstance(error, duckdb.OutOfMemoryException) and "no space" not in text:
+        return "it takes more memory than the replay may use: give it more (--memory), or let fewer threads read"
+    if "no space left" in text or "max_temp_directory_size" in text:
+        return f"there is no space left for temporary files in {tempfile.gettempdir()}"
+    if isinstance(error, duckdb.HTTPException):
+        found = _HTTP_STATUS.search(str(error))
+        return f"the server answers {found.group()}" if found else "the server does not answer"
+    if "permission denied" in text:
+        return "you may not read it"
+    if "utf-8" in text or "invalid unicode" in text or "string encoding" in text:
+        return "it has text that is not UTF-8"
+    if isinstance(error, duckdb.ConversionException):
+        return "a value does not fit into the type of its column"
+    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException)):
+        return "its files do not have the same columns"
+    return _DAMAGED

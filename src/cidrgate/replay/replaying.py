@@ -108,6 +108,7 @@ class ReplayReport:
         verdicts: How many requests there are of each verdict.
         bad: How many lines are not as their format says.
         bad_lines: The first of them.
+        not_enforced: How many accounts in the logs have a list whose mode denies nothing, `report_only` or `off`.
         changes: The networks with requests that are denied, or newly denied or allowed if lists were compared; those
             with the most requests first, at most `MOST_CHANGES`.
         more_changes: How many networks there are beyond those.
@@ -123,6 +124,7 @@ class ReplayReport:
     verdicts: dict[str, int]
     bad: int
     bad_lines: tuple[BadLine, ...]
+    not_enforced: int
     changes: tuple[VerdictChange, ...]
     more_changes: int
     accounts: int
@@ -141,6 +143,7 @@ class ReplayReport:
             "first_bad_lines": [
                 {"file": one.file, "line": one.line, "reason": one.reason, "text": one.text} for one in self.bad_lines
             ],
+            "not_enforced": self.not_enforced,
             "accounts": self.accounts,
             "changes": [
                 {
@@ -195,9 +198,11 @@ def replay(
     decider = Decider(matcher, before, source.account, resolver)
     with opened_log(source, memory=memory, threads=threads) as log, _written_rows(rows) as write:
         totals = _Totals(Pairs(log), compared=before is not None)
+        lenient = _Lenient(matcher)
         for batch in log.batches(wanted):
             decided = decider.decide(batch)
             totals.add(batch.num_rows, decided)
+            lenient.add(decided.accounts)
             write(decided)
             if progress is not None:
                 progress(batch.num_rows, log.rows)
@@ -209,7 +214,7 @@ def replay(
             raise LogError(_all_bad(source, found))
         if max_bad is not None and totals.bad > max_bad:
             raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
-        return totals.report(found, began)
+        return totals.report(found, lenient.found, began)
 
 
 def observations(
@@ -493,6 +498,33 @@ def _time(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _moment(microseconds)
 
 
+class _Lenient:
+    """Counts the accounts in a log whose mode denies nothing.
+
+    Attributes:
+        found: How many there are.
+    """
+
+    def __init__(self, matcher: Matcher) -> None:
+        import pyarrow as pa
+
+        some = matcher._count_mode("report_only") + matcher._count_mode("off")
+        names = [one for one in matcher if matcher.mode(one) != "enforce"] if some else []
+        self._left = pa.array(names, pa.string())  # those that were not found yet
+        self.found = 0
+
+    def add(self, accounts: Any) -> None:
+        """Add the accounts of a batch."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not len(self._left):
+            return
+        here = pc.is_in(self._left, value_set=accounts.unique().cast(pa.string()))
+        self.found += here.true_count
+        self._left = self._left.filter(pc.invert(here))
+
+
 class _Totals:
     """The counts of one replay."""
 
@@ -544,7 +576,7 @@ class _Totals:
             self._unit *= 10
             self._minutes = _joined(self._minutes, 10)
 
-    def report(self, found: tuple[BadLine, ...], began: float) -> ReplayReport:
+    def report(self, found: tuple[BadLine, ...], not_enforced: int, began: float) -> ReplayReport:
         """Return the report."""
         changes, networks, accounts = self._pairs.networks(MOST_CHANGES)
         step, periods = self._periods()
@@ -555,6 +587,7 @@ class _Totals:
             verdicts=_named(self._verdicts),
             bad=self.bad,
             bad_lines=found,
+            not_enforced=not_enforced,
             changes=tuple(changes),
             more_changes=networks - len(changes),
             accounts=accounts,
