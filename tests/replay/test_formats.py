@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
+import threading
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,7 @@ from cidrgate.replay.reading import _reason_of, opened_log
 from tests.replay.logs import AT, BY_PATH, CLOUDFRONT, IN_APACHE, NOT_PARQUET, Sample, clf, cloudfront
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 LISTS = Matcher()
@@ -66,6 +69,35 @@ def test_a_log_says_who_acted_from_where_and_when(tmp_path: Path, sample: Sample
     if sample.form == "csv":
         assert [one.line for one in report.bad_lines] == [4, 5]
     assert len(report.bad_lines) == sample.bad
+
+
+@pytest.mark.parametrize("way", ["bzip2", "pipe"])
+@pytest.mark.parametrize("sample", NOT_PARQUET, ids=lambda one: one.form)
+def test_a_log_that_can_be_read_only_once_says_the_same(tmp_path: Path, sample: Sample, way: str) -> None:
+    text = ("\n".join(sample.lines) + "\n").encode()
+    path = tmp_path / ("a.log.bz2" if way == "bzip2" else "a.log")
+    writing: AbstractContextManager[None] = nullcontext()
+    if way == "bzip2":
+        path.write_bytes(bz2.compress(text))
+    else:
+        os.mkfifo(path)
+        writing = written_once(path, text)
+    resolver = ClientIPResolver(trusted_hops=1) if sample.form == "envoy" else None
+    source = source_of(path, sample.form, columns=dict(sample.columns), account=BY_PATH if sample.by_path else None)
+    with writing:
+        report = replay(source, LISTS, resolver=resolver, threads=1)
+    assert (report.lines, report.requests, report.bad) == (2 + sample.bad, 2, sample.bad)
+    assert (report.verdicts["allowed"], report.verdicts["denied"]) == (1, 1)
+
+
+@contextmanager
+def written_once(path: Path, text: bytes) -> Iterator[None]:
+    """Write a text into a pipe while somebody reads it."""
+    thread = threading.Thread(target=path.write_bytes, args=[text], daemon=True)
+    thread.start()
+    yield
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 TEMPLATES = {

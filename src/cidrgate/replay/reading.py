@@ -55,7 +55,7 @@ _HTTP_STATUS = re.compile(r"\b[45][0-9]{2}\b")
 _WILDCARD = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-_STDIN = "-"
+_STDIN, _STDIN_DEVICE = "-", "/dev/stdin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Log:
         form, connection = self._source.form, self.connection
         # An empty file is a log without a line, but no file of Parquet.
         files = [file for file in self._files if form.reader == "parquet" or not _is_empty(file)]
-        files = _readable(files, connection, self._pipes, self._damaged)
+        files = [self._readable(file) for file in files]
         if form.reader == "csv":
             for place, file in enumerate(files):
                 types = self._types(file)
@@ -219,6 +219,37 @@ class Log:
             header = tuple(found[0][0].partition(":")[2].split())
             return _Described(files[place:], header, {}, self._estimated())
         return _Described([], (), {}, 0)
+
+    def _readable(self, file: str) -> str:
+        """Return a file as DuckDB opens it.
+
+        Raises:
+            LogError: If it cannot be opened, or is damaged.
+        """
+        if _URL.match(file):
+            _load_remote(self.connection, file)
+            return file
+        if not _is_stream(file):
+            # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
+            return _WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file
+        if self._source.form.reader in ("csv", "parquet") or self._source.form.header:
+            # DuckDB reads such a file more than once, and would find nothing the second time.
+            return self._spooled(file)
+        if file.endswith(".bz2"):
+            return _decompressed(file, self._pipes, self._damaged)
+        return _STDIN_DEVICE if file == _STDIN else file
+
+    def _spooled(self, file: str) -> str:
+        """Write what can be read only once to the disk, and return the name of the copy."""
+        opened = bz2.open if file.endswith(".bz2") else open
+        number, name = tempfile.mkstemp(dir=self._spill)
+        try:
+            with opened(_STDIN_DEVICE if file == _STDIN else file, "rb") as stream, os.fdopen(number, "wb") as copy:
+                shutil.copyfileobj(stream, copy, 2**20)
+        except (OSError, EOFError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or _DAMAGED
+            raise LogError(f"{file} cannot be read as {self._source.form.title}: {reason}") from None
+        return name
 
     def _types(self, file: str) -> dict[str, str]:
         """Return the columns of a file with their types."""
@@ -382,22 +413,6 @@ def _is_empty(file: str) -> bool:
 
 def _is_stream(file: str) -> bool:
     return file == _STDIN or file.endswith(".bz2") or not (_URL.match(file) or Path(file).is_file())
-
-
-def _readable(files: Sequence[str], connection: Any, pipes: list[int], damaged: list[str]) -> list[str]:
-    """Return the files as DuckDB opens them."""
-    opened = []
-    for file in files:
-        if _URL.match(file):
-            _load_remote(connection, file)
-        if file == _STDIN:
-            opened.append("/dev/stdin")
-        elif file.endswith(".bz2") and not _URL.match(file):
-            opened.append(_decompressed(file, pipes, damaged))
-        else:
-            # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
-            opened.append(_WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file)
-    return opened
 
 
 def _decompressed(file: str, pipes: list[int], damaged: list[str]) -> str:
