@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PUBLIC = {"/", "/sign-in", "/link/{secret}"}
 ANYBODY = {"/accounts", "/sign-out", "/sessions", "/sessions/end"}
 ADMIN = {"/accounts/new", "/accounts/edit", "/accounts/delete", "/tokens", "/tokens/new", "/tokens/revoke"}
-READ = {"/list", "/list/row", "/test", "/history", "/subaccounts"}
+READ = {"/list", "/list/row", "/list/recommendation", "/test", "/history", "/subaccounts"}
 WRITE = {
     "/list/add",
     "/list/add/check",
@@ -31,6 +31,7 @@ WRITE = {
     "/list/remove",
     "/list/enable",
     "/list/mode",
+    "/list/recommendation/take",
     "/list/restore",
     "/list/undo",
 }

@@ -2087,6 +2087,7 @@ class RuleManager:
             StoreError: If the store cannot be read.
         """
         whole_number(days, "days", least=1)
+        check_switches(include_denied=include_denied)
         return recommendation_for(
             self._store,
             account,
