@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
@@ -30,9 +31,15 @@ def test_they_are_found() -> None:
     assert {"Verdict", "Decision", "CheckInfo"} <= set(answers())
 
 
+_SOME_TIME = datetime(2026, 1, 2, tzinfo=UTC)
+_PARTS = {"account": "acct-1", "network": "8.8.8.8/32", "requests": 1}
+_PARTS |= dict.fromkeys(("first_seen", "last_seen"), _SOME_TIME)
+"""The parts of those that check them."""
+
+
 def made(kind: type[Any], **given: Any) -> Any:
     """One of a kind, whose other parts do not matter here."""
-    return kind(**{one.name: given.get(one.name) for one in fields(kind)})
+    return kind(**{one.name: given.get(one.name, _PARTS.get(one.name)) for one in fields(kind)})
 
 
 @pytest.mark.parametrize("name", sorted(answers()))

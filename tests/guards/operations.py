@@ -47,6 +47,7 @@ LIBRARY: Rows = {
     "RuleManager.apply": ["apply"],
     "RuleManager.evaluate": READS,
     "RuleManager.plan": READS,
+    "RuleManager.recommend": READS,
     "RuleManager.create_account": ["create_account"],
     "RuleManager.rename_account": ["rename_account"],
     "RuleManager.edit_account": ["rename_account", "move_account", "leave_parent"],

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from cidrgate import RuleManager
 from cidrgate.service import Settings
 from tests.length import length
+from tests.observed import store_observed
 from tests.service.conftest import ADDRESS, Api, Caller, an_api
 from tests.service.test_access import filled
 
@@ -86,6 +87,7 @@ def test_an_entity_tag_belongs_to_one_representation(stored_api: Api) -> None:
 
 def test_what_the_client_has_already_is_not_sent_again(api: Api, admin: Caller) -> None:
     admin.ok("POST", ENTRIES, {"cidrs": "8.8.8.0/24"})
+    store_observed(api.manager, ("acct-1", "8.8.8.8/32", 1))
     document = api.app.openapi()
     reads = [
         filled(f"GET {path}")[1]

@@ -45,8 +45,9 @@ PARAMETERS = [
 ]
 VALUES = {"limit": "1", "cursor": "IjEi", "address": "8.8.8.8", "confirm": "true"}
 VALUES |= {"order": "newest", "before": "9", "after": "1", "account": "acct-1", "parent": "acct-1", "containing": "a"}
+VALUES |= dict.fromkeys(("days", "max_entries"), "7") | {"widest_ipv4": "8", "widest_ipv6": "32"}
 VALUES |= {"starting_with": "a", "covers": "8.8.8.8", "overlaps": "8.8.8.0/24"}
-VALUES |= dict.fromkeys(("recursive", "if_missing", "dry_run", "prune", "create", "strict"), "true")
+VALUES |= dict.fromkeys(("recursive", "if_missing", "dry_run", "prune", "create", "strict", "include_denied"), "true")
 INTEGERS = [
     (route, one["in"], one["name"])
     for route in OPERATIONS
@@ -188,6 +189,10 @@ def test_every_integer_is_walked_over() -> None:
         "limit",
         "before",
         "after",
+        "days",
+        "max_entries",
+        "widest_ipv4",
+        "widest_ipv6",
         "entry_id",
         "entry_ids",
         "sequence",

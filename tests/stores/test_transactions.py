@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
+_SNAPSHOT = re.compile(r"(?<=\|)[0-9]+:[0-9]+:[0-9,]*(?=\|)")
 
 
 @pytest.fixture
@@ -220,9 +222,14 @@ def test_one_statement_reads_what_two_read_of_the_changes_since_a_position(store
                 found = transaction.lists_changed_since(position, limit)
                 assert (None if found is None else listed_by_name(found[0])) == expected
                 if found is not None:
-                    assert transaction.position() == end
+                    assert without_transactions(transaction.position()) == without_transactions(end)
             seen.add(None if names is None else len(names))
     assert seen == {None, 0, 2, 3}
+
+
+def without_transactions(position: str) -> str:
+    """A position without which transactions were under way: a server that is busy elsewhere begins others meanwhile."""
+    return _SNAPSHOT.sub("", position)
 
 
 def position_of(store: Store) -> str:
