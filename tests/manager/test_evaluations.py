@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,9 +202,11 @@ def test_traffic_of_the_days_that_are_asked_for_counts(manager: RuleManager) -> 
     assert {days: [each.code for each in one.unknown] for days, one in confirmed.items()} == {
         1: [],
         6: [],
-        61: ["short_window"],
+        61: [],
         99: ["short_window"],
     }
+    # When another account was first seen is not told: only the day.
+    assert all(one.since is None or one.since.time() == time() for one in confirmed.values())
     assert manager.evaluate("acct-2", remove).newly_allowed.requests == 0
     # Somebody who records traffic knows that nobody called.
     silent = manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"))

@@ -24,6 +24,7 @@ from cidrgate.errors import (
     CidrgateError,
     HistoryError,
     RuleError,
+    StoreBusyError,
     StoreConflictError,
     StoreError,
     SubaccountError,
@@ -65,7 +66,7 @@ from cidrgate.manager.declared import (
     in_parts,
 )
 from cidrgate.manager.erasing import erasure
-from cidrgate.manager.evaluations import changed_list, evaluation_of, foresight_of
+from cidrgate.manager.evaluations import Foresight, changed_list, evaluation_of, foresight_of
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -75,6 +76,7 @@ from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.policies import differences, policy_change, policy_state, say_differences, stored_policy
 from cidrgate.manager.recommendations import AccountRecommendation, recommendation_for
 from cidrgate.manager.searching import find_entries
+from cidrgate.manager.turns import Turns
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
@@ -105,7 +107,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.foresight.evaluation import ChangedList, Evaluation
-    from cidrgate.manager.evaluations import Foresight, GivenObservations
+    from cidrgate.manager.evaluations import GivenObservations
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
@@ -155,6 +157,9 @@ _TURNS = 2
 """How many groups of changes are committed at once: one group continues while another waits for a list that another
 process has locked. More groups would be smaller, and would cost more."""
 
+_RECOMMENDING, _EVALUATING = 2, 4
+"""How many threads make recommendations, and evaluate changes, at a time: fewer than there are connections."""
+
 
 class RuleManager:
     """Changes the lists of all accounts in a store, and follows the store with a matcher.
@@ -192,6 +197,7 @@ class RuleManager:
         self._store = store
         self._replica = Replica(store, max_staleness=max_staleness, on_stale=on_stale)
         """The lists in memory, for code that only reads them."""
+        self._recommending, self._evaluating = Turns(_RECOMMENDING), Turns(_EVALUATING)
         self._matches = LastMatches()
         """Where gates record which entries matched requests; `store_matches` stores them."""
         self._commits = CommitGroups(self._replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
@@ -2084,28 +2090,35 @@ class RuleManager:
             RuleError: If forced networks break a rule.
             InvalidAddressError: If an excluded text is neither an address nor a network.
             ValueError: If `days` is less than 1, or a limit is out of range or wider than the policy's.
+            StoreBusyError: If this process makes several recommendations already.
             StoreError: If the store cannot be read.
         """
         whole_number(days, "days", least=1)
         check_switches(include_denied=include_denied)
-        return recommendation_for(
-            self._store,
-            account,
-            days,
-            self.policy_state(account).effective,
-            max_entries=max_entries,
-            forced=forced,
-            excluded=excluded,
-            widest_ipv4=widest_ipv4,
-            widest_ipv6=widest_ipv6,
-            include_denied=include_denied,
-        )
+        policy = self.policy_state(account).effective
+        with self._recommending.turn():
+            return recommendation_for(
+                self._store,
+                account,
+                days,
+                policy,
+                max_entries=max_entries,
+                forced=forced,
+                excluded=excluded,
+                widest_ipv4=widest_ipv4,
+                widest_ipv6=widest_ipv6,
+                include_denied=include_denied,
+            )
 
     def _foresight(
         self, outcomes: Iterable[ListOutcome], days: int = 30, *, observations: GivenObservations | None = None
     ) -> Foresight:
         """Return what tried changes would do to the requests of the past: stored traffic, or given observations."""
-        return foresight_of(self._store, outcomes, days, observations)
+        try:
+            with self._evaluating.turn():
+                return foresight_of(self._store, outcomes, days, observations)
+        except StoreBusyError as error:
+            return Foresight(missing=str(error))
 
     def with_hooks(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -31,7 +31,7 @@ from cidrgate.values import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date, datetime
+    from datetime import date
 
     from sqlalchemy import FromClause
     from sqlalchemy.types import TypeEngine
@@ -162,12 +162,15 @@ def observations_of_family(
 
 
 def first_observed(transaction: Transaction) -> datetime | None:
-    """Return when the first request of the first day was observed of which anything is stored; None if nothing is."""
+    """Return the begin of the day in UTC when the first request was observed of which anything is stored, or None.
+
+    It is the same for every account, so it must not say when the first request of another account was.
+    """
     first = select(func.min(observations.c.day)).scalar_subquery()
     found: datetime | None = transaction.connection.scalar(
         select(func.min(observations.c.first_seen)).where(observations.c.day == first)
     )
-    return found
+    return None if found is None else datetime.combine(found.astimezone(UTC).date(), time(), UTC)
 
 
 def full_accounts(transaction: Transaction, owner: StoredAccount, since: date, most: int) -> list[str]:

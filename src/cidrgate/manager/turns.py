@@ -1,0 +1,57 @@
+"""Turns for what takes seconds: a few threads at a time do it, and everybody else keeps threads and connections.
+
+A service answers in threads, and has a bounded number of connections. Without turns, questions of one account about its
+past would take all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import StoreBusyError
+from cidrgate.process.forking import generation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Turns"]
+
+_WAIT = 0.25
+"""How many seconds somebody waits for a turn. Whoever waits keeps a thread from everybody else."""
+
+
+class Turns:
+    """Lets a few threads at a time do something.
+
+    Args:
+        most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._begin()
+
+    def _begin(self) -> None:
+        self._generation = generation()
+        self._free = threading.BoundedSemaphore(self._most)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Take a turn.
+
+        Raises:
+            StoreBusyError: If all are taken.
+        """
+        if self._generation != generation():
+            self._begin()  # the threads that had turns before a fork are not in the child
+        free = self._free
+        if not free.acquire(timeout=_WAIT):
+            raise StoreBusyError(
+                f"the traffic of the past is being read for {self._most} other questions: ask again in a few seconds"
+            )
+        try:
+            yield
+        finally:
+            free.release()
