@@ -132,6 +132,52 @@ def test_a_form_that_lacks_a_confirmation_deletes_nothing(console: Console, visi
     assert console.cidrs(account) == ["9.9.9.0/24"]
 
 
+@pytest.mark.parametrize("meanwhile", ["created", "moved", "renamed"])
+def test_subaccounts_that_the_page_did_not_show_stay(console: Console, visitors: Visitors, meanwhile: str) -> None:
+    account, other = console.account(), console.account()
+    console.manager.create_account(f"{account}-shown", parent=account)
+    page = visitors.person(console)
+    page.goto(f"accounts/delete?account={account}")
+    page.get_by_role("checkbox").check()
+    if meanwhile == "created":
+        console.manager.create_account(f"{account}-late", parent=account)
+    elif meanwhile == "moved":
+        console.manager.edit_account(other, parent=account)
+    else:
+        console.manager.rename_account(f"{account}-shown", f"{account}-late")
+    before = [one.name for one in console.manager.accounts(parent=account)]
+    page.get_by_role("button", name="Delete the account").click()
+    expect(page.get_by_role("alert")).to_contain_text("Another person or program has changed the subaccounts.")
+    assert [one.name for one in console.manager.accounts(parent=account)] == before
+    # The new list was not agreed to yet.
+    expect(page.get_by_role("checkbox")).not_to_be_checked()
+    expect(page.get_by_role("main")).to_contain_text(f"Delete its subaccounts too: {', '.join(before)}.")
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Delete the account").click()
+    expect(page.get_by_role("status")).to_contain_text(f"The account {account} was deleted.")
+    assert console.manager.accounts(parent=account) == []
+
+
+def test_subaccounts_that_a_confirmation_first_shows_are_not_agreed_to(console: Console, visitors: Visitors) -> None:
+    account = console.account()
+    console.manager.create_account(f"{account}-shown", parent=account)
+    page = visitors.person(console)
+    page.goto(f"accounts/delete?account={account}")
+    page.get_by_role("checkbox").check()
+    form = {name: page.locator(f"input[name={name}]").last.input_value() for name in ("csrf", "version", "shown")}
+    console.manager.add(account, "9.9.9.0/24")
+    form |= {"account": account, "recursive": "yes", "version": str(console.manager.account(account).version)}
+    agreed = 'name="recursive" value="yes" required checked'
+    refused = page.request.post("accounts/delete", form=form)
+    assert ("Please confirm" in refused.text(), agreed in refused.text()) == (True, True)
+    console.manager.create_account(f"{account}-late", parent=account)
+    refused = page.request.post("accounts/delete", form=form)
+    assert ("Please confirm" in refused.text(), agreed in refused.text()) == (True, False)
+    refused = page.request.post("accounts/delete", form={**form, "confirm": "disable_enforcement"})
+    assert (refused.status, "has changed the subaccounts" in refused.text()) == (409, True)
+    assert len(console.manager.accounts(parent=account)) == 2
+
+
 def test_only_people_who_run_the_service_change_accounts(console: Console, visitors: Visitors) -> None:
     account = console.account("9.9.9.0/24")
     page = visitors.person(console, f"account:{account}:write")

@@ -1,5 +1,7 @@
 """Changing an account itself, for people who run the service: its name, its name for people, its parent, its end."""
 
+import hashlib
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,12 +23,13 @@ from cidrgate.manager.outcomes import Guard
 from cidrgate.service.console.changing import NeedsConfirmationError, Preview, ask_before_denials, preview_change
 from cidrgate.service.console.fields import Confirmations, Number, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
-from cidrgate.service.console.messages import message_of, parent_message
+from cidrgate.service.console.messages import FormError, message_of, parent_message
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account
+from cidrgate.stores import Transaction
+from cidrgate.values import Account, AccountDeletion
 
 __all__ = ["router"]
 
@@ -142,13 +145,20 @@ def delete(
     account: ShortText,
     version: Number,
     recursive: ShortText = "",
+    shown: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006
 ) -> Response:
-    """Delete an account, with its subaccounts if the form says so."""
+    """Delete an account, with its subaccounts if the form says so and showed all of them."""
     person.principal.require_admin()
     manager = person.principal.changing(service_of(request).manager)
+
+    def in_transaction(_transaction: Transaction, made: object) -> None:
+        # The version of an account does not change with its subaccounts.
+        if isinstance(made, AccountDeletion) and made.subaccounts and _proof_of(made.subaccounts) != shown:
+            raise FormError("Another person or program has changed the subaccounts. Read them again, then decide.")
+
     try:
-        manager.delete_account(
+        manager._with_transaction_hook(in_transaction).delete_account(
             account,
             recursive=recursive == "yes",
             actor=person.principal.name,
@@ -158,7 +168,9 @@ def delete(
     except (StoreError, CredentialEndedError, AccountNotFoundError):
         raise
     except UnconfirmedChangeError:
-        return _delete_form(request, person, account, version, recursive=recursive, confirmed=confirm, status=409)
+        return _delete_form(
+            request, person, account, version, recursive=recursive, shown=shown, confirmed=confirm, status=409
+        )
     except CidrgateError as error:
         version = manager.account(account).version
         return _delete_form(request, person, account, version, refused=message_of(error), status=409)
@@ -173,22 +185,28 @@ def _delete_form(
     *,
     refused: str | None = None,
     recursive: str = "",
+    shown: str = "",
     confirmed: list[str] | None = None,
     status: int = 200,
 ) -> Response:
     manager = service_of(request).manager
+    tried: list[AccountDeletion] = []
+    preview = preview_change(manager, lambda dry: tried.append(dry.delete_account(account, recursive=True)), None)
+    subaccounts = tried[-1].subaccounts
+    proof = _proof_of(subaccounts)
     return page(
         request,
         "delete_account.html",
-        preview=preview_change(manager, lambda dry: dry.delete_account(account, recursive=True), None),
+        preview=preview,
         person=person,
         view=view_of(request, person, account),
         version=version,
-        subaccounts=manager.accounts(parent=account, limit=_MOST_NAMED + 1),
+        subaccounts=subaccounts,
+        shown=proof,
         most=_MOST_NAMED,
         guard=Guard.DISABLE_ENFORCEMENT.value,
         refused=refused,
-        recursive=recursive,
+        recursive=recursive if shown == proof else "",
         confirmed=confirmed or [],
         asked=status == 409 and refused is None,
         status=status,
@@ -197,6 +215,11 @@ def _delete_form(
 
 
 _MOST_NAMED = 5
+
+
+def _proof_of(subaccounts: Collection[str]) -> str:
+    """Return what a form carries to say which subaccounts it showed."""
+    return hashlib.sha256("\n".join(sorted(subaccounts)).encode()).hexdigest()
 
 
 def _guards(confirmed: list[str]) -> list[str]:
