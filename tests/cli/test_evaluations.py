@@ -127,7 +127,11 @@ def test_a_deletion_says_what_gates_would_do_by_their_settings(called: Cidrgate)
     assert called.accounts() == ["a", "s"]
 
 
-def test_a_renaming_says_that_the_old_name_is_unknown_then(called: Cidrgate) -> None:
+def test_a_renaming_says_who_uses_the_old_name(called: Cidrgate) -> None:
     rename = ["account", "rename", "a", "new", "--confirm", "disable_enforcement", "--dry-run"]
-    assert "not known: what gates answer to requests with the old name 'a'" in called(*rename).out
+    out = called(*rename).out
+    assert "not known: what gates answer to requests with the old name 'a'" in out
+    assert "12 addresses with 78 requests would be denied by gates that deny unknown accounts:" in out
+    assert "1 address with 70,000 requests that are denied now would be allowed by gates that allow unknown" in out
+    assert "as it is now" not in out
     assert called(*rename, "--json").record["evaluation"]["unknown"][0]["code"] == "unlisted"

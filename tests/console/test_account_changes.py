@@ -85,6 +85,23 @@ def test_a_move_says_who_called_and_would_be_denied(console: Console, visitors: 
     assert console.manager.account(account).parent == parent
 
 
+def test_a_renaming_says_who_calls_with_the_old_name(console: Console, visitors: Visitors) -> None:
+    account = console.account("1.1.1.0/24")
+    store_observed(console.manager, (account, "1.1.1.1/32", 12))
+    page = visitors.person(console)
+    page.goto(f"accounts/edit?account={account}")
+    page.get_by_label("Name", exact=True).fill(f"{account}-new")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".foresight.loss")).to_contain_text(
+        "would be denied by gates that deny unknown accounts: 1.1.1.1"
+    )
+    expect(page.get_by_role("main")).not_to_contain_text("as it is now")
+    for box in page.get_by_role("group", name="Please confirm").get_by_role("checkbox").all():
+        box.check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name=f"{account}-new")).to_be_visible()
+
+
 def test_a_deletion_says_who_called(console: Console, visitors: Visitors) -> None:
     account = console.account("1.1.1.0/24")
     store_observed(console.manager, (account, "1.1.1.1/32", 12))

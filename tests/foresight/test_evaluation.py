@@ -91,7 +91,13 @@ def expected_effects(
 
 
 @given(
-    lists, lists, st.lists(observations, max_size=12), st.sampled_from([None, 1, 5]), st.integers(1, 4), st.booleans()
+    lists,
+    lists,
+    st.lists(observations, max_size=12),
+    st.sampled_from([None, 1, 5]),
+    st.integers(1, 4),
+    st.booleans(),
+    st.booleans(),
 )
 def test_every_request_counts_where_the_sets_of_addresses_say(
     before: list[str] | None,
@@ -100,8 +106,12 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
     days: int | None,
     most: int,
     deleted: bool,
+    renamed: bool,
 ) -> None:
-    changed = ChangedList(accounts=("acct-1", "sub-1"), before=before, after=after, deleted=deleted)
+    new_name = "new" if renamed else None
+    changed = ChangedList(
+        accounts=("acct-1", "sub-1"), before=before, after=after, deleted=deleted, renamed_to=new_name
+    )
     found = evaluate([(changed, PastTraffic(seen))], at=NOW, days=days, most=most)
     counted = [one for one in seen if one.account != "other" and one.last_seen >= begin_of(days)]
     merged: dict[tuple[str, str], list[Observation]] = defaultdict(list)
@@ -109,7 +119,8 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
         merged[one.account, one.network].append(one)
     wanted: dict[str, dict[tuple[str, str], list[Observation]]] = {name: {} for name in (*GROUPS, *STILL)}
     for (account, network), several in merged.items():
-        for effect in expected_effects(before, after, network, deleted=deleted):
+        unlisted = deleted or (renamed and account == "acct-1")
+        for effect in expected_effects(before, after, network, deleted=unlisted):
             wanted[effect][account, network] = several
     for name in (*GROUPS, *STILL):
         total = getattr(found, name)
@@ -138,7 +149,7 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
             mine = [one for (account, _), several in wanted[name].items() if account == row.account for one in several]
             assert getattr(row, name).requests == sum(one.requests for one in mine)
     check_unknown(found, counted, days)
-    assert ("unlisted" in {one.code for one in found.unknown}) == deleted
+    assert ("unlisted" in {one.code for one in found.unknown}) == (deleted or renamed)
 
 
 def check_unknown(found: Evaluation, counted: list[Observation], days: int | None) -> None:

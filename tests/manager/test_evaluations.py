@@ -10,6 +10,7 @@ import pytest
 
 from cidrgate import NoTrafficError, RuleError, RuleManager
 from cidrgate.errors import AccountNotFoundError
+from cidrgate.foresight.sentences import sentences
 from cidrgate.manager import evaluations
 from cidrgate.stores.observations import add_observations
 from cidrgate.stores.schema import accounts
@@ -326,13 +327,25 @@ def test_a_subaccount_that_is_deleted_or_moved_does_not_count_for_its_parent(man
     ]
 
 
-def test_a_renaming_says_that_it_does_not_know_who_uses_the_old_name(manager: RuleManager) -> None:
+def test_a_renaming_counts_the_requests_with_the_old_name(manager: RuleManager) -> None:
     found = manager.evaluate("acct-2", lambda dry: dry.rename_account("acct-2", "new"), observations=SEEN)
     [unknown] = found.unknown
-    assert (found.lists, unknown.code, "'acct-2'" in unknown.text) == (0, "unlisted", True)
+    assert (found.lists, unknown.code, "the old name 'acct-2'" in unknown.text) == (1, "unlisted", True)
+    deleted = manager.evaluate("acct-2", lambda dry: dry.delete_account("acct-2"), observations=SEEN)
+    for name in ("denied_if_unlisted", "allowed_if_unlisted", "accounts"):
+        assert getattr(found, name) == getattr(deleted, name)
+    # Subaccounts keep their names and the list.
+    found = manager.evaluate("acct-1", lambda dry: dry.rename_account("acct-1", "new"), observations=SEEN)
+    assert {one.account for one in found.denied_if_unlisted.named} == {"acct-1"}
+    assert (found.newly_denied.requests, found.still_allowed.requests) == (0, 0)
+    # Nobody was seen to use the name: then that is said.
+    found = manager.evaluate("acct-1", lambda dry: dry.rename_account("acct-1", "new"), observations=[])
+    assert [one.code for one in found.unknown] == ["no_traffic", "unlisted"]
+    assert "same" not in {one.kind for one in sentences(found)}
 
     def move_too(dry: RuleManager) -> object:
         return dry.edit_account("acct-2", name="new", parent="acct-1")
 
     found = manager.evaluate("acct-2", move_too, observations=SEEN)
-    assert [(one.account, one.requests) for one in found.newly_denied.named] == [("acct-2", 50_000)]
+    assert [(one.account, one.requests) for one in found.denied_if_unlisted.named] == [("acct-2", 50_000)]
+    assert found.newly_denied.requests == 0

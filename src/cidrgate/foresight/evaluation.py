@@ -7,7 +7,7 @@ evaluation says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
@@ -111,8 +111,8 @@ class AccountEvaluation:
         newly_allowed: What would be allowed and is denied now.
         partly_denied: Networks of which a part would be denied that is allowed now.
         partly_allowed: Networks of which a part would be allowed that is denied now.
-        denied_if_unlisted: What is allowed now, if the account is deleted.
-        allowed_if_unlisted: What is denied now, if the account is deleted.
+        denied_if_unlisted: What is allowed now, if the account is deleted or renamed.
+        allowed_if_unlisted: What is denied now, if the account is deleted or renamed.
     """
 
     account: str
@@ -158,8 +158,8 @@ class Evaluation:
             that part is unknown.
         partly_allowed: Networks of which a part would be allowed that is denied now, in the same way. A network can be
             in both.
-        denied_if_unlisted: What is allowed now, for accounts that the change deletes: gates whose `unlisted` is `deny`
-            or `deny_unknown` would deny it. A network of which a part is allowed now is here, and also in
+        denied_if_unlisted: What is allowed now, for accounts that the change deletes or renames: gates whose `unlisted`
+            is `deny` or `deny_unknown` would deny it. A network of which a part is allowed now is here, and also in
             `allowed_if_unlisted`.
         allowed_if_unlisted: What is denied now, for such accounts: gates whose `unlisted` is `allow` would allow it.
         still_allowed: What is allowed before and after the change.
@@ -200,7 +200,8 @@ class ChangedList:
         after: The networks after the change, in the same way.
         later: Whether the change also alters what is decided later, when a mode of the list or one of its entries ends.
         deleted: Whether the accounts do not exist after the change. What `after` says has no meaning then.
-        renamed_to: The name that the first account has after the change, if that is another one.
+        renamed_to: The name that the first account has after the change, if that is another one. Every observed request
+            has the old name, which no account has then.
     """
 
     accounts: tuple[str, ...]
@@ -424,6 +425,7 @@ class _Found:
         silent: The accounts of which no request was observed.
         incomplete: The accounts of which not every address was kept.
         unlisted: The accounts that do not exist after the change.
+        renamed: The old names of accounts that have another one after the change.
     """
 
     def __init__(self, most: int) -> None:
@@ -435,6 +437,7 @@ class _Found:
         self.silent = _Some()
         self.incomplete = _Some()
         self.unlisted = _Some()
+        self.renamed = _Some()
         self._said_since: datetime | None = None
         self._first_seen: datetime | None = None
 
@@ -449,16 +452,22 @@ class _Found:
             self._said_since = traffic.since
         merged = _merged(traffic.observations, changed.accounts, begin)
         deciding = _Deciding(changed)
+        if changed.renamed_to is None:
+            old_name, of_old_name = None, deciding
+        else:
+            old_name, of_old_name = changed.accounts[0], _Deciding(replace(changed, deleted=True))
         self.asked += len(merged)
         for account, networks in merged.items():
             if changed.deleted:
                 self.unlisted.add(account)
+            elif account == old_name:
+                self.renamed.add(account)
             if account in traffic.incomplete:
                 self.incomplete.add(account)
             if networks:
                 first = min(one.first_seen for one in networks.values())
                 self._first_seen = first if self._first_seen is None else min(first, self._first_seen)
-                self._add_account(account, networks, deciding)
+                self._add_account(account, networks, of_old_name if account == old_name else deciding)
             else:
                 self.silent.add(account)
 
@@ -617,6 +626,14 @@ def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days
         which = _accounts(found.unlisted, found)
         text = (
             f"what gates answer for {which} after the deletion: their setting for unknown accounts (unlisted) says it"
+        )
+        yield Unknown(code="unlisted", text=text)
+    if found.renamed.count:
+        count = found.renamed.count
+        which = f"the old name {found.renamed.first!r}" if count == 1 else f"{count:,} old names"
+        text = (
+            f"what gates answer to requests with {which}, which no account has after the change: their setting for "
+            "unknown accounts (unlisted) says it"
         )
         yield Unknown(code="unlisted", text=text)
     if found.incomplete.count:

@@ -132,7 +132,7 @@ def evaluation_of(
     """Return what changes of lists would do to the requests of every account that has one of these lists.
 
     A list that allows the same networks before and after a change is left out: it needs no traffic to know that every
-    request would be decided as it is now.
+    request would be decided as it is now. Of a renamed account only the requests with the old name count then.
 
     Args:
         store: The store of the lists and of their traffic.
@@ -149,25 +149,11 @@ def evaluation_of(
     found = _evaluation_of_now(store, changes, at, days, account, observations)
     own = _names(changes)
     later = [one for one in changes if one.later]
-    found = _with_later(found, [one.accounts[0] for _, part in _in_parts(store, later, account, own) for one in part])
-    return _with_renamed(found, [one for one in changes if one.renamed_to is not None])
+    return _with_later(found, [one.accounts[0] for _, part in _in_parts(store, later, account, own) for one in part])
 
 
 def _names(changes: Iterable[ChangedList]) -> frozenset[str]:
     return frozenset(one.accounts[0] for one in changes)
-
-
-def _with_renamed(evaluation: Evaluation, renamed: Sequence[ChangedList]) -> Evaluation:
-    """Return an evaluation that says which names gates do not know after a change."""
-    if not renamed:
-        return evaluation
-    first = renamed[0].accounts[0]
-    which = f"the old name {first!r}" if len(renamed) == 1 else f"{len(renamed):,} old names"
-    text = (
-        f"what gates answer to requests with {which}, which no account has after the change: their setting for unknown "
-        "accounts (unlisted) says it"
-    )
-    return replace(evaluation, unknown=(*evaluation.unknown, Unknown(code="unlisted", text=text)))
 
 
 def _with_later(evaluation: Evaluation, accounts: Sequence[str]) -> Evaluation:
@@ -187,7 +173,7 @@ def _evaluation_of_now(
     account: str | None,
     observations: GivenObservations | None,
 ) -> Evaluation:
-    altered = [one for one in changes if one.deleted or not _same(one.before, one.after)]
+    altered = [one for one in changes if one.deleted or one.renamed_to or not _same(one.before, one.after)]
     own = _names(changes)
     if not altered:
         return evaluate([], at=at, days=days if observations is None else None)
@@ -272,6 +258,8 @@ def _with_subaccounts(
     for one in changes:
         [owner] = one.accounts
         names = (owner, *(name for name in subaccounts.get(owner, ()) if name not in own))
+        if one.renamed_to is not None and _same(one.before, one.after):
+            names = (owner,)  # its subaccounts keep their names and the list
         if account is None or account == owner:
             yield replace(one, accounts=names)
         elif account in names:

@@ -111,8 +111,12 @@ class AccountEvaluationModel(ResponseModel):
     newly_allowed: TrafficTotalModel = Field(description="What would be allowed and is denied now.")
     partly_denied: TrafficTotalModel = Field(description="Networks of which a part would be newly denied.")
     partly_allowed: TrafficTotalModel = Field(description="Networks of which a part would be newly allowed.")
-    denied_if_unlisted: TrafficTotalModel = Field(description="What is allowed now, if the account is deleted.")
-    allowed_if_unlisted: TrafficTotalModel = Field(description="What is denied now, if the account is deleted.")
+    denied_if_unlisted: TrafficTotalModel = Field(
+        description="What is allowed now, if the account is deleted or renamed."
+    )
+    allowed_if_unlisted: TrafficTotalModel = Field(
+        description="What is denied now, if the account is deleted or renamed."
+    )
 
 
 class UnknownModel(ResponseModel):
@@ -141,12 +145,12 @@ class EvaluationModel(ResponseModel):
         description="Networks of which a part would be allowed that is denied now, in the same way."
     )
     denied_if_unlisted: AffectedTrafficModel = Field(
-        description="What is allowed now, for accounts that the change deletes: gates whose `unlisted` is `deny` or "
-        "`deny_unknown` would deny it."
+        description="What is allowed now, for accounts that the change deletes or renames: gates whose `unlisted` is "
+        "`deny` or `deny_unknown` would deny it."
     )
     allowed_if_unlisted: AffectedTrafficModel = Field(
-        description="What is denied now, for accounts that the change deletes: gates whose `unlisted` is `allow` would "
-        "allow it."
+        description="What is denied now, for accounts that the change deletes or renames: gates whose `unlisted` is "
+        "`allow` would allow it."
     )
     still_allowed: TrafficTotalModel = Field(description="What is allowed before and after the change.")
     still_denied: TrafficTotalModel = Field(description="What is denied before and after the change.")
