@@ -181,7 +181,9 @@ def test_subaccounts_that_a_confirmation_first_shows_are_not_agreed_to(console: 
     page = visitors.person(console)
     page.goto(f"accounts/delete?account={account}")
     page.get_by_role("checkbox").check()
-    form = {name: page.locator(f"input[name={name}]").last.input_value() for name in ("csrf", "version", "shown")}
+    form: dict[str, str | float | bool] = {
+        name: page.locator(f"input[name={name}]").last.input_value() for name in ("csrf", "shown")
+    }
     console.manager.add(account, "9.9.9.0/24")
     form |= {"account": account, "recursive": "yes", "version": str(console.manager.account(account).version)}
     agreed = 'name="recursive" value="yes" required checked'
