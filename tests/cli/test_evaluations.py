@@ -127,6 +127,26 @@ def test_a_deletion_says_what_gates_would_do_by_their_settings(called: Cidrgate)
     assert called.accounts() == ["a", "s"]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("account delete a --recursive", "5,078 requests of 2 accounts would be denied by gates that deny unknown"),
+        ("account rename a new", "12 addresses with 78 requests would be denied by gates that deny unknown accounts"),
+        ("remove a 8.8.8.0/24 1.1.1.1/32", "1 address with 70,000 requests would be allowed that are denied now"),
+        ("mode a off", "1 address with 70,000 requests would be allowed that are denied now"),
+    ],
+)
+def test_who_has_to_confirm_a_dry_run_reads_its_evaluation_first(called: Cidrgate, command: str, said: str) -> None:
+    refused = called(*command.split(), "--dry-run", status=3)
+    evaluated, _, error = refused.err.partition("error: ")
+    assert said in evaluated
+    assert "--confirm disable_enforcement" in error or "--empty" in error
+    assert refused.out == ""
+    # A program gets only the error.
+    refused = called(*command.split(), "--dry-run", "--json", status=3)
+    assert list(json.loads(refused.err)) == ["error"]
+
+
 def test_a_renaming_says_who_uses_the_old_name(called: Cidrgate) -> None:
     rename = ["account", "rename", "a", "new", "--confirm", "disable_enforcement", "--dry-run"]
     out = called(*rename).out

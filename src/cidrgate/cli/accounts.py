@@ -9,13 +9,12 @@ import typer
 
 from cidrgate.cli.arguments import CURSOR_HELP, AccountName, Confirmed, DryRun, Limit, Version
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.evaluations import evaluation_lines
+from cidrgate.cli.evaluations import evaluation_lines, refuse_tried
 from cidrgate.cli.list_attempts import access_lines
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
 from cidrgate.cli.past_requests import PastRequests, takes_past_requests
 from cidrgate.manager import RuleManager
-from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.evaluations import Foresight
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
@@ -257,8 +256,7 @@ def _delete(
             expect_version=expect_version,
             confirmed=confirm or (),
         )
-        for outcome in outcomes:
-            refuse_unconfirmed(outcome, None, confirm or ())
+        refuse_tried(session, manager, past, outcomes, confirm or ())
         foresight = past.foresight(session, manager, outcomes) if dry_run else None
     below = f" and {counted(len(deletion.subaccounts), 'subaccount', 'subaccounts')}" if deletion.subaccounts else ""
     entries = counted(len(deletion.entries), "entry", "entries")
@@ -290,8 +288,7 @@ def _edited(
     outcomes: list[ListOutcome] = []
     account = edit(manager.with_hooks(before_store=outcomes.append, dry_run=True))
     [outcome] = outcomes
-    # A dry run needs no confirmation for itself, but it ends as the command would.
-    refuse_unconfirmed(outcome, None, confirm or ())
+    refuse_tried(session, manager, past, outcomes, confirm or ())
     at = datetime.now(UTC)
     was, now = outcome.account_before, outcome.decider
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)

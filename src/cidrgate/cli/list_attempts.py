@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cidrgate.cli.evaluations import evaluation_lines
+from cidrgate.cli.evaluations import evaluation_lines, refuse_tried
 from cidrgate.cli.history import said_of
 from cidrgate.cli.output import DRY, Line, Table
-from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.serialization import list_change_record
@@ -78,8 +77,8 @@ def attempted(
     outcomes: list[ListOutcome] = []
     change = make(manager.with_hooks(before_store=outcomes.append, dry_run=True))
     [outcome] = outcomes
-    # A dry run needs no confirmation for itself, but it ends as the command would.
-    refuse_unconfirmed(outcome, None, {*(confirm or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])})
+    guards = {*(confirm or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])}
+    refuse_tried(session, manager, past, outcomes, guards)
     most = manager.policy_state(change.account).effective.max_entries
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)

@@ -9,13 +9,12 @@ import typer
 from cidrgate.cli.arguments import AccountName, Confirmed, DryRun, Version
 from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.evaluations import evaluation_lines
+from cidrgate.cli.evaluations import evaluation_lines, refuse_tried
 from cidrgate.cli.list_attempts import list_warning
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY
 from cidrgate.cli.past_requests import PastRequests, takes_past_requests
 from cidrgate.manager import RuleManager
-from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.rules.decisions import list_state
 from cidrgate.serialization import account_record
@@ -158,10 +157,10 @@ def _set(
     with session.open() as manager:
         change(manager.with_hooks(before_store=outcomes.append, dry_run=dry_run))
         outcome = outcomes[-1]
-        foresight = None if past is None else past.foresight(session, manager, [outcome])
-    if dry_run:
-        # A dry run needs no confirmation for itself, but it ends as the command would.
-        refuse_unconfirmed(outcome, None, confirm or ())
+        foresight = None
+        if past is not None:
+            refuse_tried(session, manager, past, [outcome], confirm or ())
+            foresight = past.foresight(session, manager, [outcome])
     state = list_state(outcome.after, outcome.account, datetime.now(UTC))
     record = account_record(outcome.account, state)
     sentence = f"{account} {'would have' if dry_run else 'has'} the mode {state.mode}"
