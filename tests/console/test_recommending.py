@@ -45,6 +45,36 @@ def test_entries_are_taken_into_the_form(console: Console, visitors: Visitors) -
     expect(page.get_by_role("row").filter(has_text="8.8.8.8/31")).to_contain_text("Listed")
 
 
+def test_a_whole_list_of_long_networks_is_taken(console: Console, visitors: Visitors) -> None:
+    account = console.account()
+    console.manager.set_policy(account, max_entries=400)
+    addresses = [f"2606:4700:{number:x}:aaaa:bbbb:cccc:dddd:eeee/128" for number in range(1, 401)]
+    store_observed(console.manager, *((account, address, 1) for address in addresses))
+    page = visitors.person(console, f"account:{account}:write")
+    page.goto(f"list/recommendation?account={account}")
+    page.get_by_role("button", name="Take the chosen entries").click()
+    typed = page.get_by_label("Networks").input_value()
+    assert set(typed.split(", ")) == set(addresses)
+    expect(page.locator("#verdict")).to_contain_text("400 networks can be added")
+    assert console.cidrs(account) == []
+
+
+def test_networks_are_taken_only_by_a_form_of_the_session(console: Console, visitors: Visitors) -> None:
+    account = with_traffic(console)
+    page = visitors.person(console)
+    page.goto(f"list/recommendation?account={account}")
+    csrf = page.locator("input[name=csrf]").first.input_value()
+    path = "list/recommendation/take"
+    most = "&".join(["cidr=8.8.8.8/31", *(f"cidr=9.9.{number // 250}.{number % 250}/32" for number in range(999))])
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    taken = page.request.post(path, data=f"csrf={csrf}&account={account}&{most}", headers=form)
+    assert (taken.status, "9.9.3.248/32" in taken.text()) == (200, True)
+    refused = page.request.post(path, data=f"csrf={csrf}&account={account}&{most}&cidr=1.1.1.0/24", headers=form)
+    assert refused.status == 422
+    assert page.request.post(path, form={"account": account, "cidr": "8.8.8.8/31"}).status == 403
+    assert page.request.get(path, params={"account": account, "cidr": "8.8.8.8/31"}).status == 405
+
+
 def test_an_entry_is_made_narrower_and_an_unused_one_is_named(console: Console, visitors: Visitors) -> None:
     account = with_traffic(console)
     page = visitors.person(console)

@@ -202,6 +202,7 @@ PAGES: Rows = {
     "/sign-out": ENDS_CREDENTIALS,
     **dict.fromkeys(["/sign-in", "/link/{secret}"], SESSION),
     **dict.fromkeys(["/list/add/check", "/list/add/rewrite", "/list/edit/check", "/list/edit/rewrite"], READS),
+    "/list/recommendation/take": READS,
 }
 
 

@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from cidrgate import RuleManager
 from cidrgate.service import Settings, create_app
 from cidrgate.service.api import accounts, checks, entries, health, history, problem_pages, schemas, sessions, tokens
+from cidrgate.service.http.limits import LONGEST_QUERY
 from tests.app_client import AppClient
 from tests.length import length
 from tests.service.conftest import Api
@@ -106,3 +107,12 @@ def test_examples_are_what_they_are_examples_of() -> None:
                 TypeAdapter(model).validate_python(example)
                 shown += 1
     assert shown > 12
+
+
+def test_a_query_has_room_for_as_many_items_as_a_parameter_may_have() -> None:
+    for path, item in served().client.get("/openapi.json").json()["paths"].items():
+        for parameter in item.get("get", {}).get("parameters", ()):
+            most = parameter["schema"].get("maxItems")
+            if parameter["in"] == "query" and most is not None:
+                shortest = f"{parameter['name']}=8.8.8.8&"
+                assert most * len(shortest) <= LONGEST_QUERY, (path, parameter["name"])

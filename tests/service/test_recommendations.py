@@ -57,6 +57,12 @@ def test_options_force_exclude_and_narrow(traffic: Api, admin: Caller) -> None:
     assert found["days"] == 1
 
 
+def test_as_many_are_excluded_as_a_query_has_room_for(traffic: Api, admin: Caller) -> None:
+    many = "&".join(["exclude=9.9.9.9"] * 500)
+    assert {one["reason"] for one in admin.ok("GET", f"{PATH}?{many}")["left_out"]} == {"excluded", "special_range"}
+    assert admin("GET", f"{PATH}?{many}&exclude=8.8.8.8").status_code == 422
+
+
 def test_entries_are_reviewed(traffic: Api, admin: Caller) -> None:
     traffic.manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
     found = admin.ok("GET", PATH)

@@ -23,7 +23,7 @@ from cidrgate.service.api.schemas import ResponseModel, open_enum, response_exam
 from cidrgate.service.auth.access import Reader
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.integers import PLAIN
-from cidrgate.service.http.limits import LONGEST_ADDRESS
+from cidrgate.service.http.limits import LONGEST_ADDRESS, LONGEST_QUERY
 from cidrgate.service.http.problems import InvalidRequestError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
@@ -42,6 +42,9 @@ router = APIRouter(prefix="/v1/accounts/{account_name:account}", tags=["question
 
 _MOST_ENTRIES = 1_000
 """The most entries that a request may ask for, so that it is answered in a few seconds."""
+
+_MOST_IN_QUERY = 500
+"""How many networks the longest query has room for, if they are as short as `8.8.8.8`."""
 
 _MOST_LEFT_OUT = 1_000
 """How many addresses that are left out a response names."""
@@ -159,8 +162,9 @@ class RecommendationModel(ResponseModel):
 
 _Networks = Annotated[
     list[Annotated[str, Field(max_length=LONGEST_ADDRESS)]],
-    Query(max_length=_MOST_ENTRIES),
+    Query(max_length=_MOST_IN_QUERY),
 ]
+_ROOM = f"A query has at most {LONGEST_QUERY:,} bytes, which is room for about 120 long IPv6 networks."
 
 
 @router.get("/recommendation", response_model=RecommendationModel, responses=answers(404, 409, headers={200: READ}))
@@ -188,8 +192,8 @@ def recommend_list(
         Query(ge=0, le=128, description="The shortest length of an IPv6 entry; the policy's if it is missing."),
         PLAIN,
     ] = None,
-    force: Annotated[_Networks, Query(description="Networks that the list allows whole, used or not.")] = [],  # noqa: B006
-    exclude: Annotated[_Networks, Query(description="Addresses and networks that no entry overlaps.")] = [],  # noqa: B006
+    force: Annotated[_Networks, Query(description=f"Networks that the list allows whole, used or not. {_ROOM}")] = [],  # noqa: B006
+    exclude: Annotated[_Networks, Query(description=f"Addresses and networks that no entry overlaps. {_ROOM}")] = [],  # noqa: B006
     include_denied: Annotated[bool, Query(description="Covers addresses that were denied, too.")] = False,
 ) -> Response:
     """Recommend the list that covers who called and allows the fewest other addresses. Nothing is changed.

@@ -25,7 +25,7 @@ from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
 
-__all__ = ["router"]
+__all__ = ["addition_page", "router"]
 
 router = APIRouter(prefix="/list/add", route_class=ConsoleRoute)
 
@@ -33,10 +33,7 @@ router = APIRouter(prefix="/list/add", route_class=ConsoleRoute)
 @router.get("")
 def form(request: Request, person: SignedIn, account: AccountQuery, cidrs: ListQuery = "") -> Response:
     """Show the form for new entries."""
-    manager = service_of(request).manager
-    person.principal.require_account(manager, account, write=True)
-    draft = Addition(account, cidrs, version=manager.account(account).version)
-    return _form(request, person, draft, _checked(request, person, draft) if cidrs else None)
+    return addition_page(request, person, account, cidrs)
 
 
 @router.post("/check")
@@ -99,6 +96,18 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
         status = 422
     verdict = _checked(request, person, draft)
     return _form(request, person, draft, verdict, status=status, conflict=conflict, refused=conflict is None)
+
+
+def addition_page(request: Request, person: Person, account: str, cidrs: str) -> Response:
+    """Return the form for new entries with some networks in it, if the person may change the list.
+
+    Raises:
+        CidrgateError: If there is no such account, or the person may not change its list.
+    """
+    manager = service_of(request).manager
+    person.principal.require_account(manager, account, write=True)
+    draft = Addition(account, cidrs, version=manager.account(account).version)
+    return _form(request, person, draft, _checked(request, person, draft) if cidrs else None)
 
 
 def _checked(request: Request, person: Person, draft: Addition) -> DraftCheck:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from markupsafe import Markup
 
 from cidrgate.errors import (
@@ -12,11 +12,12 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.foresight.curve_plots import curve_svg
-from cidrgate.service.console.fields import ListQuery
+from cidrgate.service.console.adding import addition_page
+from cidrgate.service.console.fields import ListQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import message_of
-from cidrgate.service.console.pages import go, page
-from cidrgate.service.console.sessions import SignedIn
+from cidrgate.service.console.pages import page
+from cidrgate.service.console.sessions import SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import LONGEST_ADDRESS
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -33,7 +34,7 @@ _MOST_ENTRIES = 1_000
 _DAYS = (7, 30, 90, 365)
 """The choices of the form."""
 
-_Taken = Annotated[list[Annotated[str, Query(max_length=LONGEST_ADDRESS)]], Query(max_length=_MOST_ENTRIES)]
+_Taken = Annotated[list[Annotated[str, Form(max_length=LONGEST_ADDRESS)]], Form(max_length=_MOST_ENTRIES)]
 
 
 @router.get("")
@@ -78,11 +79,10 @@ def recommendation_page(
     )
 
 
-@router.get("/take")
-def take(request: Request, person: SignedIn, account: AccountQuery, cidr: _Taken = []) -> Response:  # noqa: B006
-    """Open the form for new entries with the networks that a person chose."""
-    person.principal.require_account(service_of(request).manager, account, write=True)
-    return go(request, "list/add", account=account, cidrs=", ".join(cidr))
+@router.post("/take")
+def take(request: Request, person: SignedInForm, account: ShortText, cidr: _Taken = []) -> Response:  # noqa: B006
+    """Show the form for new entries with the networks that a person chose: more than a URL has room for."""
+    return addition_page(request, person, account, ", ".join(cidr))
 
 
 def _limit(typed: str, most: int) -> int:

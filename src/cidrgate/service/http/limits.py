@@ -79,8 +79,8 @@ LONGEST_NUMBER: Final = 40
 """Characters of a JSON number."""
 MOST_SCOPES: Final = 100
 """Scopes of a token."""
-MOST_FIELDS: Final = 200
-"""Fields of a form."""
+MOST_FIELDS: Final = 1_100
+"""Fields of a form: a recommended list has up to 1,000 entries to choose from."""
 LONGEST_FORM_LIST: Final = 100_000
 """Characters of the networks in a form of the console."""
 
