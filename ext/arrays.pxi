@@ -1,5 +1,6 @@
 """Arrays of addresses and of results, and the loops over them that run without the GIL. Part of `_engine.pyx`."""
 
+from _thread import allocate_lock
 from collections.abc import Sequence
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -24,14 +25,16 @@ cdef enum: NO_ADDRESS = -2
 choose_ranks(NULL)
 
 cdef object _loaded_numpy = None
+cdef object _loading = allocate_lock()
 
 
 cdef object _numpy():
     """Return NumPy, imported for the first array: a single check does not need it, and its import is slow."""
     global _loaded_numpy
     if _loaded_numpy is None:
-        import numpy
-        _loaded_numpy = numpy
+        with _loading:
+            import numpy
+            _loaded_numpy = numpy
     return _loaded_numpy
 
 

@@ -184,3 +184,36 @@ def test_a_forked_child_does_not_wait_for_readers_of_its_parent() -> None:
     command = [sys.executable, "-m", "tests.engine.forked_readers", "5"]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert (done.stdout.split(), done.stderr) == (["0"], "")
+
+
+FORKS_DURING_AN_IMPORT = """
+import os, signal, sys, threading, time
+from cidrgate import Matcher
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy.linalg":
+            begun.set()
+            time.sleep(0.5)
+
+begun = threading.Event()
+sys.meta_path.insert(0, Slow())
+matcher = Matcher()
+matcher.publish("acct-1", ["8.8.8.0/24"])
+assert "numpy" not in sys.modules
+thread = threading.Thread(target=matcher.allows_many, args=["acct-1", ["8.8.8.8"]])
+thread.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if matcher.allows_many("acct-1", ["8.8.8.8", "9.9.9.9"]).tolist() == [True, False] else 1)
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), matcher.allows_many("acct-1", ["8.8.8.8"]).tolist())
+"""
+
+
+def test_a_fork_waits_for_an_import_of_numpy_by_another_thread() -> None:
+    """The lock of a module that is being imported would never be free in the child."""
+    done = subprocess.run([sys.executable, "-c", FORKS_DURING_AN_IMPORT], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("0 [True]", "")
