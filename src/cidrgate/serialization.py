@@ -109,7 +109,9 @@ def recommendation_record(found: Recommendation) -> dict[str, Any]:
         "extra_ipv4": found.extra_ipv4,
         "extra_ipv6": str(found.extra_ipv6),
         "observed": found.observed,
+        "observed_networks": found.observed_networks,
         "requests": found.requests,
+        "requests_newly_allowed": found.requests_newly_allowed,
         "requests_left_out": found.requests_left_out,
         "left_out": [asdict(one) for one in found.left_out],
         "curve": [

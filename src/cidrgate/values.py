@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_
 from cidrgate.errors import EntryNotFoundError, InvalidExpiryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "Account",
@@ -170,6 +170,17 @@ def check_switches(**switches: bool) -> None:
     """Refuse arguments or settings that are neither True nor False; see `truth`."""
     for name, value in switches.items():
         truth(value, name)
+
+
+def several_texts(texts: Iterable[str], name: str) -> Iterable[str]:
+    """Return an argument that is several networks.
+
+    Raises:
+        TypeError: If it is one text, of which each character would count.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise TypeError(f"{name} is an iterable of networks, not one text: write [network]")
+    return texts
 
 
 def whole_number(value: int, name: str, *, least: int | None = None) -> int:

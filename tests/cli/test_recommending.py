@@ -204,6 +204,33 @@ def test_recorded_traffic_is_enough_too(cidrgate: Cidrgate) -> None:
     assert [one["cidr"] for one in record["networks"]] == ["1.1.1.1/32", "8.8.8.8/31"]
 
 
+def test_networks_and_denied_requests_that_get_in_are_said(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.8/32", "--create")
+    now = datetime.now(UTC)
+    with RuleManager.open(cidrgate.database, load=False) as manager, manager._store.write() as transaction:
+        add_observations(
+            transaction,
+            [
+                Observation(
+                    account="a",
+                    network="8.8.8.0/24",
+                    allowed=allowed,
+                    requests=requests,
+                    first_seen=now,
+                    last_seen=now,
+                )
+                for allowed, requests in ((True, 3), (False, 50))
+            ],
+        )
+    text = cidrgate("recommend", "--account", "a", "--days", "1").out
+    assert "1 entry covers 1 network that made 3 requests" in text
+    assert "50 denied requests would be allowed, because an entry covers the address or network" in text
+    assert "not known: of 1 network, the single addresses were not kept" in text
+    record = cidrgate("recommend", "--account", "a", "--days", "1", "--json").record
+    assert (record["observed_networks"], record["requests_newly_allowed"], record["left_out"]) == (1, 50, [])
+    assert "truncated" in [one["code"] for one in record["unknown"]]
+
+
 def test_the_commands_work_for_odd_names_and_limits_that_were_typed(cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "--", "--all")
     addresses = "".join(f"9.{number}.7.1\n" for number in range(55))

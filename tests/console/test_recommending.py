@@ -87,6 +87,15 @@ def test_an_entry_is_made_narrower_and_an_unused_one_is_named(console: Console, 
     assert console.cidrs(account) == ["1.1.1.1/32", "9.9.9.9/32"]
 
 
+def test_networks_are_not_called_addresses(console: Console, visitors: Visitors) -> None:
+    account = console.account("8.8.8.8/32")
+    store_observed(console.manager, (account, "8.8.8.0/24", 3))
+    page = visitors.person(console)
+    page.goto(f"list/recommendation?account={account}")
+    expect(page.get_by_text("1 entry covers 1 network with 3 requests")).to_contain_text("no address outside of them")
+    expect(page.get_by_text("Not known: of 1 network, the single addresses were not kept")).to_be_visible()
+
+
 def test_options_change_the_list(console: Console, visitors: Visitors) -> None:
     account = with_traffic(console)
     page = visitors.person(console, f"account:{account}:read")

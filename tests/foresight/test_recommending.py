@@ -121,6 +121,30 @@ def test_every_address_that_is_left_out_has_its_reason() -> None:
     assert [(one.network, one.reason, one.requests) for one in found.left_out] == [("x", "invalid_format", 8)]
 
 
+@given(
+    seen=st.lists(st.tuples(ADDRESSES | NETWORKS, st.booleans(), st.integers(1, 9)), max_size=20),
+    most=st.integers(1, 40),
+)
+def test_nothing_that_is_covered_is_left_out(seen: list[tuple[str, bool, int]], most: int) -> None:
+    observed = [
+        observation(str(ip_network(text)), requests=requests, allowed=allowed) for text, allowed, requests in seen
+    ]
+    try:
+        found = recommend(observed, max_entries=most)
+    except RecommendationError:
+        return
+    chosen = PrefixTrie(found.cidrs)
+    assert not [one for one in found.left_out if chosen.covering(one.network)]
+    let_in = [one.requests for one in observed if not one.allowed and chosen.covering(one.network)]
+    assert found.requests_newly_allowed == sum(let_in)
+    assert found.requests + found.requests_newly_allowed + found.requests_left_out == sum(
+        one.requests for one in observed
+    )
+    covered = {one.network for one in observed if one.allowed and chosen.covering(one.network)}
+    networks = [one for one in covered if ip_network(one).num_addresses > 1]
+    assert (found.observed, found.observed_networks) == (len(covered), len(networks))
+
+
 def test_denied_requests_count_if_asked_for() -> None:
     seen = [observation("8.8.8.8/32"), observation("8.8.8.9/32", allowed=False)]
     assert recommend(seen).cidrs == ["8.8.8.8/32"]
@@ -187,7 +211,8 @@ def test_an_ipv4_address_counts_as_a_64_of_ipv6() -> None:
         ({"widest_ipv4": 7}, ValueError, "widest_ipv4 must be from 8 to 32"),
         ({"widest_ipv6": 129}, ValueError, "widest_ipv6 must be from 16 to 128"),
         ({"excluded": ["x"]}, InvalidAddressError, "'x'"),
-        ({"excluded": "8.8.8.8"}, TypeError, r"write \[network\]"),
+        ({"excluded": "8.8.8.8"}, TypeError, r"excluded is .* write \[network\]"),
+        ({"forced": "8.8.8.0/24"}, TypeError, r"forced is .* write \[network\]"),
     ],
 )
 def test_wrong_limits_are_refused(options: dict[str, Any], error: type[Exception], words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from cidrgate import Observation, RuleManager
 from cidrgate.errors import NoTrafficError, RecommendationError
 from cidrgate.foresight import narrower, recommend, unused
 from cidrgate.foresight.evaluation import first_day
-from cidrgate.manager import AccountRecommendation
+from cidrgate.manager import AccountRecommendation, evaluations
 from cidrgate.stores.observations import add_observations
 from tests.observed import store_observed
 
@@ -59,6 +60,8 @@ def test_it_is_what_the_parts_of_the_library_say(
             with pytest.raises(NoTrafficError):
                 manager.recommend("a", days)
             return
+        # The list allows these addresses now, whatever was decided then.
+        observed = [replace(one, allowed=one.allowed or one.network.startswith("8.8.8.")) for one in observed]
         limits: dict[str, Any] = {"max_entries": most, "include_denied": include_denied}
         wanted = outcome_of(lambda: recommend(observed, **limits))
         found = outcome_of(lambda: manager.recommend("a", days, **limits))
@@ -81,6 +84,69 @@ def test_what_was_not_recorded_yet_is_not_called_unused() -> None:
     # Traffic begins forty days ago, and not sixty.
     assert found.since > datetime.now(UTC) - timedelta(days=41)
     assert found.unused == ()
+
+
+def test_what_is_listed_now_counts_as_allowed_and_nothing_covered_is_left_out() -> None:
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("a")
+        manager.add("a", "8.8.8.0/24")
+        store_verdicts(
+            manager, ("8.8.8.8/32", True), ("9.9.9.9/32", False), ("8.8.4.4/32", False), ("1.1.1.1/32", False)
+        )
+        manager.add("a", "9.9.9.0/24, 8.8.4.4/32")
+        store_verdicts(manager, ("8.8.4.4/32", True))
+        found = manager.recommend("a")
+    best = found.recommendation
+    assert best.cidrs == ["8.8.4.4/32", "8.8.8.8/32", "9.9.9.9/32"]
+    assert [(one.network, one.reason) for one in best.left_out] == [("1.1.1.1/32", "denied")]
+    assert (best.requests, best.requests_left_out, best.requests_newly_allowed) == (20, 5, 0)
+    # The address that was denied counts for the review too.
+    assert ("9.9.9.0/24", "9.9.9.9/32") in [(one.entry.cidr, one.cidr) for one in found.narrower]
+
+
+def test_denied_requests_of_a_network_that_a_list_allows_in_part_are_said() -> None:
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("a")
+        manager.add("a", "8.8.8.8/32")
+        store_verdicts(manager, ("8.8.8.0/24", True), ("8.8.8.0/24", False))
+        found = manager.recommend("a", 1)
+    best = found.recommendation
+    assert (best.cidrs, best.left_out) == (["8.8.8.0/24"], ())
+    assert (best.observed, best.observed_networks, best.requests, best.requests_newly_allowed) == (1, 1, 5, 5)
+    assert (
+        "of 1 network, the single addresses were not kept" in {one.code: one.text for one in found.unknown}["truncated"]
+    )
+
+
+def test_what_is_not_known_has_the_codes_of_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluations, "_KEPT_A_DAY", 2)
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("a")
+        store_observed(manager, ("a", "8.8.8.8/32", 3), ("a", "9.9.9.0/24", 3))
+        assert [one.code for one in manager.recommend("a", 60).unknown] == ["short_window", "incomplete", "truncated"]
+        monkeypatch.setattr(evaluations, "_KEPT_A_DAY", 3)
+        assert [one.code for one in manager.recommend("a", 30).unknown] == ["truncated"]
+
+
+@pytest.mark.parametrize("option", ["forced", "excluded"])
+def test_one_text_is_not_several_networks(option: str) -> None:
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("a")
+        with pytest.raises(TypeError, match=f"{option} is an iterable of networks"):
+            manager.recommend("a", **{option: "8.8.8.0/24"})  # type: ignore[arg-type]
+
+
+def store_verdicts(manager: RuleManager, *seen: tuple[str, bool]) -> None:
+    """Store that networks called five times for the account a, and what was decided."""
+    now = datetime.now(UTC)
+    with manager._store.write() as transaction:
+        add_observations(
+            transaction,
+            [
+                Observation(account="a", network=network, allowed=allowed, requests=5, first_seen=now, last_seen=now)
+                for network, allowed in seen
+            ],
+        )
 
 
 def test_days_are_whole_and_positive() -> None:

@@ -124,6 +124,20 @@ def test_only_who_reads_the_list_of_a_parent_learns_who_called(traffic: Api) -> 
     assert (answer.status_code, answer.json()["code"]) == (409, "list_inherited")
 
 
+def test_what_is_not_known_is_said(traffic: Api, admin: Caller) -> None:
+    store_observed(traffic.manager, ("acct-1", "4.4.4.0/24", 5))
+    found = admin.ok("GET", f"{PATH}?days=60")
+    assert [one["code"] for one in found["unknown"]] == ["short_window", "truncated"]
+    assert (found["observed_networks"], found["requests_newly_allowed"]) == (1, 0)
+    with served(traffic) as url, Client(url, traffic.token("admin")) as client:
+        read = client.recommend("acct-1", 60)
+        for option in ("forced", "excluded"):
+            with pytest.raises(TypeError, match=f"{option} is an iterable of networks"):
+                client.recommend("acct-1", **{option: "8.8.8.0/24"})  # type: ignore[arg-type]
+    assert [(one.code, one.text) for one in read.unknown] == [(one["code"], one["text"]) for one in found["unknown"]]
+    assert read.observed_networks == 1
+
+
 def test_the_client_reads_what_the_library_says(traffic: Api) -> None:
     wanted = traffic.manager.recommend("acct-1", 7, max_entries=4, excluded=["9.9.9.9"])
     with served(traffic) as url, Client(url, traffic.token("admin")) as client:
@@ -142,4 +156,5 @@ def test_the_client_reads_what_the_library_says(traffic: Api) -> None:
     curve = [(one.entries, one.extra_ipv6) for one in made.curve]
     assert [(one.entries, one.extra_ipv6) for one in found.curve] == curve
     assert (found.since, found.days) == (wanted.since, 7)
+    assert (found.observed_networks, found.requests_newly_allowed, found.unknown) == (0, 0, [])
     assert few.value.fewest == 3

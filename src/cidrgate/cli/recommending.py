@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +20,9 @@ from cidrgate.cli.past_requests import Days, PastRequests
 from cidrgate.errors import CidrgateError, NoTrafficError
 from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
 from cidrgate.foresight.curve_plots import bar, curve_svg
-from cidrgate.foresight.evaluation import allowed_networks
-from cidrgate.foresight.sentences import number_text
+from cidrgate.foresight.evaluation import Unknown, allowed_networks, is_address
+from cidrgate.foresight.recommending import truncated_networks
+from cidrgate.foresight.sentences import number_text, observed_text
 from cidrgate.manager.recommendations import past_of_list
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
@@ -71,7 +72,7 @@ def _recommend(
         bool,
         typer.Option(
             "--include-denied",
-            help="Cover addresses of recorded traffic that were denied, and of a log that the list denies, too.",
+            help="Cover addresses of recorded traffic, or of a log, that the list denies, too.",
         ),
     ] = False,
     curve: Annotated[
@@ -100,12 +101,18 @@ def _recommend(
         raise CommandError(str(error)) from error
     if plot is not None:
         write_text(plot, [_picture(found)])
+    unknown = (*source.unknown, *truncated_networks(found))
     review = (
         None if source.owner is None else _Review(source, source.owner, found, session.typed_policy.get("max_entries"))
     )
     session.output.answer(
-        {**recommendation_record(found), **(review.record() if review else {})},
+        {
+            **recommendation_record(found),
+            "unknown": [asdict(one) for one in unknown],
+            **(review.record() if review else {}),
+        },
         *_lines(found, source.policy),
+        *(Line(f"not known: {one.text}", "yellow") for one in unknown),
         *(_curve(found) if curve else ()),
         *(review.lines() if review else ()),
     )
@@ -123,6 +130,7 @@ class _Source:
         since: The begin of the recorded traffic; None for a file or a log.
         asked_since: The begin of the days that were asked for, for the same.
         where: What was read instead of the recorded traffic.
+        unknown: What is not known of the recorded traffic.
     """
 
     observed: Observed
@@ -132,6 +140,7 @@ class _Source:
     since: datetime | None = None
     asked_since: datetime | None = None
     where: str = "in the file"
+    unknown: tuple[Unknown, ...] = ()
 
 
 def _read(session: Session, file: Path | None, account: str | None, past: PastRequests) -> _Source:
@@ -161,6 +170,7 @@ def _read(session: Session, file: Path | None, account: str | None, past: PastRe
 def _of_account(session: Session, account: str, seen: Observed | None, past: PastRequests) -> _Source:
     now = datetime.now(UTC)
     since = asked_since = None
+    unknown: tuple[Unknown, ...] = ()
     with session.open() as manager:
         owner, entries = manager.listing(account)
         policy = manager.policy_state(account).effective
@@ -172,6 +182,7 @@ def _of_account(session: Session, account: str, seen: Observed | None, past: Pas
             except NoTrafficError as error:
                 raise NoTrafficError(f"{error}, or name a file of addresses or a log (--from-log)") from error
             seen, since, asked_since = recorded.observations, recorded.since, recorded.asked_since
+            unknown = recorded.unknown
     if past.logs:
         seen = list(past.options.observations(session, past.logs, _matcher(owner, entries, names, now), names))
         if not seen:
@@ -181,9 +192,8 @@ def _of_account(session: Session, account: str, seen: Observed | None, past: Pas
             )
     assert seen is not None  # noqa: S101 - it was read above
     where = "in the log" if past.logs else "in the file"
-    return _Source(
-        seen, policy, owner, tuple(entry for entry in entries if entry.matches(now)), since, asked_since, where
-    )
+    allowing = tuple(entry for entry in entries if entry.matches(now))
+    return _Source(seen, policy, owner, allowing, since, asked_since, where, unknown)
 
 
 def _matcher(owner: Account, entries: list[Entry], names: list[str], at: datetime) -> Matcher:
@@ -215,18 +225,21 @@ def _lines(found: Recommendation, policy: Policy) -> Iterator[str | Line | Table
         yield Table(columns, rows, right=frozenset(columns[1:]))
         yield (
             f"{counted(len(found.networks), 'entry covers', 'entries cover')} "
-            f"{counted(found.observed, 'address', 'addresses')} that made "
+            f"{observed_text(found)} that made "
             f"{counted(found.requests, 'request', 'requests')}"
         )
         yield (
             f"extra addresses, which nobody was seen to use: {number_text(found.extra_ipv4)} of IPv4, "
             f"{number_text(found.extra_ipv6)} of IPv6"
         )
+        if found.requests_newly_allowed:
+            denied = counted(found.requests_newly_allowed, "denied request", "denied requests")
+            yield Line(f"{denied} would be allowed, because an entry covers the address or network", "yellow")
     else:
         yield Line("nothing can be covered: no entry is recommended", "yellow")
     if found.left_out:
         yield Line(
-            f"left out: {counted(len(found.left_out), 'address', 'addresses')} that made "
+            f"left out: {counted(len(found.left_out), *_left_out_nouns(found))} that made "
             f"{counted(found.requests_left_out, 'request', 'requests')}",
             "yellow",
         )
@@ -240,6 +253,12 @@ def _lines(found: Recommendation, policy: Policy) -> Iterator[str | Line | Table
             yield f"and {len(found.left_out) - _MOST_SHOWN:,} more; --json names them all"
     if wide := policy.wider(found.cidrs):
         yield Line(f"wide: {', '.join(wide)}", "yellow")
+
+
+def _left_out_nouns(found: Recommendation) -> tuple[str, str]:
+    if all("/" not in one.network or is_address(one.network) for one in found.left_out):
+        return "address", "addresses"
+    return "network", "networks"
 
 
 def _curve(found: Recommendation) -> Iterator[Table]:
@@ -259,7 +278,7 @@ def _curve(found: Recommendation) -> Iterator[Table]:
 def _picture(found: Recommendation) -> str:
     if not found.curve:
         raise CommandError("nothing can be covered, so there is no curve to plot")
-    return curve_svg(found.curve, len(found.networks), f"The best list for {found.observed:,} addresses")
+    return curve_svg(found.curve, len(found.networks), f"The best list for {observed_text(found)}")
 
 
 class _Review:

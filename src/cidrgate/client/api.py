@@ -58,7 +58,7 @@ from cidrgate.client.values import (
     token_of,
     value_of,
 )
-from cidrgate.values import Entry, truth, whole_number
+from cidrgate.values import Entry, several_texts, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -608,16 +608,18 @@ class Client:
             excluded: Addresses and networks that no entry overlaps.
             widest_ipv4: The shortest length of an IPv4 entry; the policy's if None.
             widest_ipv6: The same for IPv6.
-            include_denied: Whether addresses that were denied are covered too.
+            include_denied: Whether addresses that the list denies are covered too.
 
         Raises:
             NoTrafficError: If the service has no traffic of the account.
             RecommendationError: If no list does all that is asked; `fewest` says how many entries would.
+            TypeError: If `forced` or `excluded` is one text.
         """
         numbers = {"max_entries": max_entries, "widest_ipv4": widest_ipv4, "widest_ipv6": widest_ipv6}
         query: dict[str, Any] = {"days": whole_number(days, "days", least=1)}
         query |= {name: whole_number(one, name) for name, one in numbers.items() if one is not None}
-        query |= {"force": list(forced), "exclude": list(excluded)}
+        query |= {"force": list(several_texts(forced, "forced"))}
+        query |= {"exclude": list(several_texts(excluded, "excluded"))}
         query["include_denied"] = str(truth(include_denied, "include_denied")).lower()
         return recommendation_of(self._send("GET", path_of(account, "recommendation"), query=query))
 

@@ -574,7 +574,8 @@ class RecommendationInfo:
         days: For how many days in UTC, with today, traffic was read.
         since: The begin of the traffic.
         networks: The entries, in address order.
-        extra_ipv4: The IPv4 addresses that the list allows and that nobody was seen to use.
+        extra_ipv4: The IPv4 addresses that the list allows and that nobody was seen to use, without those of forced
+            networks and of networks that were observed.
         extra_ipv6: The same for IPv6.
         observed: How many addresses, or truncated networks, are covered.
         requests: How many requests they made.
@@ -584,6 +585,9 @@ class RecommendationInfo:
         curve: For each number of entries that can cover everything: the extra addresses of the best list.
         unused: The entries of the account that no request needed.
         narrower: The entries of the account that could be narrower.
+        unknown: What is not known, with the codes `incomplete`, `short_window` and `truncated` of an evaluation.
+        observed_networks: How many of the observed are truncated networks, of which the list allows every address.
+        requests_newly_allowed: How many denied requests the list would allow, because an entry covers them.
     """
 
     account: str
@@ -601,6 +605,9 @@ class RecommendationInfo:
     curve: list[CurvePointInfo]
     unused: list[UnusedEntryInfo]
     narrower: list[NarrowerEntryInfo]
+    unknown: list[UnknownInfo] = field(default_factory=list)
+    observed_networks: int = 0
+    requests_newly_allowed: int = 0
 
     @property
     def cidrs(self) -> list[str]:
@@ -820,9 +827,10 @@ def recommendation_of(record: Mapping[str, Any]) -> RecommendationInfo:
         "curve": CurvePointInfo,
         "unused": UnusedEntryInfo,
         "narrower": NarrowerEntryInfo,
+        "unknown": UnknownInfo,
     }
     made: dict[str, Any] = {
-        name: [value_of(kind, _with_numbers(one)) for one in record[name]] for name, kind in lists.items()
+        name: [value_of(kind, _with_numbers(one)) for one in record.get(name, ())] for name, kind in lists.items()
     }
     return value_of(RecommendationInfo, {**_with_numbers(record), **made, "since": _time(record["since"])})
 

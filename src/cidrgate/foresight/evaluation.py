@@ -33,8 +33,12 @@ __all__ = [
     "Unknown",
     "UnknownCode",
     "allowed_networks",
+    "decided_now",
     "evaluate",
     "first_day",
+    "incomplete_accounts",
+    "is_address",
+    "short_window",
 ]
 
 MOST_NAMED = 1_000
@@ -316,7 +320,7 @@ class _Total:
     requests: int = 0
 
     def add(self, network: str, requests: int) -> None:
-        if _is_address(network):
+        if is_address(network):
             self.addresses += 1
         else:
             self.networks += 1
@@ -531,7 +535,8 @@ def _merged(
     return merged
 
 
-def _is_address(network: str) -> bool:
+def is_address(network: str) -> bool:
+    """Return whether a canonical CIDR is of a single address."""
     return network.endswith("/128") or (network.endswith("/32") and ":" not in network)
 
 
@@ -544,14 +549,14 @@ class _Deciding:
 
     def effects(self, networks: Collection[str]) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield the networks, each with what the change does to its requests: names in an evaluation."""
-        single = [network for network in networks if _is_address(network)]
+        single = [network for network in networks if is_address(network)]
         addresses = [network.rpartition("/")[0] for network in single]
         allowed = zip(self._before.contains(addresses), self._after.contains(addresses), strict=True)
         for network, (before, after) in zip(single, allowed, strict=True):
             yield network, _IF_UNLISTED[before] if self._deleted else _OF_ADDRESS[before, after]
         if len(single) < len(networks):
             for network in networks:
-                if not _is_address(network):
+                if not is_address(network):
                     yield network, self._of_network(network)
 
     def _of_network(self, network: str) -> Sequence[str]:
@@ -607,14 +612,27 @@ class _Allowed:
         return self._networks is None or all(self._fewest.covering(network) for network in networks)
 
 
+def decided_now(observations: Iterable[Observation], networks: Collection[str]) -> list[Observation]:
+    """Return observations of which those count as allowed that a list allows now, whatever was decided then.
+
+    A network of which the single addresses were not kept counts as allowed if the list allows all of it.
+
+    Args:
+        observations: The observations of the accounts that have the list.
+        networks: The networks that the list allows now, as canonical CIDRs.
+    """
+    allowed = _Allowed(networks)
+    return [
+        replace(one, allowed=True) if not one.allowed and allowed.covers([one.network]) else one for one in observations
+    ]
+
+
 def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
     """Yield what is not known."""
     if found.silent.count:
         text = f"no request for {_accounts(found.silent, found)} was observed, so nothing is known of who uses "
         yield Unknown(code="no_traffic", text=text + ("it" if found.silent.count == 1 else "them"))
-    if since is not None and begin is not None and since > begin:
-        text = f"requests were observed only since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC, not for {days} days"
-        yield Unknown(code="short_window", text=text)
+    yield from short_window(since, begin, days)
     partly = [found.affected[name].result() for name in ("partly_denied", "partly_allowed")]
     if any(one.networks for one in partly):
         yield Unknown(
@@ -637,11 +655,26 @@ def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days
         )
         yield Unknown(code="unlisted", text=text)
     if found.incomplete.count:
-        which = _accounts(found.incomplete, found)
-        text = (
-            f"of {which}, as many addresses were kept for a day as can be: others may have called that are missing here"
-        )
-        yield Unknown(code="incomplete", text=text)
+        yield incomplete_accounts(_accounts(found.incomplete, found))
+
+
+def short_window(since: datetime | None, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
+    """Yield that requests were observed for a shorter time than was asked, if they were.
+
+    Args:
+        since: From when on requests were observed; None if nothing says it.
+        begin: The begin of the days that were asked for; None for all observations.
+        days: How many days that are.
+    """
+    if since is not None and begin is not None and since > begin:
+        text = f"requests were observed only since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC, not for {days} days"
+        yield Unknown(code="short_window", text=text)
+
+
+def incomplete_accounts(which: str) -> Unknown:
+    """Return that not every address of some accounts was kept."""
+    text = f"of {which}, as many addresses were kept for a day as can be: others may have called that are missing here"
+    return Unknown(code="incomplete", text=text)
 
 
 def _accounts(some: _Some, found: _Found) -> str:

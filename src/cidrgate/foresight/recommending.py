@@ -11,19 +11,28 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate._engine import PrefixTrie, SmallestCover
 from cidrgate.errors import RecommendationError
+from cidrgate.foresight.evaluation import Unknown, is_address
 from cidrgate.foresight.observed import network_of, read_observed
 from cidrgate.rules.checks import validate_replacement
 from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.rules.policy import DEFAULT_POLICY, Policy
 from cidrgate.rules.special_ranges import special_block, special_networks
-from cidrgate.values import NewEntry, check_switches, whole_number
+from cidrgate.values import NewEntry, check_switches, several_texts, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from cidrgate.foresight.observed import Observed, Seen
 
-__all__ = ["CurvePoint", "LeftOut", "LeftOutReason", "Recommendation", "RecommendedNetwork", "recommend"]
+__all__ = [
+    "CurvePoint",
+    "LeftOut",
+    "LeftOutReason",
+    "Recommendation",
+    "RecommendedNetwork",
+    "recommend",
+    "truncated_networks",
+]
 
 LeftOutReason: TypeAlias = Literal["invalid_format", "special_range", "excluded", "too_wide", "denied"]
 """Why a recommendation does not cover an address."""
@@ -43,7 +52,8 @@ class CurvePoint:
 
     Attributes:
         entries: The number of entries.
-        extra_ipv4: The IPv4 addresses that the list allows and that nobody was seen to use.
+        extra_ipv4: The IPv4 addresses that the list allows and that nobody was seen to use, without those of forced
+            networks.
         extra_ipv6: The same for IPv6.
 
     Example:
@@ -102,10 +112,15 @@ class Recommendation:
         networks: The entries, in address order: as few as have the fewest extra addresses. Empty if nothing is covered.
         curve: For each number of entries that can cover everything, up to the most that were allowed: how many extra
             addresses the best list of so many entries has. They never grow with the number of entries.
-        extra_ipv4: The IPv4 addresses that the list allows and that nobody was seen to use.
+        extra_ipv4: The IPv4 addresses that the list allows and that nobody was seen to use, without those of forced
+            networks and of networks that were seen.
         extra_ipv6: The same for IPv6.
         observed: How many different addresses, or truncated networks, are covered.
+        observed_networks: How many of these are networks. Which of their addresses called is not known; the list allows
+            all of them.
         requests: How many requests they made.
+        requests_newly_allowed: How many denied requests the list would allow, because an entry covers the address or
+            network from which they came. They are neither in `requests` nor in `left_out`.
         left_out: What is not covered and why, by reason and network.
     """
 
@@ -114,7 +129,9 @@ class Recommendation:
     extra_ipv4: int
     extra_ipv6: int
     observed: int
+    observed_networks: int
     requests: int
+    requests_newly_allowed: int
     left_out: tuple[LeftOut, ...]
 
     @property
@@ -142,9 +159,9 @@ def recommend(
     """Return the list of at most so many entries that covers addresses with the fewest extra addresses.
 
     The result is exact, and depends on nothing but the arguments. An address is extra if the list allows it and nobody
-    was seen to use it. An extra IPv4 address counts as much as an extra /64 of IPv6, and the addresses of a /64 count
-    as fractions: the smallest network that a site gets has one address in IPv4, and is a /64 in IPv6. Counted by
-    address, one /64 would weigh more than all of IPv4.
+    was seen to use it, except for addresses of forced networks, which are not counted. An extra IPv4 address counts as
+    much as an extra /64 of IPv6, and the addresses of a /64 count as fractions: the smallest network that a site gets
+    has one address in IPv4, and is a /64 in IPv6. Counted by address, one /64 would weigh more than all of IPv4.
 
     Of a network that was seen, as where addresses are truncated, every address counts as used: nobody knows which one.
 
@@ -160,7 +177,7 @@ def recommend(
         widest_ipv4: The shortest length of an IPv4 entry; the policy's if not given. It cannot be shorter than that.
         widest_ipv6: The same for IPv6.
         include_denied: Whether denied requests are covered too. By default they are left out, because the list denied
-            them on purpose.
+            them on purpose, unless an entry that other addresses need covers them.
 
     Returns:
         The list, the curve of entries against extra addresses, and what is left out.
@@ -170,6 +187,7 @@ def recommend(
             an excluded one, or is wider than an entry may be.
         RuleError: If forced networks break a rule.
         InvalidAddressError: If an excluded text is neither an address nor a network.
+        TypeError: If `observed`, `forced` or `excluded` is one text.
         ValueError: If a limit is out of range, or wider than the policy's.
 
     Example:
@@ -186,8 +204,8 @@ def recommend(
     widest4 = _limit("widest_ipv4", widest_ipv4, policy.widest_ipv4, policy.widest_ipv4, 32)
     widest6 = _limit("widest_ipv6", widest_ipv6, policy.widest_ipv6, policy.widest_ipv6, 128)
     seen = read_observed(observed, include_denied=include_denied)
-    must = validate_replacement([NewEntry(text) for text in forced], policy)
-    barred = [network_of(text) for text in _texts(excluded)]
+    must = validate_replacement([NewEntry(text) for text in several_texts(forced, "forced")], policy)
+    barred = [network_of(text) for text in several_texts(excluded, "excluded")]
     networks = list(seen.requests)
     cover = SmallestCover(
         [*networks, *must],
@@ -209,16 +227,33 @@ def recommend(
     chosen = cover.networks(best.entries) if best else []
     # What the engine chose is checked like every other list.
     validate_replacement([NewEntry(cidr) for cidr in chosen], policy)
-    inside = _inside(chosen, {network: seen.requests[network] for network in networks if network not in outside})
+    covered = {network: seen.requests[network] for network in networks if network not in outside}
+    inside = _inside(chosen, covered)
+    allowed = PrefixTrie(chosen)
+    let_in = {network for network in seen.denied if allowed.covering(network)}
     return Recommendation(
         networks=inside,
         curve=curve,
         extra_ipv4=best.extra_ipv4 if best else 0,
         extra_ipv6=best.extra_ipv6 if best else 0,
-        observed=sum(one.observed for one in inside),
-        requests=sum(one.requests for one in inside),
-        left_out=_left_out(seen, outside),
+        observed=len(covered),
+        observed_networks=sum(not is_address(network) for network in covered),
+        requests=sum(covered.values()),
+        requests_newly_allowed=sum(seen.denied[network] for network in let_in),
+        left_out=_left_out(seen, outside, let_in),
     )
+
+
+def truncated_networks(found: Recommendation) -> Iterator[Unknown]:
+    """Yield that a recommendation does not know which addresses of networks called, if it covers any."""
+    number = found.observed_networks
+    if number:
+        of = "1 network" if number == 1 else f"{number:,} networks"
+        yield Unknown(
+            code="truncated",
+            text=f"of {of}, the single addresses were not kept: which of them called is not known, and the recommended "
+            "list allows them all",
+        )
 
 
 def _limit(name: str, given: int | None, default: int, least: int, most: int) -> int:
@@ -228,12 +263,6 @@ def _limit(name: str, given: int | None, default: int, least: int, most: int) ->
     if not least <= whole_number(given, name) <= most:
         raise ValueError(f"{name} must be from {least} to {most}, as the policy has it, not {given}")
     return given
-
-
-def _texts(texts: Iterable[str]) -> Iterable[str]:
-    if isinstance(texts, str):
-        raise TypeError("excluded is an iterable of networks, not one text: write [network]")
-    return texts
 
 
 def _outside(
@@ -282,8 +311,10 @@ def _inside(chosen: list[str], requests: Mapping[str, int]) -> tuple[Recommended
     )
 
 
-def _left_out(seen: Seen, outside: Mapping[str, tuple[LeftOutReason, str]]) -> tuple[LeftOut, ...]:
-    """Return everything that is not covered."""
+def _left_out(
+    seen: Seen, outside: Mapping[str, tuple[LeftOutReason, str]], let_in: Collection[str]
+) -> tuple[LeftOut, ...]:
+    """Return everything that is not covered: denied networks only if no entry covers them."""
     left = [
         LeftOut(network=network, reason=reason, requests=seen.requests[network], explanation=explanation)
         for network, (reason, explanation) in outside.items()
@@ -291,6 +322,7 @@ def _left_out(seen: Seen, outside: Mapping[str, tuple[LeftOutReason, str]]) -> t
     left += [
         LeftOut(network=network, reason="denied", requests=requests, explanation="requests from it are denied")
         for network, requests in seen.denied.items()
+        if network not in let_in
     ]
     left += [
         LeftOut(

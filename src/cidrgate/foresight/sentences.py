@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cidrgate.foresight.evaluation import AffectedTraffic, Evaluation, TrafficTotal
+    from cidrgate.foresight.recommending import Recommendation
 
-__all__ = ["Sentence", "network_text", "number_text", "sentences"]
+__all__ = ["Sentence", "network_text", "number_text", "observed_text", "sentences"]
 
 _MOST_AS_DIGITS = 2**32
 
@@ -113,14 +114,30 @@ def _window(evaluation: Evaluation) -> str:
     return f"since {evaluation.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _of(total: AffectedTraffic) -> str:
+def observed_text(found: Recommendation) -> str:
+    """Return how many addresses and truncated networks a recommendation covers.
+
+    Example:
+        >>> from cidrgate.foresight import recommend
+        >>> observed_text(recommend(["8.8.8.8", "9.9.9.9", "1.1.1.0/24"]))
+        '2 addresses and 1 network'
+    """
+    return _addresses_and_networks(found.observed - found.observed_networks, found.observed_networks)
+
+
+def _addresses_and_networks(addresses: int, networks: int) -> str:
     parts = []
-    if total.addresses:
-        parts.append(_counted(total.addresses, "address", "addresses"))
-    if total.networks:
-        parts.append(_counted(total.networks, "network", "networks"))
+    if addresses or not networks:
+        parts.append(_counted(addresses, "address", "addresses"))
+    if networks:
+        parts.append(_counted(networks, "network", "networks"))
+    return " and ".join(parts)
+
+
+def _of(total: AffectedTraffic) -> str:
     accounts = f" of {total.accounts:,} accounts" if total.accounts > 1 else ""
-    return f"{' and '.join(parts)} with {_counted(total.requests, 'request', 'requests')}{accounts}"
+    which = _addresses_and_networks(total.addresses, total.networks)
+    return f"{which} with {_counted(total.requests, 'request', 'requests')}{accounts}"
 
 
 def _observed(evaluation: Evaluation) -> bool:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from cidrgate.foresight.evaluation import Evaluation
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import Store, Transaction
+    from cidrgate.stores.values import StoredAccount
     from cidrgate.values import Observation
 
     GivenObservations: TypeAlias = Iterable[Observation] | Callable[[Collection[str]], Iterable[Observation]]
     """Observations to evaluate instead of the stored traffic, or what returns those of some accounts."""
 
-__all__ = ["Foresight", "GivenObservations", "changed_list", "evaluation_of", "foresight_of"]
+__all__ = ["Foresight", "GivenObservations", "changed_list", "evaluation_of", "foresight_of", "not_all_kept"]
 
 _KEPT_A_DAY = min(Traffic().most_allowed, Traffic().most_denied)
 """How many observations of allowed, and of denied, requests are usually kept of an account and a day."""
@@ -209,17 +210,30 @@ def _stored(
     since: date,
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with the stored observations of their accounts."""
-    from cidrgate.stores.observations import full_accounts, observations_of_family
+    from cidrgate.stores.observations import observations_of_family
 
     for transaction, part in _in_parts(store, changes, account, own):
         owners = transaction.accounts_named([name for one in part for name in one.accounts[:1]])
         for one in part:
             owner = owners.get(one.accounts[0])
             seen = [] if owner is None else observations_of_family(transaction, owner, since)
-            # With fewer observations in all, no day can have as many.
-            many = owner is not None and len(seen) >= _KEPT_A_DAY
-            full = full_accounts(transaction, owner, since, _KEPT_A_DAY) if owner is not None and many else []
+            full = [] if owner is None else not_all_kept(transaction, owner, since, len(seen))
             yield one, PastTraffic(seen, begun, full)
+
+
+def not_all_kept(transaction: Transaction, owner: StoredAccount, since: date, seen: int) -> list[str]:
+    """Return which of an account and its subaccounts had more addresses on a day than are kept, as far as is known.
+
+    Args:
+        transaction: A transaction.
+        owner: The account.
+        since: The first day that counts.
+        seen: How many observations of these accounts there are.
+    """
+    from cidrgate.stores.observations import full_accounts
+
+    # With fewer observations in all, no day can have as many.
+    return full_accounts(transaction, owner, since, _KEPT_A_DAY) if seen >= _KEPT_A_DAY else []
 
 
 def _given(

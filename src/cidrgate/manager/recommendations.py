@@ -7,14 +7,16 @@ from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import NoTrafficError, RecommendationError
-from cidrgate.foresight.evaluation import first_day
-from cidrgate.foresight.recommending import recommend
+from cidrgate.foresight.evaluation import decided_now, first_day, incomplete_accounts, short_window
+from cidrgate.foresight.recommending import recommend, truncated_networks
 from cidrgate.foresight.usage import narrower, unused
 from cidrgate.manager.accounts import existing_account, list_owner, refuse_subaccount
+from cidrgate.manager.evaluations import not_all_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cidrgate.foresight.evaluation import Unknown
     from cidrgate.foresight.recommending import Recommendation
     from cidrgate.foresight.usage import NarrowerNetwork, UnusedEntry
     from cidrgate.rules.policy import Policy
@@ -39,6 +41,7 @@ class AccountRecommendation:
         entries: The entries of the account that allow something now.
         unused: Those of them that no request needed, and that are as old as the first day.
         narrower: Those of them of which the observed addresses fit into a narrower network.
+        unknown: What is not known, with the codes `incomplete`, `short_window` and `truncated` of an evaluation.
     """
 
     account: Account
@@ -48,6 +51,7 @@ class AccountRecommendation:
     entries: tuple[Entry, ...]
     unused: tuple[UnusedEntry, ...]
     narrower: tuple[NarrowerNetwork, ...]
+    unknown: tuple[Unknown, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +61,11 @@ class PastOfList:
     Attributes:
         owner: The account whose list it is.
         entries: The entries that allow something now.
-        observations: What was observed of the account and its subaccounts.
+        observations: What was observed of the account and its subaccounts. What an entry allows now counts as allowed,
+            whatever was decided then.
         asked_since: The begin of the first day that was asked for. A younger entry is not called unused.
         since: The begin of the traffic; later if none was recorded before.
+        unknown: What is not known: whether every address was kept, and for the whole time.
     """
 
     owner: Account
@@ -67,6 +73,7 @@ class PastOfList:
     observations: list[Observation]
     asked_since: datetime
     since: datetime
+    unknown: tuple[Unknown, ...]
 
 
 def past_of_list(
@@ -99,6 +106,7 @@ def past_of_list(
         entries = transaction.entries(owner)
         observations = observations_of_family(transaction, owner, first, most)
         begun = first_observed(transaction)
+        full = not_all_kept(transaction, owner, first, len(observations))
     if begun is None or not observations:
         last = "day" if days == 1 else f"{days:,} days"
         raise NoTrafficError(
@@ -108,12 +116,18 @@ def past_of_list(
     # Traffic is stored by day in UTC, and today is one of the days.
     asked = datetime.combine(first, time(), UTC)
     listed = tuple(entry for entry in entries if entry.matches(now))
+    since = max(asked, begun)
+    unknown = [*short_window(since, asked, days)]
+    if full:
+        which = f"account {full[0]!r}" if len(full) == 1 else f"{len(full):,} accounts"
+        unknown.append(incomplete_accounts(which))
     return PastOfList(
         owner=owner.value(),
         entries=listed,
-        observations=observations,
+        observations=decided_now(observations, [entry.cidr for entry in listed]),
         asked_since=asked,
-        since=max(asked, begun),
+        since=since,
+        unknown=tuple(unknown),
     )
 
 
@@ -154,4 +168,5 @@ def recommendation_for(
         entries=past.entries,
         unused=unused(past.entries, past.observations, past.asked_since),
         narrower=narrower(past.entries, past.observations, past.asked_since),
+        unknown=(*past.unknown, *truncated_networks(found)),
     )

@@ -94,6 +94,7 @@ from cidrgate.values import (
     Origin,
     check_switches,
     seconds,
+    several_texts,
     truth,
     whole_number,
 )
@@ -2079,7 +2080,8 @@ class RuleManager:
             excluded: Addresses and networks that no entry overlaps.
             widest_ipv4: The shortest length of an IPv4 entry; the policy's if not given.
             widest_ipv6: The same for IPv6.
-            include_denied: Whether addresses that were denied are covered too.
+            include_denied: Whether addresses that the list denies are covered too. What was denied and is listed now
+                counts as allowed.
 
         Raises:
             AccountNotFoundError: If there is no such account.
@@ -2089,12 +2091,15 @@ class RuleManager:
                 100,000 addresses were observed.
             RuleError: If forced networks break a rule.
             InvalidAddressError: If an excluded text is neither an address nor a network.
+            TypeError: If `forced` or `excluded` is one text.
             ValueError: If `days` is less than 1, or a limit is out of range or wider than the policy's.
             StoreBusyError: If this process makes several recommendations already.
             StoreError: If the store cannot be read.
         """
         whole_number(days, "days", least=1)
         check_switches(include_denied=include_denied)
+        several_texts(forced, "forced")
+        several_texts(excluded, "excluded")
         policy = self.policy_state(account).effective
         with self._recommending.turn():
             return recommendation_for(

@@ -1,5 +1,6 @@
 """`/v1/accounts/{account_name}/recommendation`: the best list for the recorded traffic of an account."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, get_args
 
@@ -17,7 +18,7 @@ from cidrgate.serialization import (
     utc_text,
 )
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.evaluations import Days
+from cidrgate.service.api.evaluations import Days, UnknownModel
 from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import ResponseModel, open_enum, response_example
 from cidrgate.service.auth.access import Reader
@@ -62,7 +63,9 @@ class CurvePointModel(ResponseModel):
     """The best list of one number of entries."""
 
     entries: int = Field(description="The number of entries.")
-    extra_ipv4: int = Field(description="The IPv4 addresses that it allows and nobody was seen to use.")
+    extra_ipv4: int = Field(
+        description="The IPv4 addresses that it allows and nobody was seen to use, without those of forced networks."
+    )
     extra_ipv6: str = Field(description="The same for IPv6, in decimal digits.")
 
 
@@ -107,7 +110,9 @@ class RecommendationModel(ResponseModel):
             "extra_ipv4": 0,
             "extra_ipv6": "0",
             "observed": 2,
+            "observed_networks": 0,
             "requests": 1211,
+            "requests_newly_allowed": 0,
             "requests_left_out": 1,
             "left_out": [
                 {
@@ -130,6 +135,7 @@ class RecommendationModel(ResponseModel):
                     "requests": 1211,
                 }
             ],
+            "unknown": [],
         }
     )
 
@@ -140,10 +146,21 @@ class RecommendationModel(ResponseModel):
     networks: list[RecommendedNetworkModel] = Field(
         description="The recommended list, in address order: as few entries as have the fewest extra addresses."
     )
-    extra_ipv4: int = Field(description="The IPv4 addresses that the list allows and nobody was seen to use.")
+    extra_ipv4: int = Field(
+        description="The IPv4 addresses that the list allows and nobody was seen to use, without those of forced "
+        "networks and of truncated networks that were observed."
+    )
     extra_ipv6: str = Field(description="The same for IPv6, in decimal digits.")
     observed: int = Field(description="How many addresses, or truncated networks, the list covers.")
+    observed_networks: int = Field(
+        description="How many of these are truncated networks. Which of their addresses called is not known; the list "
+        "allows all of them."
+    )
     requests: int = Field(description="How many requests they made.")
+    requests_newly_allowed: int = Field(
+        description="How many requests that were denied the list would allow, because an entry covers their address or "
+        "network. They are not in `requests`."
+    )
     requests_left_out: int = Field(description="How many requests the list does not cover.")
     left_out: list[LeftOutModel] = Field(
         description=f"The first {_MOST_LEFT_OUT:,} addresses that the list does not cover, by reason."
@@ -158,6 +175,9 @@ class RecommendationModel(ResponseModel):
         "the days are too young for it."
     )
     narrower: list[NarrowerEntryModel] = Field(description="The entries of the account that could be narrower.")
+    unknown: list[UnknownModel] = Field(
+        description="What is not known, with the codes `incomplete`, `short_window` and `truncated` of an evaluation."
+    )
 
 
 _Networks = Annotated[
@@ -192,9 +212,12 @@ def recommend_list(
         Query(ge=0, le=128, description="The shortest length of an IPv6 entry; the policy's if it is missing."),
         PLAIN,
     ] = None,
-    force: Annotated[_Networks, Query(description=f"Networks that the list allows whole, used or not. {_ROOM}")] = [],  # noqa: B006
+    force: Annotated[
+        _Networks,
+        Query(description=f"Networks that the list allows whole, used or not; not counted as extra. {_ROOM}"),
+    ] = [],  # noqa: B006
     exclude: Annotated[_Networks, Query(description=f"Addresses and networks that no entry overlaps. {_ROOM}")] = [],  # noqa: B006
-    include_denied: Annotated[bool, Query(description="Covers addresses that were denied, too.")] = False,
+    include_denied: Annotated[bool, Query(description="Covers addresses that the list denies, too.")] = False,
 ) -> Response:
     """Recommend the list that covers who called and allows the fewest other addresses. Nothing is changed.
 
@@ -258,4 +281,5 @@ def _record(found: AccountRecommendation) -> dict[str, Any]:
         "more_left_out": max(0, len(left_out) - _MOST_LEFT_OUT),
         "unused": [unused_record(one) for one in found.unused],
         "narrower": [narrower_record(one) for one in found.narrower],
+        "unknown": [asdict(one) for one in found.unknown],
     }

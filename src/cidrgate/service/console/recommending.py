@@ -12,6 +12,7 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.foresight.curve_plots import curve_svg
+from cidrgate.foresight.sentences import observed_text
 from cidrgate.service.console.adding import addition_page
 from cidrgate.service.console.fields import ListQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
@@ -61,7 +62,7 @@ def recommendation_page(
         best = found.recommendation
         known["found"] = found
         if len(best.curve) > 1:
-            title = f"Extra addresses of the best list for {best.observed:,} addresses"
+            title = f"Extra addresses of the best list for {observed_text(best)}"
             known["curve"] = Markup(curve_svg(best.curve, len(best.networks), title))  # noqa: S704 - it escapes texts
     return page(
         request,
@@ -73,6 +74,7 @@ def recommendation_page(
         most=most,
         exclude=exclude,
         shown=_MOST_SHOWN,
+        observed_text=observed_text,
         listed={entry.cidr for entry in view.entries},
         tab="recommendation",
         **known,
