@@ -18,7 +18,17 @@ from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
 from cidrgate.replay.lines import LINES, LineCutter
 from cidrgate.replay.parquet import plain_batches, plain_rows
-from cidrgate.replay.sources import LogError, LogSource, line_query, lines_of, quoted, request_query, rows_of
+from cidrgate.replay.sources import (
+    CsvHeader,
+    LogError,
+    LogSource,
+    csv_rows,
+    line_query,
+    lines_of,
+    parquet_rows,
+    quoted,
+    request_query,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -43,9 +53,6 @@ _SAMPLE = 2**20
 _SETTINGS = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
 """What every connection needs: a bar of DuckDB would go to stdout, where programs read the answer."""
 
-_NO_HEADER = "column0"
-"""What DuckDB names the only column of a CSV file without a line."""
-
 _DAMAGED = "it is damaged, cut off, or of another format"
 _MOST_NAMED = 3
 """How many files a message names."""
@@ -55,6 +62,7 @@ _HTTP_STATUS = re.compile(r"\b[45][0-9]{2}\b")
 _WILDCARD = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_CHECKED = {".gz": "gzip", ".zst": "zstd"}
 _STDIN, _STDIN_DEVICE = "-", "/dev/stdin"
 
 
@@ -102,6 +110,8 @@ class Log:
         self._spill = ""
         self._pipes: list[int] = []
         self._damaged: list[str] = []
+        self._checks: list[threading.Thread] = []
+        self._closed = threading.Event()
         self._described: _Described | None = None
 
     @property
@@ -123,6 +133,7 @@ class Log:
 
     def close(self) -> None:
         """Close the database and the pipes, and remove what was written to the disk."""
+        self._closed.set()
         for pipe in self._pipes:
             os.close(pipe)
         if self._connection is not None:
@@ -152,6 +163,8 @@ class Log:
         described = self._description()
         if described.files:
             yield from self._queried(described, wanted, accounts, numbered=numbered)
+        for check in self._checks:
+            check.join()
         if self._damaged:
             raise LogError(f"{self._damaged[0]} cannot be read as {self._source.form.title}: {_DAMAGED}")
 
@@ -167,7 +180,7 @@ class Log:
                 for batch in cutter.batches(self.cursor(), lines, _BATCH):
                     yield batch if accounts is None else _without_others(batch, accounts)
                 return
-            query = request_query(source, described.types, wanted=wanted, numbered=numbered)
+            query = request_query(source, described.table, described.types, wanted=wanted, numbered=numbered)
             if accounts is not None:
                 listed = ", ".join(map(quoted, accounts)) or "NULL"
                 query = f"SELECT * FROM ({query}) WHERE account IN ({listed}) OR account IS NULL OR address IS NULL"
@@ -198,15 +211,17 @@ class Log:
         files = [file for file in self._files if form.reader == "parquet" or not _is_empty(file)]
         files = [self._readable(file) for file in files]
         if form.reader == "csv":
-            for place, file in enumerate(files):
-                types = self._types(file)
-                if list(types) != [_NO_HEADER]:
-                    return _Described(files[place:], (), types, self._estimated())
-            return _Described([], (), {}, 0)
+            found = {file: self._header(file) for file in files}
+            headers = {file: header for file, header in found.items() if header is not None}
+            if not headers:
+                return _Described([], (), {}, 0)
+            types = dict.fromkeys(next(iter(headers.values())).columns, "VARCHAR")
+            return _Described(list(headers), (), types, self._estimated(), csv_rows(headers))
         if form.reader == "parquet":
             listed = ", ".join(quoted(file) for file in files)
             counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
-            return _Described(files, (), self._types(files[0]), int(connection.sql(counted).fetchall()[0][0] or 0))
+            rows, table = int(connection.sql(counted).fetchall()[0][0] or 0), parquet_rows(files)
+            return _Described(files, (), self._types(parquet_rows(files[:1])), rows, table)
         if not form.header:
             return _Described(files, (), {}, self._estimated())
         for place, file in enumerate(files):
@@ -230,6 +245,7 @@ class Log:
             _load_remote(self.connection, file)
             return file
         if not _is_stream(file):
+            self._check(file)
             # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
             return _WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file
         if self._source.form.reader in ("csv", "parquet") or self._source.form.header:
@@ -238,6 +254,26 @@ class Log:
         if file.endswith(".bz2"):
             return _decompressed(file, self._pipes, self._damaged)
         return _STDIN_DEVICE if file == _STDIN else file
+
+    def _check(self, file: str) -> None:
+        """Let a thread unpack a file too, if it is packed: DuckDB does not notice that it is damaged or cut off."""
+        codec = _CHECKED.get(Path(file).suffix.lower())
+        if codec is None or self._source.form.reader == "parquet":
+            return
+
+        def check() -> None:
+            import pyarrow
+
+            try:
+                with pyarrow.OSFile(file) as raw, pyarrow.CompressedInputStream(raw, codec) as stream:
+                    while not self._closed.is_set() and stream.read(_SAMPLE):
+                        pass
+            except (OSError, pyarrow.ArrowInvalid):
+                self._damaged.append(file)
+
+        thread = threading.Thread(target=check, name="cidrgate-check", daemon=True)
+        self._checks.append(thread)
+        thread.start()
 
     def _spooled(self, file: str) -> str:
         """Write what can be read only once to the disk, and return the name of the copy."""
@@ -251,9 +287,26 @@ class Log:
             raise LogError(f"{file} cannot be read as {self._source.form.title}: {reason}") from None
         return name
 
-    def _types(self, file: str) -> dict[str, str]:
-        """Return the columns of a file with their types."""
-        described = self.connection.sql(f"DESCRIBE SELECT * FROM {rows_of([file], self._source.form)}").fetchall()
+    def _header(self, file: str) -> CsvHeader | None:
+        """Return the header of a CSV file, which is its first line that is not empty.
+
+        Raises:
+            LogError: If it is no text.
+        """
+        cursor = self.cursor()  # has a table of rejected lines of its own
+        found = cursor.sql(f"SELECT line FROM {lines_of([file])} WHERE line IS NOT NULL LIMIT 1").fetchall()
+        first = cursor.sql("SELECT count(*) FROM reject_errors WHERE line = 1").fetchall()[0][0]
+        line = found[0][0].removeprefix("\ufeff") if found else ""
+        if first or not line.replace("\t", " ").isprintable():
+            raise LogError(
+                f"{', '.join(self._source.files[:_MOST_NAMED])} cannot be read as {self._source.form.title}: "
+                "its header has control characters, is too long, or has text that is not UTF-8"
+            )
+        return CsvHeader.of(line) if found else None
+
+    def _types(self, table: str) -> dict[str, str]:
+        """Return the columns of a table with their types."""
+        described = self.connection.sql(f"DESCRIBE SELECT * FROM {table}").fetchall()
         return {name: kind for name, kind, *_ in described}
 
     def _estimated(self) -> int | None:
@@ -261,7 +314,7 @@ class Log:
 
     def rejected(self) -> int:
         """Return how many lines DuckDB could not read, such as those that are not UTF-8."""
-        return int(self.rejects("count(DISTINCT (file_id, line))")[0][0] or 0)
+        return int(self.rejects("count(DISTINCT (file_path, line))")[0][0] or 0)
 
     def rejects(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
         """Return columns of DuckDB's table of these lines; one row with 0 if it has none."""
@@ -270,7 +323,8 @@ class Log:
         made = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors'"
         if not self.connection.sql(made).fetchall():
             return [(0,)]
-        found: list[tuple[Any, ...]] = self.connection.sql(f"SELECT {columns} FROM reject_errors {rest}").fetchall()
+        table = "reject_errors JOIN reject_scans USING (scan_id, file_id)"
+        found: list[tuple[Any, ...]] = self.connection.sql(f"SELECT {columns} FROM {table} {rest}").fetchall()
         return found
 
 
@@ -283,12 +337,14 @@ class _Described:
         header: The names of the fields in the header of the files.
         types: The types of the columns.
         rows: As in `Log`.
+        table: The SQL of the table with its rows, if it is no text.
     """
 
     files: list[str]
     header: tuple[str, ...]
     types: dict[str, str]
     rows: int | None
+    table: str = ""
 
 
 def _without_others(batch: Any, accounts: Collection[str]) -> Any:

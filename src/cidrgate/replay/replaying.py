@@ -28,7 +28,7 @@ from cidrgate.replay.decisions import (
 )
 from cidrgate.replay.formats import ROLES
 from cidrgate.replay.reading import MEMORY, BadLine, bad_lines, opened_log
-from cidrgate.replay.sources import LogError
+from cidrgate.replay.sources import IN_TIME, LogError
 from cidrgate.serialization import utc_text
 from cidrgate.values import Observation
 
@@ -603,8 +603,10 @@ class _Totals:
         usual = (step for step in _STEPS if step * 1_000_000 % self._unit == 0 and span <= step * _MOST_PERIODS)
         seconds = next(usual, 0) or -(-span // _MOST_PERIODS // _STEPS[-1]) * _STEPS[-1]
         joined = _joined(self._minutes, seconds * 1_000_000 // self._unit)
+        # The first period may begin before the first year that a time can have.
+        starts = {number: max(number * seconds * 1_000_000, IN_TIME[0]) for number in sorted(joined)}
         return timedelta(seconds=seconds), tuple(
-            Period(_moment(number * seconds * 1_000_000), _named(counts)) for number, counts in sorted(joined.items())
+            Period(_moment(start), _named(joined[number])) for number, start in starts.items()
         )
 
 

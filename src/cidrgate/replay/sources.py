@@ -6,9 +6,11 @@ or hide lines. A line that is not as its format says has no address in the answe
 
 from __future__ import annotations
 
+import csv
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cidrgate.errors import CidrgateError
 from cidrgate.gate.account_sources import FromPath
@@ -22,16 +24,18 @@ if TYPE_CHECKING:
 __all__ = [
     "IN_TIME",
     "MOST_REQUESTS",
+    "CsvHeader",
     "LogError",
     "LogSource",
     "asked_roles",
     "checked_query",
+    "csv_rows",
     "line_query",
     "lines_of",
+    "parquet_rows",
     "quoted",
     "request_query",
     "requests_of",
-    "rows_of",
     "text_before_account",
     "time_of",
 ]
@@ -102,19 +106,70 @@ def _list(files: Sequence[str]) -> str:
     return f"[{', '.join(quoted(one) for one in files)}]"
 
 
+_TEXT = "store_rejects = true, auto_detect = false, parallel = false"
+"""How every text is read. Several threads in one file begin at guessed places: they take text inside quotes for rows,
+and lose lines that are longer than a buffer."""
+
+
 def lines_of(files: Sequence[str]) -> str:
     """Return the SQL of a table with the lines of files as `line`; what is not UTF-8 is rejected and counted."""
     return (
-        f"read_csv({_list(files)}, delim = '\x01', quote = '', escape = '', header = false, auto_detect = false, "
-        "strict_mode = false, store_rejects = true, columns = {'line': 'VARCHAR'})"
+        f"read_csv({_list(files)}, delim = '\x01', quote = '', escape = '', header = false, strict_mode = false, "
+        f"{_TEXT}, columns = {{'line': 'VARCHAR'}})"
     )
 
 
-def rows_of(files: Sequence[str], form: LogFormat) -> str:
-    """Return the SQL of a table with the rows of files that have named columns."""
-    if form.reader == "parquet":
-        return f"read_parquet({_list(files)}, union_by_name = true)"
-    return f"read_csv({_list(files)}, header = true, all_varchar = true, store_rejects = true)"
+class CsvHeader(NamedTuple):
+    """The first line of a CSV file: its columns, and what separates them.
+
+    Only the header says how a file is read. If rows did, one quote in them could turn values into rows.
+    """
+
+    delimiter: str
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, line: str) -> CsvHeader:
+        """Return what a line says.
+
+        Example:
+            >>> CsvHeader.of('account;"address";time')
+            CsvHeader(delimiter=';', columns=('account', 'address', 'time'))
+        """
+        found = (next(csv.reader([line], delimiter=one), []) for one in _DELIMITERS)
+        delimiter, names = max(zip(_DELIMITERS, found, strict=True), key=lambda one: len(one[1]))
+        columns: dict[str, str] = {}
+        for number, name in enumerate(names):
+            name = name or f"column{number}"
+            while name.lower() in columns:
+                name += "_1"
+            columns[name.lower()] = name
+        return cls(delimiter, tuple(columns.values()))
+
+    def rows(self, files: Sequence[str]) -> str:
+        """Return the SQL of a table with the rows of files with this header."""
+        columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in self.columns)
+        return (
+            f"read_csv({_list(files)}, delim = {quoted(self.delimiter)}, quote = '\"', escape = '\"', header = true, "
+            f"strict_mode = true, {_TEXT}, columns = {{{columns}}})"
+        )
+
+
+_DELIMITERS = ",;\t|"
+
+
+def csv_rows(files: Mapping[str, CsvHeader]) -> str:
+    """Return the SQL of a table with the rows of CSV files, which has the columns of the first of them."""
+    alike: dict[CsvHeader, list[str]] = defaultdict(list)
+    for file, header in files.items():
+        alike[header].append(file)
+    columns = ", ".join(map(_name, next(iter(alike)).columns))
+    return f"({' UNION ALL '.join(f'SELECT {columns} FROM {header.rows(some)}' for header, some in alike.items())})"
+
+
+def parquet_rows(files: Sequence[str]) -> str:
+    """Return the SQL of a table with the rows of Parquet files."""
+    return f"read_parquet({_list(files)}, union_by_name = true)"
 
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "DOUBLE")
@@ -142,7 +197,7 @@ def asked_roles(source: LogSource, wanted: frozenset[str]) -> dict[str, str]:
 
 
 def request_query(
-    source: LogSource, types: Mapping[str, str], *, wanted: frozenset[str], numbered: bool = False
+    source: LogSource, table: str, types: Mapping[str, str], *, wanted: frozenset[str], numbered: bool = False
 ) -> str:
     """Return the query for the requests of a log that has named columns.
 
@@ -151,6 +206,7 @@ def request_query(
 
     Args:
         source: The log.
+        table: The SQL of the table with its rows, if it is no text.
         types: The types of the columns.
         wanted: The roles that are asked for.
         numbered: Whether to add `number`, the number of the line or row, and `text`, what it says.
@@ -159,7 +215,7 @@ def request_query(
         LogError: If a column is missing.
     """
     form = source.form
-    relation, fields, checks, kinds = _relation(source, asked_roles(source, wanted), types, numbered=numbered)
+    relation, fields, checks, kinds = _relation(source, table, asked_roles(source, wanted), types, numbered=numbered)
     columns = {"address": fields.get("address", "''")}
     if "time" in fields:
         columns["time"] = time_of(fields["time"], form, kinds["time"])
@@ -218,7 +274,7 @@ def line_query(source: LogSource, *, numbered: bool) -> str:
 
 
 def _relation(
-    source: LogSource, asked: Mapping[str, str], types: Mapping[str, str], *, numbered: bool
+    source: LogSource, table: str, asked: Mapping[str, str], types: Mapping[str, str], *, numbered: bool
 ) -> tuple[str, dict[str, str], str, dict[str, str]]:
     """Return the table to read, the SQL of each role, the SQL that says whether a row is whole, and the types."""
     form = source.form
@@ -236,9 +292,9 @@ def _relation(
     for role, column in asked.items():
         fields[role] = _column(role, column, types, source)
         kinds[role] = types[_found(column, types)]
-    rows = rows_of(source.files, form)
+    rows = table
     if numbered:
-        rows = f"(SELECT row_number() OVER () AS number, CAST(t AS VARCHAR) AS line, t.* FROM {rows} AS t)"
+        rows = f"(SELECT row_number() OVER () AS number, CAST(t AS VARCHAR) AS line, t.* FROM {table} AS t)"
     return rows, fields, "", kinds
 
 
@@ -298,9 +354,14 @@ def _epoch(seconds: str) -> str:
     )
 
 
+_WHOLE = " *[0-9]+([.]0+)? *"
+"""A whole number as text, as SQL's regular expressions have it."""
+
+
 def requests_of(text: str) -> str:
     """Return the SQL of the number of requests that a row stands for."""
-    return f"try_cast({text} AS BIGINT)"
+    # A cast alone would round 1.5, and take 1e2 for 100.
+    return f"CASE WHEN regexp_full_match(CAST({text} AS VARCHAR), '{_WHOLE}') THEN try_cast({text} AS BIGINT) END"
 
 
 def text_before_account(source: FromPath) -> str | None:
