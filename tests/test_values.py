@@ -103,6 +103,16 @@ def test_an_observation_checks_its_values(wrong: dict[str, Any], said: str) -> N
         Observation(**{**SEEN, **wrong})
 
 
+@pytest.mark.parametrize("name", SEEN)
+def test_the_values_of_an_observation_have_their_types(name: str) -> None:
+    others: list[Any] = [None, 8, b"8.8.8.8/32", "no", [], 1.5, AT.date()]
+    for wrong in others:
+        if isinstance(wrong, type(SEEN[name])):
+            continue
+        with pytest.raises(TypeError, match=name):
+            Observation(**{**SEEN, name: wrong})
+
+
 def test_the_number_of_an_observation_is_whole() -> None:
     for number in (1.0, True, "1"):
         with pytest.raises(TypeError, match="requests"):

@@ -785,6 +785,10 @@ class Observation:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        truth(self.allowed, "allowed")
+        for name, kind in (("account", str), ("network", str), ("first_seen", datetime), ("last_seen", datetime)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
         if not 1 <= whole_number(self.requests, "requests") <= _MOST_REQUESTS:
             raise ValueError(f"an observation has from 1 to 2^63 - 1 requests, not {self.requests}")
         if self.first_seen.tzinfo is None or self.last_seen.tzinfo is None:
