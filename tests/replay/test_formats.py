@@ -495,3 +495,21 @@ def test_a_number_of_requests_is_whole(tmp_path: Path, form: str) -> None:
     source = LogSource(files=source.files, form=source.form, columns={"requests": "n"})
     report = replay(source, LISTS)
     assert (report.requests, report.bad) == (5, 7)
+
+
+def test_many_packed_files_are_checked_by_one_thread(tmp_path: Path) -> None:
+    text = "\n".join([clf("8.8.8.8", "acct-1"), clf("2001:4860::8", "acct-2")] * 500).encode()
+    for number in range(40):
+        (tmp_path / f"a{number:02}.log.gz").write_bytes(gzip.compress(text))
+    source = source_of(tmp_path / "*.gz", "combined", account=BY_PATH)
+    threads: list[int] = []
+
+    def note(_rows: int, _expected: int | None) -> None:
+        threads.append(sum(one.name == "cidrgate-check" for one in threading.enumerate()))
+
+    assert replay(source, LISTS, progress=note).requests == 40_000
+    assert max(threads) <= 1
+    broken = tmp_path / "a38.log.gz"
+    broken.write_bytes(broken.read_bytes()[:-9])
+    with pytest.raises(LogError, match=r"a38.*damaged, cut off"):
+        replay(source, LISTS)

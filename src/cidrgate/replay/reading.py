@@ -110,7 +110,7 @@ class Log:
         self._spill = ""
         self._pipes: list[int] = []
         self._damaged: list[str] = []
-        self._checks: list[threading.Thread] = []
+        self._packed: list[str] = []
         self._closed = threading.Event()
         self._described: _Described | None = None
 
@@ -161,10 +161,11 @@ class Log:
                     yield batch if accounts is None else _without_others(batch, accounts)
                 return
         described = self._description()
+        check = threading.Thread(target=self._check_packed, name="cidrgate-check", daemon=True)
+        check.start()
         if described.files:
             yield from self._queried(described, wanted, accounts, numbered=numbered)
-        for check in self._checks:
-            check.join()
+        check.join()
         if self._damaged:
             raise LogError(f"{self._damaged[0]} cannot be read as {self._source.form.title}: {_DAMAGED}")
 
@@ -173,7 +174,7 @@ class Log:
     ) -> Iterator[Any]:
         """Yield the requests that the database reads."""
         source = replace(self._source, files=described.files)
-        with _told(self._source):
+        with _told(self._source, self._files):
             if source.form.reader == "text":
                 cutter = LineCutter(source, described.header, wanted)
                 lines = self.connection.sql(line_query(source, numbered=numbered)).to_arrow_reader(LINES)
@@ -199,7 +200,7 @@ class Log:
     def _description(self) -> _Described:
         """Return what the log is, which is found out once."""
         if self._described is None:
-            with _told(self._source):
+            with _told(self._source, self._files):
                 self._described = self._describe()
             self.rows = self._described.rows
         return self._described
@@ -245,7 +246,8 @@ class Log:
             _load_remote(self.connection, file)
             return file
         if not _is_stream(file):
-            self._check(file)
+            if self._source.form.reader != "parquet" and Path(file).suffix.lower() in _CHECKED:
+                self._packed.append(file)
             # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
             return _WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file
         if self._source.form.reader in ("csv", "parquet") or self._source.form.header:
@@ -255,25 +257,20 @@ class Log:
             return _decompressed(file, self._pipes, self._damaged)
         return _STDIN_DEVICE if file == _STDIN else file
 
-    def _check(self, file: str) -> None:
-        """Let a thread unpack a file too, if it is packed: DuckDB does not notice that it is damaged or cut off."""
-        codec = _CHECKED.get(Path(file).suffix.lower())
-        if codec is None or self._source.form.reader == "parquet":
-            return
+    def _check_packed(self) -> None:
+        """Unpack packed files too, one after the other: DuckDB does not notice that one is damaged or cut off."""
+        import pyarrow
 
-        def check() -> None:
-            import pyarrow
-
+        for file in self._packed:
+            codec = _CHECKED[Path(file).suffix.lower()]
             try:
                 with pyarrow.OSFile(file) as raw, pyarrow.CompressedInputStream(raw, codec) as stream:
                     while not self._closed.is_set() and stream.read(_SAMPLE):
                         pass
             except (OSError, pyarrow.ArrowInvalid):
                 self._damaged.append(file)
-
-        thread = threading.Thread(target=check, name="cidrgate-check", daemon=True)
-        self._checks.append(thread)
-        thread.start()
+            if self._closed.is_set():
+                return
 
     def _spooled(self, file: str) -> str:
         """Write what can be read only once to the disk, and return the name of the copy."""
@@ -540,15 +537,20 @@ def _estimated_rows(files: Sequence[Path]) -> int | None:
 
 
 @contextmanager
-def _told(source: LogSource) -> Iterator[None]:
-    """Turn what DuckDB raises into an error that says which log cannot be read, and what to do."""
+def _told(source: LogSource, files: Sequence[str]) -> Iterator[None]:
+    """Turn what DuckDB raises into an error that says which log cannot be read, and what to do.
+
+    What it raises while an answer is read comes through Arrow, with another type and the same text.
+    """
     import duckdb
+    import pyarrow
 
     try:
         yield
-    except duckdb.Error as error:
-        files = ", ".join(source.files[:_MOST_NAMED]) + (", …" if len(source.files) > _MOST_NAMED else "")
-        raise LogError(f"{files} cannot be read as {source.form.title}: {_reason_of(error)}") from error
+    except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
+        named = [file for file in files if file in str(error)] or source.files
+        listed = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
+        raise LogError(f"{listed} cannot be read as {source.form.title}: {_reason_of(error)}") from error
 
 
 def _reason_of(error: Exception) -> str:
@@ -556,7 +558,8 @@ def _reason_of(error: Exception) -> str:
     import duckdb
 
     text = str(error).lower()
-    if isinstance(error, duckdb.OutOfMemoryException) and "no space" not in text:
+    memory = isinstance(error, duckdb.OutOfMemoryException) or text.startswith("out of memory")
+    if memory and "no space" not in text:
         return "it takes more memory than the replay may use: give it more (--memory), or let fewer threads read"
     if "no space left" in text or "max_temp_directory_size" in text:
         return f"there is no space left for temporary files in {tempfile.gettempdir()}"
@@ -567,7 +570,7 @@ def _reason_of(error: Exception) -> str:
         return "you may not read it"
     if "utf-8" in text or "invalid unicode" in text or "string encoding" in text:
         return "it has text that is not UTF-8"
-    if isinstance(error, duckdb.ConversionException):
+    if isinstance(error, duckdb.ConversionException) or text.startswith("conversion error"):
         return "a value does not fit into the type of its column"
     if isinstance(error, (duckdb.BinderException, duckdb.CatalogException)):
         return "its files do not have the same columns"
