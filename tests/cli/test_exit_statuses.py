@@ -269,7 +269,11 @@ def test_a_fault_of_the_program_is_no_denial(
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
-def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(cidrgate: Cidrgate, form: list[str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(
+    cidrgate: Cidrgate, form: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     cidrgate("add", "a", "8.8.8.0/24", "--create")
     command = [sys.executable, "-m", "cidrgate", "-d", str(cidrgate.database), "check", "a", "8.8.8.8", *form]
     with Path("/dev/full").open("w") as full:

@@ -190,7 +190,8 @@ def test_traffic_of_the_days_that_are_asked_for_counts(manager: RuleManager) -> 
     def remove(dry: RuleManager) -> object:
         return dry.remove("acct-2", "9.9.9.9/32")
 
-    times = [NOW - timedelta(days=days) for days in (60, 5, 0)]
+    now = datetime.now(UTC)  # of this day, not of the one on which the tests began
+    times = [now - timedelta(days=days) for days in (60, 5, 0)]
     store(
         manager,
         *(replace(seen("acct-2", "9.9.9.9", 10**place), first_seen=at, last_seen=at) for place, at in enumerate(times)),

@@ -160,6 +160,7 @@ class Output:
         except BrokenPipeError:
             raise  # nobody reads any more
         except OSError as error:
+            leave_stdout()  # what is left in its buffer would fail again at the end, with the status of Python
             raise CommandError(
                 f"the command was carried out, but its answer could not be written: {error.strerror or error}"
             ) from error
@@ -282,7 +283,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def leave_stdout() -> None:
-    """Stop writing to a pipe that nobody reads; otherwise Python complains when it ends."""
+    """Stop writing to a pipe that nobody reads, or to a full disk; otherwise Python complains when it ends."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
