@@ -15,9 +15,13 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy
 
 # Text in a line. Its start is NULL if there is none, as for a section that the line does not have.
-cdef struct Text:
-    const uint8_t *start
-    Py_ssize_t size
+cdef extern from "scan.h":
+    # Cython has no object of Python for the last member, which C does not have: it would take the octets for a text
+    # with a NUL at its end, to trace what a function returns.
+    struct Text:
+        const uint8_t *start
+        Py_ssize_t size
+        const void *untraced
 
 cdef enum Action:
     PART                    # `count` parts between separators, from part number `place` on; the first has number 1

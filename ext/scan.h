@@ -11,6 +11,12 @@
 #include <emmintrin.h>
 #endif
 
+/* Octets of a line; NULL and 0 for none. */
+struct Text {
+    const uint8_t *start;
+    Py_ssize_t size;
+};
+
 enum { CIDRGATE_VECTOR = 16 };
 
 /* Returns where an octet is first; NULL if the text does not have it. */
