@@ -22,7 +22,7 @@ from cidrgate.cli.app import app, run
 from cidrgate.cli.exit_statuses import STATUSES, ExitStatus, status_of
 from cidrgate.errors import CidrgateError
 from tests.command_line import typed
-from tests.warm_starts import output_of
+from tests.rows import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,13 +221,13 @@ def test_what_was_refused_is_3_and_a_conflict_is_5(cidrgate: Cidrgate) -> None:
 
 def test_an_import_says_whether_anything_was_stored(cidrgate: Cidrgate) -> None:
     head = "account,cidr\n"
-    for rows, options, status in (
+    for table, options, status in (
         ("a,8.8.8.0/24\n", (), 0),
         ("b,8.8.8.0/24\nc,junk\n", (), 7),
         ("d,8.8.8.0/24\nc,junk\n", ("--strict",), 3),
         ("c,junk\n", (), 3),
     ):
-        answer = cidrgate("import", "-", "--format", "csv", *options, "--json", stdin=head + rows, status=status)
+        answer = cidrgate("import", "-", "--format", "csv", *options, "--json", stdin=head + table, status=status)
         assert answer.record["account_count"] == (1 if status in (0, 7) else 0)
         if status:
             assert answer.error["code"] == ("partial_import" if status == 7 else "bad_rows")
@@ -277,13 +277,62 @@ def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(
     cidrgate("add", "a", "8.8.8.0/24", "--create")
     command = [sys.executable, "-m", "cidrgate", "-d", str(cidrgate.database), "check", "a", "8.8.8.8", *form]
     with Path("/dev/full").open("w") as full:
-        done = output_of(command, stdout=full, text=True, timeout=60)
+        # Started by itself: a fork would have the buffers of the process that it is forked from.
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (done.returncode, "No space left on device" in done.stderr) == (2, True), done.stderr
     gone = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert gone.stdout is not None
     gone.stdout.close()
     _, error = gone.communicate(timeout=60)
     assert (gone.returncode, error) == (2, "")
+
+
+WRITING = [
+    "export",
+    "export --csv",
+    "export --format nginx",
+    "recommend - --plot -",
+    "history a",
+    "version",
+    "--version",
+    "--help",
+    "list --help",
+    "--json list a",
+    "--json export",
+]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@rows("words", WRITING)
+def test_whatever_a_command_writes_to_a_full_disk_is_an_error(
+    cidrgate: Cidrgate, words: str, unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    if "a" not in cidrgate.accounts():
+        cidrgate("add", "a", "8.8.8.0/24", "--create")
+    command = [sys.executable, "-m", "cidrgate", "-d", str(cidrgate.database), *words.split()]
+    with Path("/dev/full").open("w") as full:
+        # Started by itself: a fork would have the buffers of the process that it is forked from.
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, input="8.8.8.8\n9.9.9.9\n", text=True, timeout=60, check=False
+        )
+    assert done.returncode == 2, done.stderr
+    assert "could not be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+TOLD = {"list nobody": 4, "check a 9.9.9.9": 1, "check a 8.8.8.8": 0, "nonsense": 2, "add a 8.8.8.0/24": 3}
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+@rows("words", TOLD)
+def test_an_error_that_cannot_be_written_has_its_status(cidrgate: Cidrgate, words: str, form: list[str]) -> None:
+    if "a" not in cidrgate.accounts():
+        cidrgate("add", "a", "8.8.8.0/24", "--create")
+    command = [sys.executable, "-m", "cidrgate", "-d", str(cidrgate.database), *form, *words.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, timeout=60, check=False)
+    assert done.returncode == TOLD[words]
 
 
 BEGUN = """

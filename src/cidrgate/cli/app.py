@@ -1,5 +1,6 @@
 """The `cidrgate` command: its subcommands, its version, and how it starts and fails."""
 
+import errno
 import io
 import json
 import sys
@@ -36,6 +37,7 @@ from cidrgate.cli.environment import wants_json
 from cidrgate.cli.error_records import error_object
 from cidrgate.cli.exit_statuses import PLAN_FAILED, ExitStatus
 from cidrgate.cli.options import Session, command, root_options
+from cidrgate.cli.output import Output, unwritten, written_if_possible
 from cidrgate.stores.urls import redacted_message
 
 __all__ = ["app", "run"]
@@ -170,17 +172,25 @@ def run(arguments: Sequence[str]) -> int:
         return _status(app(args=list(arguments), standalone_mode=not as_json))
     except Exception as error:  # noqa: BLE001 - Python's own exit status, 1, would say that `check` denies
         failed = _error_status(arguments, typer.main.get_group(app).commands)
-        # Usage errors: their type changed between versions of typer, their method did not.
-        explain = getattr(error, "format_message", None)
-        if explain is not None:
-            _print_error("usage", explain(), failed)
-        elif as_json:
-            _print_error(
-                "internal_error", f"unexpected {type(error).__name__}: {error}; without --json it is traced", failed
-            )
-        else:
-            traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            Output(json=as_json).error(unwritten(error), failed)  # of the help or of the version
+            return failed
+        with written_if_possible():
+            # Usage errors: their type changed between versions of typer, their method did not.
+            explain = getattr(error, "format_message", None)
+            if explain is not None:
+                _print_error("usage", explain(), failed)
+            elif as_json:
+                _print_error(
+                    "internal_error", f"unexpected {type(error).__name__}: {error}; without --json it is traced", failed
+                )
+            else:
+                traceback.print_exc()
         return failed
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What is said of a stream that takes nothing more, such as one to a full disk."""
 
 
 def _print_error(code: str, message: str, status: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from cidrgate.cli.errors import CommandError
+from cidrgate.cli.output import unwritten
 from cidrgate.process.private_files import replacement
 
 if TYPE_CHECKING:
@@ -105,7 +106,12 @@ def write_text(path: Path, pieces: Iterable[str]) -> None:
         CommandError: If it cannot be written.
     """
     if path == STANDARD_STREAM:
-        _write(sys.stdout.buffer, pieces)
+        try:
+            _write(sys.stdout.buffer, pieces)
+        except BrokenPipeError:
+            raise  # nobody reads any more
+        except OSError as error:
+            raise unwritten(error) from error
         return
     try:
         compressed = _is_compressed(path)

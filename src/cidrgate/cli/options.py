@@ -9,6 +9,7 @@ import getpass
 import inspect
 import os
 import pwd
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields
@@ -30,7 +31,7 @@ from cidrgate.cli.environment import (
 )
 from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus, status_of
 from cidrgate.cli.integers import read_plainly
-from cidrgate.cli.output import Output, leave_stdout
+from cidrgate.cli.output import Output, leave
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
@@ -166,7 +167,7 @@ def command(
                 session.output.error(error, status)
                 raise typer.Exit(int(status)) from error
             except BrokenPipeError as error:
-                leave_stdout()
+                leave(sys.stdout)
                 raise typer.Exit(int(ExitStatus.ERROR)) from error
             except KeyboardInterrupt as error:
                 raise typer.Exit(INTERRUPTED) from error

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from rich import box
 from rich.cells import cell_len
@@ -31,7 +32,19 @@ from cidrgate.stores.urls import redacted_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["DRY", "Line", "Output", "Table", "a_page", "counted", "leave_stdout", "value_text", "visible"]
+__all__ = [
+    "DRY",
+    "Line",
+    "Output",
+    "Table",
+    "a_page",
+    "counted",
+    "leave",
+    "unwritten",
+    "value_text",
+    "visible",
+    "written_if_possible",
+]
 
 _Item = TypeVar("_Item")
 
@@ -160,10 +173,7 @@ class Output:
         except BrokenPipeError:
             raise  # nobody reads any more
         except OSError as error:
-            leave_stdout()  # what is left in its buffer would fail again at the end, with the status of Python
-            raise CommandError(
-                f"the command was carried out, but its answer could not be written: {error.strerror or error}"
-            ) from error
+            raise unwritten(error) from error
 
     def _answer(self, record: Mapping[str, Any], parts: Sequence[str | Line | Table]) -> None:
         if self.json:
@@ -178,10 +188,14 @@ class Output:
         console.file.flush()  # a server runs for days, and its first lines may go to a pipe, such as a container's log
 
     def error(self, error: CidrgateError, exit_status: int | None = None) -> None:
-        """Report an error on stderr: what is wrong and how to correct it.
+        """Report an error on stderr: what is wrong and how to correct it. If stderr takes nothing, the status says it.
 
         The message may repeat any argument, and the URL of a database may have been typed as any argument.
         """
+        with written_if_possible():
+            self._error(error, exit_status)
+
+    def _error(self, error: CidrgateError, exit_status: int | None) -> None:
         if self.json:
             record = error_record(error, exit_status)
             print(json.dumps({"error": _redacted(record)}), file=_console(stderr=True).file)
@@ -206,7 +220,8 @@ class Output:
     def note(self, text: str) -> None:
         """Say something to a person on stderr before a command answers; a program gets only answers and errors."""
         if not self.json:
-            _print_line(_console(stderr=True), Line(text, "yellow"))
+            with written_if_possible():
+                _print_line(_console(stderr=True), Line(text, "yellow"))
 
     @contextmanager
     def progress(self, doing: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -282,10 +297,29 @@ def _console(*, stderr: bool = False) -> Console:
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def leave_stdout() -> None:
-    """Stop writing to a pipe that nobody reads, or to a full disk; otherwise Python complains when it ends."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+def leave(stream: TextIO) -> None:
+    """Stop writing to a pipe that nobody reads, or to a full disk.
+
+    What is left in the buffer would fail again when Python ends, with an exit status of Python's own.
+    """
+    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def unwritten(error: OSError) -> CommandError:
+    """Leave stdout, which takes nothing more, and return the error that says so."""
+    leave(sys.stdout)
+    return CommandError(f"the command was carried out, but its answer could not be written: {error.strerror or error}")
+
+
+@contextmanager
+def written_if_possible() -> Iterator[None]:
+    """Write to stderr, or leave it if it takes nothing: it says no more than the exit status does."""
+    try:
+        yield
+        sys.stderr.flush()
+    except OSError:
+        leave(sys.stderr)
 
 
 def _print_line(console: Console, part: str | Line) -> None:
