@@ -86,6 +86,17 @@ class _LogLines:
 
 def _accounts_in_paths(paths: _Column, before: str, /) -> tuple[_ColumnBuffers, bytes]: ...
 
+@final
+class _OpenQuote:
+    lines: int
+    opened: int
+    opened_at: int
+    row_at: int
+    def __new__(cls, delimiter: bytes, /) -> Self: ...
+    @property
+    def open(self) -> bool: ...
+    def add(self, piece: bytes, /) -> None: ...
+
 # The keys of the mapping are texts; `in`, `[]` and `get` take all other forms of addresses and prefixes too.
 @final
 class PrefixTrie(Mapping[str, _V_co]):

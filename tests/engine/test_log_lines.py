@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import assume, example, given, strategies as st
 
-from cidrgate._engine import _accounts_in_paths, _LogLines
+from cidrgate._engine import _accounts_in_paths, _LogLines, _OpenQuote
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate import FromPath
 from cidrgate.replay.formats import FORMATS, LogField, LogFormat, format_of_template
@@ -264,3 +266,24 @@ def test_a_description_that_cannot_be_is_refused(more: dict[str, Any], problem: 
     }  # fmt: skip
     with pytest.raises(ValueError, match=problem):
         _LogLines(**(told | more))
+
+
+@given(st.text(st.sampled_from('a,"\n'), max_size=30), st.integers(0, 30))
+def test_quotes_that_do_not_end_are_those_of_the_csv_module(text: str, place: int) -> None:
+    quotes = _OpenQuote(b",")
+    for piece in (text[:place], text[place:]):
+        quotes.add(piece.encode())
+    try:
+        list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        assume("unexpected end of data" in str(error))
+        assert quotes.open
+        assert text[quotes.opened_at] == '"'
+        assert text[: quotes.opened_at].count("\n") + 1 == quotes.opened
+        rows = list(csv.reader(io.StringIO(text[: quotes.row_at], newline=""), strict=True))
+        assert [*rows, *csv.reader(io.StringIO(text[quotes.row_at :], newline=""))] == list(
+            csv.reader(io.StringIO(text, newline=""))
+        )
+    else:
+        assert not quotes.open
+    assert quotes.lines == text.count("\n")

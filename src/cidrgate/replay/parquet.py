@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cidrgate._engine import _compact_struct, _packed_numbers, _Texts
-from cidrgate.replay.sources import IN_TIME, MOST_REQUESTS, LogError
+from cidrgate.replay.sources import DAMAGED, IN_TIME, MOST_REQUESTS, LogError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["plain_batches", "plain_rows", "told_of_parquet"]
+__all__ = ["plain_batches", "plain_rows"]
 
 _TEXTS = frozenset({"account", "address", "forwarded"})
 _CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
@@ -81,7 +81,7 @@ def plain_rows(files: Sequence[str], columns: Mapping[str, str]) -> int | None:
         # Folders such as day=1 are columns for DuckDB.
         if "=" in os.path.dirname(file):  # noqa: PTH120 - a pattern is no path
             return None
-        with told_of_parquet(file):
+        with _told(file):
             with open(file, "rb", buffering=0) as raw:  # noqa: PTH123 - as it was named
                 metadata = _Metadata(raw.fileno())
             if metadata.plain(columns) is None:
@@ -104,7 +104,7 @@ def plain_batches(files: Sequence[str], columns: Mapping[str, str], size: int) -
         LogError: If a file cannot be read.
     """
     for file in files:
-        with told_of_parquet(file):
+        with _told(file):
             yield from _batches_of(file, columns, size)
 
 
@@ -113,7 +113,7 @@ class _TextError(Exception):
 
 
 @contextmanager
-def told_of_parquet(file: str) -> Iterator[None]:
+def _told(file: str) -> Iterator[None]:
     """Turn what is raised while a file is read into an error that names it."""
     import pyarrow
 
@@ -122,12 +122,9 @@ def told_of_parquet(file: str) -> Iterator[None]:
     except _TextError as error:
         raise LogError(f"{file} cannot be read as Apache Parquet: {error}") from None
     except OSError as error:
-        raise LogError(f"{file} cannot be read as Apache Parquet: {error.strerror or _BROKEN}") from error
+        raise LogError(f"{file} cannot be read as Apache Parquet: {error.strerror or DAMAGED}") from error
     except (ValueError, TypeError, LookupError, OverflowError, EOFError, pyarrow.ArrowException) as error:
-        raise LogError(f"{file} cannot be read as Apache Parquet: {_BROKEN}") from error
-
-
-_BROKEN = "it is damaged, cut off, or of another format"
+        raise LogError(f"{file} cannot be read as Apache Parquet: {DAMAGED}") from error
 
 
 def _batches_of(file: str, columns: Mapping[str, str], size: int) -> Iterator[Any]:

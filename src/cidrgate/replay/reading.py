@@ -12,13 +12,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cidrgate._engine import _OpenQuote
 from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
 from cidrgate.replay.lines import LINES, LineCutter
 from cidrgate.replay.parquet import plain_batches, plain_rows
 from cidrgate.replay.sources import (
+    DAMAGED,
     CsvHeader,
     LogError,
     LogSource,
@@ -33,7 +35,7 @@ from cidrgate.replay.sources import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-__all__ = ["MEMORY", "BadLine", "Log", "opened_log"]
+__all__ = ["MEMORY", "BadLine", "Log", "bad_lines", "is_one_of", "opened_log"]
 
 MEMORY = 512 * 2**20
 """How many bytes DuckDB may use before it writes to the disk."""
@@ -53,7 +55,6 @@ _SAMPLE = 2**20
 _SETTINGS = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
 """What every connection needs: a bar of DuckDB would go to stdout, where programs read the answer."""
 
-_DAMAGED = "it is damaged, cut off, or of another format"
 _MOST_NAMED = 3
 """How many files a message names."""
 
@@ -62,7 +63,6 @@ _HTTP_STATUS = re.compile(r"\b[45][0-9]{2}\b")
 _WILDCARD = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-_CHECKED = {".gz": "gzip", ".zst": "zstd"}
 _STDIN, _STDIN_DEVICE = "-", "/dev/stdin"
 
 
@@ -97,10 +97,12 @@ class Log:
 
     Attributes:
         rows: How many rows there are; an estimate for files without a number of their own, None if it is unknown.
+        unclosed: The quotes in CSV that do not end, in files of this machine, when all was read.
     """
 
     def __init__(self, source: LogSource, files: Sequence[str], memory: int, threads: int | None) -> None:
         self.rows: int | None = None
+        self.unclosed: list[_Unclosed] = []
         self._source = source
         self._files = files
         self._config: dict[str, Any] = {"memory_limit": f"{memory // 2**20}MiB", "autoinstall_known_extensions": False}
@@ -110,7 +112,7 @@ class Log:
         self._spill = ""
         self._pipes: list[int] = []
         self._damaged: list[str] = []
-        self._packed: list[str] = []
+        self._checked: list[_Checked] = []
         self._closed = threading.Event()
         self._described: _Described | None = None
 
@@ -161,27 +163,32 @@ class Log:
                     yield batch if accounts is None else _without_others(batch, accounts)
                 return
         described = self._description()
-        check = threading.Thread(target=self._check_packed, name="cidrgate-check", daemon=True)
+        check = threading.Thread(target=self._check, name="cidrgate-check", daemon=True)
         check.start()
         if described.files:
             yield from self._queried(described, wanted, accounts, numbered=numbered)
         check.join()
         if self._damaged:
-            raise LogError(f"{self._damaged[0]} cannot be read as {self._source.form.title}: {_DAMAGED}")
+            raise self._unreadable(self._damaged[0], DAMAGED)
+
+    def _unreadable(self, file: str, reason: str) -> LogError:
+        return LogError(f"{file} cannot be read as {self._source.form.title}: {reason}")
 
     def _queried(
         self, described: _Described, wanted: frozenset[str], accounts: Collection[str] | None, *, numbered: bool
     ) -> Iterator[Any]:
         """Yield the requests that the database reads."""
-        source = replace(self._source, files=described.files)
-        with _told(self._source, self._files):
+        source = self._source
+        with _told(source, self._files):
             if source.form.reader == "text":
                 cutter = LineCutter(source, described.header, wanted)
-                lines = self.connection.sql(line_query(source, numbered=numbered)).to_arrow_reader(LINES)
+                query = line_query(described.files, source.form, numbered=numbered)
+                lines = self.connection.sql(query).to_arrow_reader(LINES)
                 for batch in cutter.batches(self.cursor(), lines, _BATCH):
                     yield batch if accounts is None else _without_others(batch, accounts)
                 return
-            query = request_query(source, described.table, described.types, wanted=wanted, numbered=numbered)
+            table = described.table or f"({line_query(described.files, source.form, numbered=numbered)})"
+            query = request_query(source, table, described.types, wanted=wanted, numbered=numbered)
             if accounts is not None:
                 listed = ", ".join(map(quoted, accounts)) or "NULL"
                 query = f"SELECT * FROM ({query}) WHERE account IN ({listed}) OR account IS NULL OR address IS NULL"
@@ -209,11 +216,17 @@ class Log:
         """Find out the columns of the log, or the fields in its header, and how many rows it has."""
         form, connection = self._source.form, self.connection
         # An empty file is a log without a line, but no file of Parquet.
-        files = [file for file in self._files if form.reader == "parquet" or not _is_empty(file)]
-        files = [self._readable(file) for file in files]
+        named = [file for file in self._files if form.reader == "parquet" or not _is_empty(file)]
+        paths = [self._readable(file) for file in named]
+        files = [_escaped(path) for path in paths]
         if form.reader == "csv":
-            found = {file: self._header(file) for file in files}
-            headers = {file: header for file, header in found.items() if header is not None}
+            headers: dict[str, CsvHeader] = {}
+            for name, path, file in zip(named, paths, files, strict=True):
+                header = self._header(name, file)
+                if header is not None:
+                    headers[file] = header
+                if not _URL.match(path):
+                    self._checked.append(_Checked(name, path, None if header is None else header.delimiter))
             if not headers:
                 return _Described([], (), {}, 0)
             types = dict.fromkeys(next(iter(headers.values())).columns, "VARCHAR")
@@ -225,19 +238,19 @@ class Log:
             return _Described(files, (), self._types(parquet_rows(files[:1])), rows, table)
         if not form.header:
             return _Described(files, (), {}, self._estimated())
-        for place, file in enumerate(files):
+        for place, (name, file) in enumerate(zip(named, files, strict=True)):
             lines = f"SELECT line FROM {lines_of([file])}"
             found = connection.sql(f"{lines} WHERE starts_with(line, '#Fields:') LIMIT 1").fetchall()
             if not found:
-                if not _is_stream(file) and not connection.sql(f"{lines} LIMIT 1").fetchall():
+                if not connection.sql(f"{lines} LIMIT 1").fetchall():
                     continue
-                raise LogError(f"{file} has no line #Fields:, so it is no log of the format {form.name}")
-            header = tuple(found[0][0].partition(":")[2].split())
-            return _Described(files[place:], header, {}, self._estimated())
+                raise LogError(f"{name} has no line #Fields:, so it is no log of the format {form.name}")
+            fields = tuple(found[0][0].partition(":")[2].split())
+            return _Described(files[place:], fields, {}, self._estimated())
         return _Described([], (), {}, 0)
 
     def _readable(self, file: str) -> str:
-        """Return a file as DuckDB opens it.
+        """Return the name of a file that DuckDB can open.
 
         Raises:
             LogError: If it cannot be opened, or is damaged.
@@ -246,10 +259,9 @@ class Log:
             _load_remote(self.connection, file)
             return file
         if not _is_stream(file):
-            if self._source.form.reader != "parquet" and Path(file).suffix.lower() in _CHECKED:
-                self._packed.append(file)
-            # DuckDB would take the signs of a pattern in the name of a file that exists for a pattern.
-            return _WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file
+            if self._source.form.reader not in ("parquet", "csv") and Path(file).suffix.lower() in _COMPRESSIONS:
+                self._checked.append(_Checked(file, file))
+            return file
         if self._source.form.reader in ("csv", "parquet") or self._source.form.header:
             # DuckDB reads such a file more than once, and would find nothing the second time.
             return self._spooled(file)
@@ -257,35 +269,54 @@ class Log:
             return _decompressed(file, self._pipes, self._damaged)
         return _STDIN_DEVICE if file == _STDIN else file
 
-    def _check_packed(self) -> None:
-        """Unpack packed files too, one after the other: DuckDB does not notice that one is damaged or cut off."""
+    def _check(self) -> None:
+        """Read files too, one after the other, to find what DuckDB does not tell.
+
+        It takes a packed file that is damaged or cut off for a whole one, and leaves out the rows of CSV behind quotes
+        that do not end.
+        """
         import pyarrow
 
-        for file in self._packed:
-            codec = _CHECKED[Path(file).suffix.lower()]
+        for one in self._checked:
+            quotes = None if one.delimiter is None else _OpenQuote(one.delimiter.encode())
             try:
-                with pyarrow.OSFile(file) as raw, pyarrow.CompressedInputStream(raw, codec) as stream:
-                    while not self._closed.is_set() and stream.read(_SAMPLE):
-                        pass
+                with _unpacked(one.path) as stream:
+                    last = b""
+                    while not self._closed.is_set() and (piece := stream.read(_SAMPLE)):
+                        if quotes is not None:
+                            quotes.add(piece)
+                        last = piece
+                if self._closed.is_set():
+                    return
+                if quotes is not None and quotes.open:
+                    behind = quotes.lines + (not last.endswith(b"\n")) - quotes.opened
+                    reason = "quotes begin on this line and do not end"
+                    if behind:
+                        reason += f": the {behind:,} lines behind it are part of the value"
+                    text = _text_at(one.path, quotes.opened_at)
+                    bad = BadLine(one.name, quotes.opened, reason, text)
+                    self.unclosed.append(_Unclosed(one.path, quotes.row_at, bad, behind + 1))
             except (OSError, pyarrow.ArrowInvalid):
-                self._damaged.append(file)
-            if self._closed.is_set():
-                return
+                self._damaged.append(one.name)
 
     def _spooled(self, file: str) -> str:
         """Write what can be read only once to the disk, and return the name of the copy."""
         opened = bz2.open if file.endswith(".bz2") else open
         number, name = tempfile.mkstemp(dir=self._spill)
-        try:
-            with opened(_STDIN_DEVICE if file == _STDIN else file, "rb") as stream, os.fdopen(number, "wb") as copy:
-                shutil.copyfileobj(stream, copy, 2**20)
-        except (OSError, EOFError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or _DAMAGED
-            raise LogError(f"{file} cannot be read as {self._source.form.title}: {reason}") from None
+        with os.fdopen(number, "wb") as copy:
+            try:
+                with opened(_STDIN_DEVICE if file == _STDIN else file, "rb") as stream:
+                    shutil.copyfileobj(stream, copy, 2**20)
+            except (EOFError, ValueError):
+                raise self._unreadable(file, DAMAGED) from None
         return name
 
-    def _header(self, file: str) -> CsvHeader | None:
+    def _header(self, name: str, file: str) -> CsvHeader | None:
         """Return the header of a CSV file, which is its first line that is not empty.
+
+        Args:
+            name: The file as it was named.
+            file: The same as DuckDB opens it.
 
         Raises:
             LogError: If it is no text.
@@ -295,9 +326,8 @@ class Log:
         first = cursor.sql("SELECT count(*) FROM reject_errors WHERE line = 1").fetchall()[0][0]
         line = found[0][0].removeprefix("\ufeff") if found else ""
         if first or not line.replace("\t", " ").isprintable():
-            raise LogError(
-                f"{', '.join(self._source.files[:_MOST_NAMED])} cannot be read as {self._source.form.title}: "
-                "its header has control characters, is too long, or has text that is not UTF-8"
+            raise self._unreadable(
+                name, "its header has control characters, is too long, or has text that is not UTF-8"
             )
         return CsvHeader.of(line) if found else None
 
@@ -310,18 +340,24 @@ class Log:
         return _estimated_rows([Path(file) for file in self._files])
 
     def rejected(self) -> int:
-        """Return how many lines DuckDB could not read, such as those that are not UTF-8."""
-        return int(self.rejects("count(DISTINCT (file_path, line))")[0][0] or 0)
+        """Return how many lines DuckDB could not read, such as those that are not UTF-8, or behind an open quote."""
+        rejected: int = sum(count for (count,) in self.rejects("count(DISTINCT (file_path, line))"))
+        return rejected + sum(one.lines for one in self.unclosed)
 
     def rejects(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
-        """Return columns of DuckDB's table of these lines; one row with 0 if it has none."""
+        """Return columns of DuckDB's table of lines that it could not read; none if there is no such table."""
         if self._source.form.reader == "parquet":
-            return [(0,)]
+            return []
         made = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors'"
         if not self.connection.sql(made).fetchall():
-            return [(0,)]
+            return []
         table = "reject_errors JOIN reject_scans USING (scan_id, file_id)"
-        found: list[tuple[Any, ...]] = self.connection.sql(f"SELECT {columns} FROM {table} {rest}").fetchall()
+        # A line behind an open quote is counted already.
+        others = [
+            f"NOT (file_path = {quoted(one.path)} AND line_byte_position >= {one.place})" for one in self.unclosed
+        ]
+        query = f"SELECT {columns} FROM {table} WHERE {' AND '.join(others) or 'true'} {rest}"
+        found: list[tuple[Any, ...]] = self.connection.sql(query).fetchall()
         return found
 
 
@@ -344,14 +380,74 @@ class _Described:
     table: str = ""
 
 
-def _without_others(batch: Any, accounts: Collection[str]) -> Any:
-    """Return the requests that may be of one of these accounts, and bad lines."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A file that is read once more to be checked.
+
+    Attributes:
+        name: The file as it was named.
+        path: Where it is.
+        delimiter: What separates its values, if it is CSV.
+    """
+
+    name: str
+    path: str
+    delimiter: str | None = None
+
+
+class _Unclosed(NamedTuple):
+    """Quotes in a CSV file that do not end.
+
+    Attributes:
+        path: The file.
+        place: Where the row with them begins in it.
+        bad: The line on which they begin.
+        lines: How many lines there are from that one on.
+    """
+
+    path: str
+    place: int
+    bad: BadLine
+    lines: int
+
+
+@contextmanager
+def _unpacked(path: str) -> Iterator[Any]:
+    """Open a file for its unpacked bytes."""
+    import pyarrow
+
+    codec = _COMPRESSIONS.get(Path(path).suffix.lower())
+    with pyarrow.OSFile(path) as raw:
+        if codec is None:
+            yield raw
+        else:
+            with pyarrow.CompressedInputStream(raw, codec) as stream:
+                yield stream
+
+
+def _text_at(path: str, place: int) -> str:
+    """Return what stands at a place of a file, up to the end of the line, or the beginning of it."""
+    with _unpacked(path) as stream:
+        while place and (piece := stream.read(min(place, _SAMPLE))):
+            place -= len(piece)
+        found: bytes = stream.read(4 * _LONGEST_SHOWN)
+    return found.partition(b"\n")[0].decode(errors="replace")[:_LONGEST_SHOWN]
+
+
+def is_one_of(accounts: Any, names: Collection[str]) -> Any:
+    """Return which accounts are among some names, as an Arrow array."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    return pc.is_in(accounts.cast(pa.string()), value_set=pa.array(list(names), pa.string()))
+
+
+def _without_others(batch: Any, accounts: Collection[str]) -> Any:
+    """Return the requests that may be of one of these accounts, and bad lines."""
+    import pyarrow.compute as pc
+
     account, address = batch.column("account"), batch.column("address")
-    listed = pc.is_in(account.cast(pa.string()), value_set=pa.array(list(accounts), pa.string()))
-    return batch.filter(pc.or_(listed, pc.or_(account.is_null(), address.is_null())))
+    return batch.filter(pc.or_(is_one_of(account, accounts), pc.or_(account.is_null(), address.is_null())))
 
 
 def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[str]) -> list[BadLine]:
@@ -368,11 +464,7 @@ def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[st
             continue
         with opened_log(replace(source, files=[file])) as log:
             rows = _unread(log.batches(wanted, numbered=True), unreadable)
-            rejected = (
-                []
-                if log.rejected() == 0
-                else log.rejects("line, min(error_message), min(csv_line)", "GROUP BY line ORDER BY line")
-            )
+            rejected = log.rejects("line, min(error_message), min(csv_line)", "GROUP BY line ORDER BY line")
             before = [line for line, _, _ in rejected]
             header = 1 if source.form.reader == "csv" else 0
             here = [
@@ -383,6 +475,7 @@ def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[st
                 BadLine(file, line, reason.partition("\n")[0], (text or "")[:_LONGEST_SHOWN])
                 for line, reason, text in rejected[:_SHOWN]
             ]
+            here += [one.bad for one in log.unclosed]
         found += sorted(here, key=lambda one: one.line)
     return found[:_SHOWN]
 
@@ -462,6 +555,11 @@ def _expanded(files: Sequence[str]) -> list[str]:
 
 def _is_empty(file: str) -> bool:
     return not _URL.match(file) and Path(file).is_file() and Path(file).stat().st_size == 0
+
+
+def _escaped(file: str) -> str:
+    """Return the name of a file that exists as a pattern of DuckDB, which would take signs in it for its own."""
+    return _WILDCARD.sub(r"[\g<0>]", file) if Path(file).exists() else file
 
 
 def _is_stream(file: str) -> bool:
@@ -548,7 +646,7 @@ def _told(source: LogSource, files: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
-        named = [file for file in files if file in str(error)] or source.files
+        named = [file for file in files if file != _STDIN and file in str(error)] or source.files
         listed = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
         raise LogError(f"{listed} cannot be read as {source.form.title}: {_reason_of(error)}") from error
 
@@ -574,4 +672,4 @@ def _reason_of(error: Exception) -> str:
         return "a value does not fit into the type of its column"
     if isinstance(error, (duckdb.BinderException, duckdb.CatalogException)):
         return "its files do not have the same columns"
-    return _DAMAGED
+    return DAMAGED

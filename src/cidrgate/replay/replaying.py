@@ -27,7 +27,7 @@ from cidrgate.replay.decisions import (
     Decider,
 )
 from cidrgate.replay.formats import ROLES
-from cidrgate.replay.reading import MEMORY, BadLine, bad_lines, opened_log
+from cidrgate.replay.reading import MEMORY, BadLine, bad_lines, is_one_of, opened_log
 from cidrgate.replay.sources import IN_TIME, LogError
 from cidrgate.serialization import utc_text
 from cidrgate.values import Observation
@@ -258,7 +258,9 @@ def observations(
         for batch in log.batches(wanted, accounts):
             decided = decider.decide(batch)
             chosen = np.isin(decided.verdicts, (ALLOWED, DENIED, UNKNOWN_ACCOUNT))
-            pairs.add(decided, chosen if accounts is None else chosen & _is_one_of(decided.accounts, accounts))
+            if accounts is not None:
+                chosen &= is_one_of(decided.accounts, accounts).to_numpy(zero_copy_only=False)
+            pairs.add(decided, chosen)
             lines += batch.num_rows
             bad += decided.bad
             if progress is not None:
@@ -284,16 +286,6 @@ def observations(
                 first_seen=_moment(first),
                 last_seen=_moment(last),
             )
-
-
-def _is_one_of(accounts: Any, names: Collection[str]) -> NDArray[np.bool_]:
-    """Return which requests are of one of these accounts."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    listed = pa.array(list(names), pa.string())
-    found: NDArray[np.bool_] = pc.is_in(accounts.cast(pa.string()), value_set=listed).to_numpy(zero_copy_only=False)
-    return found
 
 
 def _wanted(source: LogSource, resolver: ClientIPResolver | None) -> frozenset[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.replay.formats import LogFormat
 
 __all__ = [
+    "DAMAGED",
     "IN_TIME",
     "MOST_REQUESTS",
     "CsvHeader",
@@ -105,6 +106,9 @@ def _name(column: str) -> str:
 def _list(files: Sequence[str]) -> str:
     return f"[{', '.join(quoted(one) for one in files)}]"
 
+
+DAMAGED = "it is damaged, cut off, or of another format"
+"""Why a file cannot be read, where nothing says more."""
 
 _TEXT = "store_rejects = true, auto_detect = false, parallel = false"
 """How every text is read. Several threads in one file begin at guessed places: they take text inside quotes for rows,
@@ -206,7 +210,7 @@ def request_query(
 
     Args:
         source: The log.
-        table: The SQL of the table with its rows, if it is no text.
+        table: The SQL of the table with its rows, or with its lines if it is JSON.
         types: The types of the columns.
         wanted: The roles that are asked for.
         numbered: Whether to add `number`, the number of the line or row, and `text`, what it says.
@@ -264,12 +268,12 @@ def _no_dash(text: str) -> str:
     return f"nullif(nullif({text}, ''), '-')"
 
 
-def line_query(source: LogSource, *, numbered: bool) -> str:
-    """Return the query for the lines of a log as `line`, without comments and empty ones, and perhaps `number`."""
-    kept = "line IS NOT NULL" + (" AND line[1] <> '#'" if source.form.comments else "")
+def line_query(files: Sequence[str], form: LogFormat, *, numbered: bool) -> str:
+    """Return the query for the lines of files as `line`, without comments and empty ones, and perhaps `number`."""
+    kept = "line IS NOT NULL" + (" AND line[1] <> '#'" if form.comments else "")
     if not numbered:
-        return f"SELECT line FROM {lines_of(source.files)} WHERE {kept}"
-    rows = f"SELECT row_number() OVER () AS number, line FROM {lines_of(source.files)}"
+        return f"SELECT line FROM {lines_of(files)} WHERE {kept}"
+    rows = f"SELECT row_number() OVER () AS number, line FROM {lines_of(files)}"
     return f"SELECT number, line FROM ({rows}) WHERE {kept}"
 
 
@@ -287,7 +291,7 @@ def _relation(
             fields[role] = f"coalesce({', '.join(place[one] for one in column.split('|'))})"
         cut = f"try(json_extract_string(line, {_list([_json_path(path) for path in paths])}))"
         more = ", number, line" if numbered else ""
-        rows = f"(SELECT {cut} AS p{more} FROM ({line_query(source, numbered=numbered)}))"
+        rows = f"(SELECT {cut} AS p{more} FROM {table})"
         return rows, fields, "p IS NOT NULL", kinds
     for role, column in asked.items():
         fields[role] = _column(role, column, types, source)
