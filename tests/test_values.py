@@ -95,6 +95,8 @@ SEEN: dict[str, Any] = {
         ({"network": "8.8.8.8/032"}, "canonical CIDR"),
         ({"network": "2606:4700:0::/32"}, "canonical CIDR"),
         ({"network": "x/32"}, "canonical CIDR"),
+        ({"network": "::ffff:102:304/128"}, "canonical CIDR"),
+        ({"network": "::ffff:0:0/96"}, "canonical CIDR"),
         ({"network": "8.8.8.8/255.255.255.255"}, "canonical CIDR"),
     ],
 )

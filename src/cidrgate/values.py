@@ -158,12 +158,17 @@ _MOST_REQUESTS = 2**63 - 1
 """How many requests an observation can have: what the store sums up has 64 bits."""
 
 
+_IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
 def _is_canonical(network: str) -> bool:
     """Return whether a text is a network as cidrgate writes it."""
     try:
-        return "/" in network and str(ip_network(network)) == network
+        parsed = ip_network(network)
     except ValueError:
         return False
+    mapped = parsed.version == 6 and parsed.subnet_of(_IPV4_MAPPED)
+    return "/" in network and str(parsed) == network and not mapped
 
 
 def check_switches(**switches: bool) -> None:

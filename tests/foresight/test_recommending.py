@@ -20,6 +20,7 @@ from cidrgate import (
     RecommendationError,
     RuleError,
 )
+from cidrgate._engine import canonical_prefix
 from cidrgate.foresight import recommend, recommending
 from cidrgate.rules import special_block, validate_replacement
 
@@ -127,7 +128,8 @@ def test_every_address_that_is_left_out_has_its_reason() -> None:
 )
 def test_nothing_that_is_covered_is_left_out(seen: list[tuple[str, bool, int]], most: int) -> None:
     observed = [
-        observation(str(ip_network(text)), requests=requests, allowed=allowed) for text, allowed, requests in seen
+        observation(canonical_prefix(str(ip_network(text))), requests=requests, allowed=allowed)
+        for text, allowed, requests in seen
     ]
     try:
         found = recommend(observed, max_entries=most)

@@ -12,6 +12,8 @@ import pytest
 from cidrgate import NewEntry, RuleManager, StoreBusyError
 from cidrgate.manager import rule_manager
 from cidrgate.manager.turns import Turns
+from cidrgate.service.console.changing import NeedsConfirmationError, ask_before_denials
+from cidrgate.service.console.formatting import DENY_TRAFFIC
 from tests.observed import store_observed
 from tests.waiting import eventually
 
@@ -67,6 +69,18 @@ def test_a_dry_run_is_answered_without_its_past(manager: RuleManager) -> None:
     assert busy.evaluation is None
     assert "ask again" in str(busy.missing)
     assert manager._foresight(seen).evaluation is not None
+
+
+def test_a_person_is_asked_only_when_it_is_known_who_would_be_denied(manager: RuleManager) -> None:
+    def change(manager: RuleManager) -> None:
+        manager.remove("acct-1", "8.8.8.0/24")
+
+    manager.add("acct-1", [NewEntry("9.9.9.9/32")])
+    with taken(manager._evaluating, rule_manager._EVALUATING), pytest.raises(StoreBusyError, match="was changed"):
+        ask_before_denials(manager, change, None, ())
+    ask_before_denials(manager, change, None, (DENY_TRAFFIC,))
+    with pytest.raises(NeedsConfirmationError):
+        ask_before_denials(manager, change, None, ())
 
 
 def test_an_error_gives_the_turn_back(manager: RuleManager) -> None:

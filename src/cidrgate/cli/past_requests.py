@@ -13,6 +13,7 @@ from cidrgate._engine import Matcher
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import STANDARD_STREAM
 from cidrgate.cli.log_options import PAST, FromLog, LogOptions, log_options, log_parameters
+from cidrgate.foresight.evaluation import MOST_DAYS
 
 if TYPE_CHECKING:
     from cidrgate.cli.options import Session
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.values import Observation
 
-__all__ = ["MOST_DAYS", "Days", "PastRequests", "takes_past_requests"]
-
-MOST_DAYS = 36_600
-"""For how many days traffic can be asked for: a hundred years, more than any is kept."""
+__all__ = ["Days", "PastRequests", "takes_past_requests"]
 
 _USUAL_DAYS = 30
 

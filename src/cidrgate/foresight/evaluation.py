@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.values import Account, Entry, Observation
 
 __all__ = [
+    "MOST_DAYS",
     "MOST_NAMED",
     "AccountEvaluation",
     "AffectedNetwork",
@@ -40,6 +41,9 @@ __all__ = [
     "is_address",
     "short_window",
 ]
+
+MOST_DAYS = 36_600
+"""For how many days in UTC traffic can be asked for: a hundred years, more than any is kept."""
 
 MOST_NAMED = 1_000
 """How many networks, and how many accounts, an evaluation names; it counts the others."""
@@ -251,11 +255,7 @@ def first_day(at: datetime, days: int) -> date:
         >>> first_day(datetime(2026, 1, 2, tzinfo=UTC), 2)
         datetime.date(2026, 1, 1)
     """
-    return at.astimezone(UTC).date() - timedelta(days=min(days, _MOST_DAYS) - 1)
-
-
-_MOST_DAYS = 50 * 365
-"""The number of days that stands for all greater ones, because no day can be before the year 1."""
+    return at.astimezone(UTC).date() - timedelta(days=min(days, MOST_DAYS) - 1)
 
 
 def evaluate(

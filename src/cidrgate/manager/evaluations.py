@@ -42,10 +42,12 @@ class Foresight:
     Attributes:
         evaluation: The evaluation, or None.
         missing: Why there is no evaluation, or None.
+        busy: Whether the reason is that other questions are being answered, so that it can be asked again.
     """
 
     evaluation: Evaluation | None = None
     missing: str | None = None
+    busy: bool = False
 
     @property
     def denies(self) -> bool:

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import NoTrafficError, RecommendationError
 from cidrgate.foresight.evaluation import decided_now, first_day, incomplete_accounts, short_window
-from cidrgate.foresight.recommending import recommend, truncated_networks
+from cidrgate.foresight.recommending import truncated_networks
 from cidrgate.foresight.usage import narrower, unused
 from cidrgate.manager.accounts import existing_account, list_owner, refuse_subaccount
 from cidrgate.manager.evaluations import not_all_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cidrgate.foresight.evaluation import Unknown
     from cidrgate.foresight.recommending import Recommendation
     from cidrgate.foresight.usage import NarrowerNetwork, UnusedEntry
-    from cidrgate.rules.policy import Policy
     from cidrgate.stores import Store
     from cidrgate.values import Account, Entry, Observation
 
@@ -135,31 +134,22 @@ def recommendation_for(
     store: Store,
     account: str,
     days: int,
-    policy: Policy,
-    *,
-    max_entries: int | None,
-    forced: Iterable[str],
-    excluded: Iterable[str],
-    widest_ipv4: int | None,
-    widest_ipv6: int | None,
-    include_denied: bool,
+    best_list: Callable[[Iterable[Observation]], Recommendation],
 ) -> AccountRecommendation:
-    """Return the best list for the recorded traffic of an account, as `RuleManager.recommend` describes it."""
+    """Return the best list for the recorded traffic of an account, as `RuleManager.recommend` describes it.
+
+    Args:
+        store: The store of the lists and of their traffic.
+        account: The account.
+        days: How many days in UTC to look back, with today.
+        best_list: Returns the best list for observations: `recommend` with its limits.
+    """
     past = past_of_list(store, account, days, own_list=True, most=MOST_OBSERVED + 1)
     if len(past.observations) > MOST_OBSERVED:
         raise RecommendationError(
             f"more than {MOST_OBSERVED:,} addresses were observed, which is too many: ask for fewer than {days:,} days"
         )
-    found = recommend(
-        past.observations,
-        policy,
-        max_entries=max_entries,
-        forced=forced,
-        excluded=excluded,
-        widest_ipv4=widest_ipv4,
-        widest_ipv6=widest_ipv6,
-        include_denied=include_denied,
-    )
+    found = best_list(past.observations)
     return AccountRecommendation(
         account=past.owner,
         days=days,

@@ -30,6 +30,7 @@ from cidrgate.errors import (
     SubaccountError,
     needs_extra,
 )
+from cidrgate.foresight.recommending import recommend
 from cidrgate.manager import queries
 from cidrgate.manager.account_changes import (
     AccountEdit,
@@ -2093,27 +2094,25 @@ class RuleManager:
             InvalidAddressError: If an excluded text is neither an address nor a network.
             TypeError: If `forced` or `excluded` is one text.
             ValueError: If `days` is less than 1, or a limit is out of range or wider than the policy's.
-            StoreBusyError: If this process makes several recommendations already.
+            StoreBusyError: If this manager makes several recommendations already.
             StoreError: If the store cannot be read.
         """
         whole_number(days, "days", least=1)
         check_switches(include_denied=include_denied)
         several_texts(forced, "forced")
         several_texts(excluded, "excluded")
-        policy = self.policy_state(account).effective
+        best_list = partial(
+            recommend,
+            policy=self.policy_state(account).effective,
+            max_entries=max_entries,
+            forced=forced,
+            excluded=excluded,
+            widest_ipv4=widest_ipv4,
+            widest_ipv6=widest_ipv6,
+            include_denied=include_denied,
+        )
         with self._recommending.turn():
-            return recommendation_for(
-                self._store,
-                account,
-                days,
-                policy,
-                max_entries=max_entries,
-                forced=forced,
-                excluded=excluded,
-                widest_ipv4=widest_ipv4,
-                widest_ipv6=widest_ipv6,
-                include_denied=include_denied,
-            )
+            return recommendation_for(self._store, account, days, best_list)
 
     def _foresight(
         self, outcomes: Iterable[ListOutcome], days: int = 30, *, observations: GivenObservations | None = None
@@ -2123,7 +2122,7 @@ class RuleManager:
             with self._evaluating.turn():
                 return foresight_of(self._store, outcomes, days, observations)
         except StoreBusyError as error:
-            return Foresight(missing=str(error))
+            return Foresight(missing=str(error), busy=True)
 
     def with_hooks(
         self,

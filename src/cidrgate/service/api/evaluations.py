@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 from fastapi import Query
 from pydantic import Field
 
-from cidrgate.foresight.evaluation import MOST_NAMED, UnknownCode
+from cidrgate.foresight.evaluation import MOST_DAYS, MOST_NAMED, UnknownCode
 from cidrgate.service.api.schemas import ResponseModel, open_enum, response_example
 from cidrgate.service.http.integers import PLAIN
 
@@ -21,12 +21,9 @@ __all__ = [
     "UnknownModel",
 ]
 
-_MOST_DAYS = 36_600
-"""For how many days traffic can be asked for: a hundred years, more than any is kept."""
-
 Days = Annotated[
     int,
-    Query(ge=1, le=_MOST_DAYS, description="For how many days in UTC, with today, to read the recorded traffic."),
+    Query(ge=1, le=MOST_DAYS, description="For how many days in UTC, with today, to read the recorded traffic."),
     PLAIN,
 ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, StoreBusyError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.evaluations import Foresight
 from cidrgate.manager.outcomes import Guard, ListOutcome
@@ -83,10 +83,13 @@ def ask_before_denials(manager: RuleManager, change: ListEdit, address: str | No
 
     Raises:
         NeedsConfirmationError: If observed requests would be denied, and the person has not confirmed that.
+        StoreBusyError: If it cannot be told now, because other questions are being answered.
         CidrgateError: Every error that the change itself would raise.
     """
     if DENY_TRAFFIC not in confirmed:
         preview = preview_change(manager, change, address)
+        if preview.foresight.busy:
+            raise StoreBusyError(f"{preview.foresight.missing}; nothing was changed")
         if preview.foresight.denies:
             raise NeedsConfirmationError((DENY_TRAFFIC, *preview.needed))
 

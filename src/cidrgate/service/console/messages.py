@@ -270,7 +270,7 @@ WORDS: Final[Mapping[type[CidrgateError], str | Callable[[Any], str]]] = {
     errors.OutcomeUnknownError: (
         "The database did not report whether it stored this. Read the list before you try again."
     ),
-    errors.StoreBusyError: "Another person or program has locked this list. Nothing was changed; try again later.",
+    errors.StoreBusyError: "Other people or programs keep this busy. Nothing was changed; try again in a few seconds.",
     errors.StoreConflictError: f"Another person or program was quicker. {_LATER}",
     errors.ChangeWithdrawnError: f"The service is about to restart. {_LATER}",
     errors.StoreOutgrownError: _OPERATOR,

@@ -12,6 +12,7 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.foresight.curve_plots import curve_svg
+from cidrgate.foresight.evaluation import MOST_DAYS
 from cidrgate.foresight.sentences import observed_text
 from cidrgate.service.console.adding import addition_page
 from cidrgate.service.console.fields import ListQuery, ShortText
@@ -43,7 +44,7 @@ def recommendation_page(
     request: Request,
     person: SignedIn,
     account: AccountQuery,
-    days: Annotated[int, Query(ge=1, le=36_600), PLAIN] = 30,
+    days: Annotated[int, Query(ge=1, le=MOST_DAYS), PLAIN] = 30,
     most: Annotated[str, Query(max_length=10)] = "",
     exclude: ListQuery = "",
 ) -> Response:
