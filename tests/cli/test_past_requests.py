@@ -70,6 +70,23 @@ def test_every_dry_run_evaluates_a_log(cidrgate: Cidrgate, log: str, command: st
     assert (record["days"], record["lists"]) == (None, 1)
 
 
+def test_an_import_says_whom_a_first_list_would_deny(cidrgate: Cidrgate, tmp_path: Path) -> None:
+    (tmp_path / "lists.csv").write_text("account,cidr\nb,1.1.1.1/32\nc,10.0.0.0/8\nd,7.7.7.7/32\n")
+    cidrgate("account", "create", "b")
+    assert "no traffic is stored" in cidrgate("import", "lists.csv", "--dry-run", status=7).out
+    with RuleManager.open(f"sqlite:///{tmp_path / 'lists.db'}") as manager:
+        manager.create_account("c")
+        store_observed(manager, ("b", "8.8.8.8/32", 12), ("b", "1.1.1.1/32", 5), ("c", "9.9.9.9/32", 30))
+    answer = cidrgate("import", "lists.csv", "--dry-run", "--days", "7", status=7)
+    assert "in the last 7 days, 1 address with 12 requests would be denied:" in answer.out
+    record = cidrgate("import", "lists.csv", "--dry-run", "--closed", "--json", status=7).record
+    assert record["evaluation"]["newly_denied"]["requests"] == 42
+    assert record["evaluation"]["lists"] == 3
+    stopped = cidrgate("import", "lists.csv", "--dry-run", "--strict", "--json", status=3).record
+    assert stopped["evaluation"]["lists"] == 0
+    assert "add --dry-run" in cidrgate("import", "lists.csv", "--days", "7", status=2).err
+
+
 def test_a_plan_and_a_resumption_evaluate_a_log(cidrgate: Cidrgate, log: str) -> None:
     assert DENIED in cidrgate("plan", "lists.toml", "--prune", "--from-log", log, status=2).out
     cidrgate("mode", "a", "off", "--confirm", "disable_enforcement")

@@ -101,7 +101,46 @@ CHANGES: dict[str, tuple[Callable[[RuleManager], object], dict[str, int]]] = {
         lambda dry: dry.apply({"acct-1": "1.1.1.1/32", "acct-2": "4.4.4.4/32", "new": "7.7.7.7/32"}, prune=True),
         {"acct-1": 10, "sub-1": 300, "sub-2": 4000, "acct-2": 50_000},
     ),
+    "import": (
+        lambda dry: dry.import_accounts({"acct-2": "4.4.4.4/32", "unknown": "7.7.7.7/32", "sub-1": "7.7.7.7/32"}),
+        {"unknown": 600_000},
+    ),
+    "import what replaces": (
+        lambda dry: dry.import_accounts({"acct-1": "1.1.1.1/32", "acct-2": "9.9.9.9/32"}, replace=True),
+        {"acct-1": 10, "sub-1": 300, "sub-2": 4000},
+    ),
+    "import what empties": (lambda dry: dry.import_accounts({"acct-2": []}, replace=True), {}),
+    "import what is refused": (
+        lambda dry: dry.import_accounts({"acct-2": "10.0.0.0/8", "unknown": "10.0.0.0/8"}, close=True),
+        {"unknown": 600_000},
+    ),
+    "import all or nothing": (
+        lambda dry: dry.import_accounts({"acct-2": "10.0.0.0/8", "unknown": "7.7.7.7/32"}, strict=True),
+        {},
+    ),
+    "import an export": (
+        lambda dry: dry.import_export(exported(), replace=True),
+        {"acct-1": 10, "sub-1": 300, "sub-2": 4000, "unknown": 600_000},
+    ),
+    "import an export beside others": (lambda dry: dry.import_export(exported()), {}),
 }
+LISTS = {
+    "edit a label": 0,
+    "apply": 3,
+    "import": 2,
+    "import all or nothing": 0,
+    "import an export": 2,
+    "import an export beside others": 0,
+}
+
+
+def exported() -> list[str]:
+    with RuleManager.open("memory://") as other:
+        for account, cidr in (("acct-1", "1.1.1.1/32"), ("unknown", "7.7.7.7/32")):
+            other.create_account(account)
+            other.add(account, cidr)
+        other.create_account("sub-3", parent="acct-1")
+        return list(other.export())
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -109,7 +148,7 @@ def test_each_change_can_be_evaluated(manager: RuleManager, name: str) -> None:
     change, wanted = CHANGES[name]
     evaluation = manager.evaluate(None, change, observations=SEEN)
     assert denied(evaluation) == wanted
-    assert evaluation.lists == {"edit a label": 0, "apply": 3}.get(name, 1)
+    assert evaluation.lists == LISTS.get(name, 1)
     assert manager.history("acct-1", limit=1)[0].action == "add"
 
 

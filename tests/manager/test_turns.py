@@ -11,6 +11,7 @@ import pytest
 
 from cidrgate import NewEntry, RuleManager, StoreBusyError
 from cidrgate.manager import rule_manager
+from cidrgate.manager.evaluations import changed_lists
 from cidrgate.manager.turns import Turns
 from cidrgate.service.console.changing import NeedsConfirmationError, ask_before_denials
 from cidrgate.service.console.formatting import DENY_TRAFFIC
@@ -65,10 +66,10 @@ def test_a_dry_run_is_answered_without_its_past(manager: RuleManager) -> None:
     seen: list[ListOutcome] = []
     manager.with_hooks(before_store=seen.append, dry_run=True).remove("acct-1", "8.8.8.0/24", allow_empty=True)
     with taken(manager._evaluating, rule_manager._EVALUATING):
-        busy = manager._foresight(seen)
+        busy = manager._foresight(changed_lists(seen))
     assert busy.evaluation is None
     assert "ask again" in str(busy.missing)
-    assert manager._foresight(seen).evaluation is not None
+    assert manager._foresight(changed_lists(seen)).evaluation is not None
 
 
 def test_a_person_is_asked_only_when_it_is_known_who_would_be_denied(manager: RuleManager) -> None:

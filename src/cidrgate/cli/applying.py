@@ -22,7 +22,7 @@ from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.manager import ApplyReport, DeclaredAccount, DeclaredChange, RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.declared import in_order
-from cidrgate.manager.evaluations import Foresight
+from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.manager.outcomes import Guard, ListOutcome
 
 __all__ = ["app"]
@@ -94,7 +94,7 @@ def _apply(
             if not yes:
                 for line in _lines(plan, prune=prune, dry_run=True, empty=empty, told=False):
                     session.output.note(line.text if isinstance(line, Line) else str(line))
-                for sentence in manager._foresight(planned_changes).sentences():
+                for sentence in manager._foresight(changed_lists(planned_changes)).sentences():
                     session.output.note(sentence.text)
             confirm(session.output, lambda: f"Remove {gone}?", f"{gone} would be removed", yes=yes)
         if dry_run:

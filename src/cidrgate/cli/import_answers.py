@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.cli.output import DRY, Line, counted
+from cidrgate.cli.evaluations import evaluation_lines
+from cidrgate.cli.output import DRY, Line, Table, counted
 from cidrgate.lists.normalizing import Kind
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from cidrgate.cli.import_plan import ImportPlan
     from cidrgate.manager import ImportReport
+    from cidrgate.manager.evaluations import Foresight
 
 __all__ = ["import_lines", "import_record"]
 
@@ -22,8 +24,17 @@ _MOST_LINES = 100
 _MOST_NOTES = 20
 
 
-def import_record(report: ImportReport, plan: ImportPlan, notes: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
-    """Return the result of an import as a JSON object."""
+def import_record(
+    report: ImportReport, plan: ImportPlan, notes: Sequence[str], foresight: Foresight | None
+) -> dict[str, Any]:
+    """Return the result of an import as a JSON object.
+
+    Args:
+        report: The result.
+        plan: What the file says.
+        notes: What was noticed in the file.
+        foresight: What a dry run would do to the requests of the past; None if it was none.
+    """
     record: dict[str, Any] = {
         "account_count": report.accounts,
         "entry_count": report.entries,
@@ -35,9 +46,10 @@ def import_record(report: ImportReport, plan: ImportPlan, notes: Sequence[str], 
         "closed": sorted(report.closed),
         "notes": list(notes),
     }
-    if dry_run:
+    if foresight is not None:
         record |= {
             "dry_run": True,
+            **foresight.record(),
             "differences": [
                 {"account": name, "added": list(one.added), "removed": list(one.removed)}
                 for name, one in report.differences.items()
@@ -55,9 +67,18 @@ def _counts(plan: ImportPlan) -> dict[str, int]:
 
 
 def import_lines(
-    report: ImportReport, plan: ImportPlan, notes: Sequence[str], *, unit: str, dry_run: bool
-) -> Iterator[str | Line]:
-    """Yield the lines for people: the notes first, and what nobody must overlook last."""
+    report: ImportReport, plan: ImportPlan, notes: Sequence[str], foresight: Foresight | None, *, unit: str
+) -> Iterator[str | Line | Table]:
+    """Yield the lines for people: the notes first, and what nobody must overlook last.
+
+    Args:
+        report: The result.
+        plan: What the file says.
+        notes: What was noticed in the file.
+        foresight: What a dry run would do to the requests of the past; None if it was none.
+        unit: What the numbers of the lines count.
+    """
+    dry_run = foresight is not None
     yield from (Line(f"note: {note}", "yellow") for note in notes)
     yield from _normalized_lines(plan, unit)
     if dry_run:
@@ -78,7 +99,8 @@ def import_lines(
         verb = "would skip" if dry_run else "skipped"
         yield f"{verb} {counted(report.skipped, 'entry', 'entries')} whose addresses the lists allow already"
     yield from _failed_lines(report, dry_run=dry_run)
-    if dry_run:
+    if foresight is not None:
+        yield from evaluation_lines(foresight)
         yield DRY
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +14,11 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import STANDARD_STREAM
 from cidrgate.cli.log_options import PAST, FromLog, LogOptions, log_options, log_parameters
 from cidrgate.foresight.evaluation import MOST_DAYS
+from cidrgate.manager.evaluations import changed_lists
 
 if TYPE_CHECKING:
     from cidrgate.cli.options import Session
+    from cidrgate.foresight.evaluation import ChangedList
     from cidrgate.manager import RuleManager
     from cidrgate.manager.evaluations import Foresight
     from cidrgate.manager.outcomes import ListOutcome
@@ -88,9 +90,15 @@ class PastRequests:
         Raises:
             CidrgateError: If the store or a log cannot be read.
         """
+        return self.foresight_of_lists(session, manager, changed_lists(outcomes))
+
+    def foresight_of_lists(
+        self, session: "Session", manager: "RuleManager", changes: "Sequence[ChangedList]"
+    ) -> "Foresight":
+        """Return the same for lists, which take less memory than outcomes."""
         if not self.logs:
-            return manager._foresight(outcomes, self.days)
-        return manager._foresight(outcomes, observations=lambda accounts: self._logged(session, accounts))
+            return manager._foresight(changes, self.days)
+        return manager._foresight(changes, observations=lambda accounts: self._logged(session, accounts))
 
     def _logged(self, session: "Session", accounts: Collection[str]) -> "Iterator[Observation]":
         # The evaluation decides by itself, so that no list is needed here.

@@ -4,8 +4,9 @@ import gc
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,9 +43,14 @@ from cidrgate.cli.list_files import ListFormat, written
 from cidrgate.cli.list_sources import read_file
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
+from cidrgate.cli.past_requests import Days, PastRequests
 from cidrgate.cli.program_lists import ProgramFormat, ProgramLists, Unenforced
 from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import ImportReport, RuleManager
+from cidrgate.manager.evaluations import changed_list
+
+if TYPE_CHECKING:
+    from cidrgate.foresight.evaluation import ChangedList
 
 __all__ = ["app"]
 
@@ -75,11 +81,14 @@ def _import(
     empty: Empty = False,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
+    days: Days = None,
 ) -> None:
     """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7.
 
     An export of cidrgate is imported exactly and as a whole: if one of its accounts has a problem, nothing is stored.
     """
+    past = PastRequests(days)
+    past.check(dry_run=dry_run)
     source = source_of(file, form, publisher, service, region, account, columns, comments_as_labels=comments_as_labels)
     check_together(replace=replace, skip_existing=skip_existing, closed=closed, strict=strict)
     with opened(file) as found:
@@ -87,6 +96,7 @@ def _import(
         if lines is not None:
             only_for_lists(
                 {
+                    "--days": days,
                     "--format": form,
                     "--from": publisher,
                     "--account": account,
@@ -118,7 +128,11 @@ def _import(
     whole = strict or (replace and bool(plan.stray))
     stopped = whole and bool(plan.stray)
     importing = session.output.progress("importing accounts", len(plan.lists))
+    at = datetime.now(UTC)
+    changes: list[ChangedList] = []
     with _without_collector(), session.open(create=create, dry_run=dry_run) as manager, importing as advance:
+        if dry_run:
+            manager = manager.with_hooks(before_store=lambda outcome: changes.append(changed_list(outcome, at)))
         report = manager.import_accounts(
             plan.rewritten(normalize=normalize, collapse=collapse),
             replace=replace,
@@ -131,11 +145,12 @@ def _import(
             actor=session.actor,
             progress=advance,
         )
+        foresight = past.foresight_of_lists(session, manager, [] if stopped else changes) if dry_run else None
     if stopped:
         report = ImportReport(problems=report.problems, open=report.open)
     session.output.answer(
-        import_record(report, plan, reading.notes, dry_run=dry_run),
-        *import_lines(report, plan, reading.notes, unit=reading.unit, dry_run=dry_run),
+        import_record(report, plan, reading.notes, foresight),
+        *import_lines(report, plan, reading.notes, foresight, unit=reading.unit),
     )
     problems = plan.problems(report.problems, reading.unit)
     if problems:

@@ -162,25 +162,37 @@ def worked_out(
         )
     policy = effective_policy(request.policy, owner.store_policy, owner.policy)
     listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin, policy)
-    change = request.make(transaction, listing)
-    made = sweep(listing, change)
-    was = owner.value()
-    settings = {name: value for name, value in change.settings.items() if name != "policy"}  # no part of the value
-    now = replace(was, version=owner.version + bool(made), **settings)
-    after = changed(listing, made)
-    value = ListChange(
-        account=now.name,
-        version=now.version,
-        enforced=enforced(after, now, at),
-        before=change.before,
-        after=change.after,
-        entries=tuple(after),
-        mode=now.mode_at(at),
-        existing=tuple(request.existing),
-    )
-    outcome = ListOutcome(now, value, listing.entries, after, was)
+    outcome, made = list_outcome(listing, request.make(transaction, listing), existing=request.existing)
     outcome = replace(outcome, confirm=guards_met(outcome, request.address, at), consequences=consequences(outcome))
     outcome = with_wide(outcome, policy)
     if request.before_store is not None:
         request.before_store(outcome)
     return outcome, made
+
+
+def list_outcome(
+    listing: Listing, change: StoredChange, *, existing: Iterable[Entry] = ()
+) -> tuple[ListOutcome, list[StoredChange]]:
+    """Return the outcome of a change, without the guards that it meets, and the changes to store.
+
+    Args:
+        listing: The list before the change.
+        change: The change.
+        existing: The entries because of which a part of the request changes nothing.
+    """
+    made = sweep(listing, change)
+    was = listing.owner.value()
+    settings = {name: value for name, value in change.settings.items() if name != "policy"}  # no part of the value
+    now = replace(was, version=was.version + bool(made), **settings)
+    after = changed(listing, made)
+    value = ListChange(
+        account=now.name,
+        version=now.version,
+        enforced=enforced(after, now, listing.at),
+        before=change.before,
+        after=change.after,
+        entries=tuple(after),
+        mode=now.mode_at(listing.at),
+        existing=tuple(existing),
+    )
+    return ListOutcome(now, value, listing.entries, after, was), made

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     GivenObservations: TypeAlias = Iterable[Observation] | Callable[[Collection[str]], Iterable[Observation]]
     """Observations to evaluate instead of the stored traffic, or what returns those of some accounts."""
 
-__all__ = ["Foresight", "GivenObservations", "changed_list", "evaluation_of", "foresight_of", "not_all_kept"]
+__all__ = [
+    "Foresight",
+    "GivenObservations",
+    "changed_list",
+    "changed_lists",
+    "evaluation_of",
+    "foresight_of",
+    "not_all_kept",
+]
 
 _KEPT_A_DAY = min(Traffic().most_allowed, Traffic().most_denied)
 """How many observations of allowed, and of denied, requests are usually kept of an account and a day."""
@@ -69,25 +77,29 @@ class Foresight:
 
 
 def foresight_of(
-    store: Store, outcomes: Iterable[ListOutcome], days: int = 30, observations: GivenObservations | None = None
+    store: Store, changes: Sequence[ChangedList], days: int = 30, observations: GivenObservations | None = None
 ) -> Foresight:
     """Return what tried changes would do to the requests of the past, as far as traffic is stored.
 
     Args:
         store: The store of the lists and of their traffic.
-        outcomes: The outcomes of the changes.
+        changes: The changed lists.
         days: How many days in UTC to look back, with today.
         observations: What to evaluate instead of the stored traffic.
 
     Raises:
         StoreError: If the store cannot be read.
     """
-    at = datetime.now(UTC)
     try:
-        changes = [changed_list(one, at) for one in outcomes]
-        return Foresight(evaluation_of(store, changes, at=at, days=days, observations=observations))
+        return Foresight(evaluation_of(store, changes, at=datetime.now(UTC), days=days, observations=observations))
     except NoTrafficError as error:
         return Foresight(missing=str(error))
+
+
+def changed_lists(outcomes: Iterable[ListOutcome]) -> list[ChangedList]:
+    """Return what lists allow now and after changes."""
+    at = datetime.now(UTC)
+    return [changed_list(outcome, at) for outcome in outcomes]
 
 
 def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:

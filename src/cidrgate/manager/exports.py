@@ -35,17 +35,19 @@ from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
 from cidrgate.manager.copied_settings import account_of_copy, check_settings, settings_details
 from cidrgate.manager.importing import ImportReport
 from cidrgate.manager.modes import consequence_of
-from cidrgate.manager.outcomes import Guard
+from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.policies import checked_options, policy_change, stored_policy
 from cidrgate.rules import Policy, validate_replacement
+from cidrgate.rules.decisions import enforced
 from cidrgate.rules.policy import OPTION_NAMES
-from cidrgate.values import NewEntry
+from cidrgate.stores import StoredAccount
+from cidrgate.values import ListChange, NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from cidrgate.stores import StoredAccount, Transaction
+    from cidrgate.stores import Transaction
     from cidrgate.stores.copies import AccountCopy
     from cidrgate.values import Entry, Origin
 
@@ -162,6 +164,7 @@ def import_copies(
     actor: str | None,
     origin: Origin | None = None,
     progress: Callable[[int], object] | None = None,
+    before_store: Callable[[ListOutcome], object] | None = None,
 ) -> ImportReport:
     """Store the accounts of an export exactly.
 
@@ -179,6 +182,7 @@ def import_copies(
         actor: Who imports, for the change log.
         origin: How the actor is known, and from where the change comes.
         progress: Called with the number of accounts since the last call.
+        before_store: Called with the outcome of each list that a dry run would store.
 
     Raises:
         InvalidCopyError: If the file is damaged, incomplete, or of a newer version.
@@ -233,6 +237,10 @@ def import_copies(
                 problems[copy.name] = error
         if not dry_run and not (problems or report.problems):
             _store(transaction, new, changed, known, listed, at, actor, origin)
+        if dry_run and before_store is not None:
+            for copy in (*new, *changed):
+                if copy.parent is None:
+                    before_store(_outcome(copy, known.get(copy.name), listed.get(copy.name, ()), at))
         report += ImportReport(
             accounts=len(new) + len(changed),
             entries=sum(len(copy.entries) for copy in (*new, *changed)),
@@ -268,6 +276,23 @@ def _store(
         replace_by_copy(
             transaction, owner, listed[copy.name], copy, at=at, actor=actor, origin=origin, details=details_of
         )
+
+
+def _outcome(copy: AccountCopy, owner: StoredAccount | None, listed: Sequence[Entry], at: datetime) -> ListOutcome:
+    """Return what a copy would do to the list of an account."""
+    was = StoredAccount(-1, copy.name, None, at, 0) if owner is None else owner
+    now = account_of_copy(copy)
+    after = [entry.entry(-1 - place, copy.name) for place, entry in enumerate(copy.entries)]
+    change = ListChange(
+        account=now.name,
+        version=now.version,
+        enforced=enforced(after, now, at),
+        before=tuple(listed),
+        after=tuple(after),
+        entries=tuple(after),
+        mode=now.mode_at(at),
+    )
+    return ListOutcome(now, change, listed, after, was.value())
 
 
 def _records(transaction: Transaction, names: Collection[str]) -> dict[str, _Records]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace as dataclass_replace
+from itertools import count
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +17,7 @@ from cidrgate._engine import PrefixTrie
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError
 from cidrgate.manager.account_changes import continued_versions
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
-from cidrgate.manager.change_requests import certain_expiry_time
+from cidrgate.manager.change_requests import certain_expiry_time, list_outcome
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, stands_for, sweep
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed, wide_consequence
 from cidrgate.manager.modes import closing_change
@@ -26,7 +27,7 @@ from cidrgate.rules import Policy, split_submission, validate_addition, validate
 from cidrgate.rules.account_names import can_name_account, check_account_name, could_name_account
 from cidrgate.rules.decisions import enforced
 from cidrgate.rules.policy import effective_policy
-from cidrgate.stores import NewList
+from cidrgate.stores import NewList, StoredAccount
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
+    from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import StoredChange, Transaction
-    from cidrgate.stores.values import StoredAccount
     from cidrgate.values import Entry, Origin
 
 __all__ = ["ImportReport", "ListDifference", "import_lists", "in_background"]
@@ -116,6 +117,7 @@ def import_lists(
     at: datetime,
     actor: str | None,
     origin: Origin | None = None,
+    before_store: Callable[[ListOutcome], object] | None = None,
 ) -> ImportReport:
     """Store the lists of many accounts in one write transaction.
 
@@ -133,6 +135,7 @@ def import_lists(
         at: The time of the change, with a time zone.
         actor: Who makes the change.
         origin: How the actor is known, and from where the change comes, for the change log.
+        before_store: Called with the outcome of each change that a dry run has tried.
 
     Returns:
         What was stored, and the problems of the accounts whose lists cannot be stored.
@@ -200,7 +203,14 @@ def import_lists(
         open=tuple(name for name in without if name not in set(closed)),
         closed=tuple(closed),
     )
+    make = replacement if replace else addition
     if dry_run:
+        if before_store is not None:
+            for name in (*accepted, *closing):
+                listing = listings.get(name) or Listing(StoredAccount(-1, name, None, at, 0), (), at, ids, actor)
+                listing = dataclass_replace(listing, ids=count(-1, -1))
+                tried = make(listing, split[name], accepted[name]) if name in accepted else closing_change(listing)
+                before_store(list_outcome(listing, tried)[0])
         differences = (
             (name, _difference(cidrs, listings[name].active() if name in listings else (), replace=replace))
             for name, cidrs in accepted.items()
@@ -221,8 +231,7 @@ def import_lists(
         if cidrs and not listing.entries:
             first.append(NewList(listing.owner.id, name, split[name], cidrs, name in created))
         else:
-            change = replacement if replace else addition
-            made += sweep(listing, change(listing, split[name], cidrs))
+            made += sweep(listing, make(listing, split[name], cidrs))
     made += [closing_change(listings[name]) for name in closing]
     transaction.apply(made, at=at)
     transaction.insert_lists(first, at=at, actor=actor, origin=origin)

@@ -1701,10 +1701,13 @@ class RuleManager:
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
-        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
+        guards = self._confirmed_of_import(confirmed, allow_empty=allow_empty)
 
-        def store(part: dict[str, Submission]) -> tuple[int, ImportReport]:
+        def store(part: dict[str, Submission]) -> tuple[int, ImportReport, list[ListOutcome]]:
+            outcomes: list[ListOutcome] = []
+
             def stored(transaction: Transaction) -> ImportReport:
+                outcomes.clear()  # the transaction may be tried again
                 return import_lists(
                     transaction,
                     _unread(part),
@@ -1719,19 +1722,27 @@ class RuleManager:
                     at=datetime.now(UTC),
                     actor=actor,
                     origin=self._origin,
+                    before_store=None if self._before_store is None else outcomes.append,
                 )
 
-            return len(part), self._write(stored)
+            return len(part), self._write(stored), outcomes
 
         report = ImportReport()
         remaining = iter(lists.items()) if isinstance(lists, Mapping) else _each_name_once(lists)
         sizes = repeat(None) if strict else _accounts_of_parts()
         parts = iter(lambda: dict(islice(remaining, next(sizes))), {})
-        for done, part_report in in_background(store, parts, self._store.writers):
+        for done, part_report, outcomes in in_background(store, parts, self._store.writers):
             report += part_report
+            self._tell(outcomes)
             if progress is not None:
                 progress(done)
         return report
+
+    def _tell(self, outcomes: Iterable[ListOutcome]) -> None:
+        """Call the hook with what a dry run has tried."""
+        if self._before_store is not None:
+            for outcome in outcomes:
+                self._before_store(outcome)
 
     def export(
         self, accounts: Iterable[str] | None = None, *, progress: Callable[[int], object] | None = None
@@ -1810,8 +1821,9 @@ class RuleManager:
         if replace and skip_existing:
             raise ValueError("accounts that exist are replaced or skipped: choose one of them")
         dry_run = dry_run or self._dry_run
-        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
+        guards = self._confirmed_of_import(confirmed, allow_empty=allow_empty)
         actor = checked_text(actor, "actor")
+        outcomes: list[ListOutcome] = []
 
         def stored(transaction: Transaction) -> ImportReport:
             report = import_copies(
@@ -1827,9 +1839,11 @@ class RuleManager:
                 actor=actor,
                 origin=self._origin,
                 progress=progress,
+                before_store=None if self._before_store is None else outcomes.append,
             )
             if report.problems:
                 raise _RolledBackError(ImportReport(problems=report.problems))
+            self._tell(outcomes)
             return report
 
         try:
@@ -2115,12 +2129,12 @@ class RuleManager:
             return recommendation_for(self._store, account, days, best_list)
 
     def _foresight(
-        self, outcomes: Iterable[ListOutcome], days: int = 30, *, observations: GivenObservations | None = None
+        self, changes: Sequence[ChangedList], days: int = 30, *, observations: GivenObservations | None = None
     ) -> Foresight:
         """Return what tried changes would do to the requests of the past: stored traffic, or given observations."""
         try:
             with self._evaluating.turn():
-                return foresight_of(self._store, outcomes, days, observations)
+                return foresight_of(self._store, changes, days, observations)
         except StoreBusyError as error:
             return Foresight(missing=str(error), busy=True)
 
@@ -2142,7 +2156,8 @@ class RuleManager:
             before_store: Called with the outcome of a change of a list before it is stored. If it raises a
                 `CidrgateError`, nothing is stored. The outcome says what the change must be confirmed for.
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
-                confirmation then. `import_accounts` and `prune_history` are dry too, but call no hooks.
+                confirmation then. The hooks are called by dry runs of `import_accounts` and `import_export` too, whose
+                changes otherwise call none; `create_account`, `prune_history` and `erase` call none at all.
             address: The caller's address; None if it is unknown, and then no change is a lock-out.
             confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`, `other_list`,
                 `wide_entry`. They add to those of this manager.
@@ -2356,6 +2371,11 @@ class RuleManager:
     def _confirmed_with(self, *, allow_empty: bool) -> frozenset[Guard]:
         truth(allow_empty, "allow_empty")
         return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
+
+    def _confirmed_of_import(self, confirmed: Iterable[str], *, allow_empty: bool) -> frozenset[Guard]:
+        """Return the guards that an import may meet: all in a dry run of `with_hooks`, as with every other change."""
+        given = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
+        return frozenset(Guard) if self._dry_run else given
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
         """Return the result of a function that is called in its own write transaction, and again after a conflict."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from cidrgate.errors import CidrgateError, InvalidAddressError, InvalidTextError, RuleError, StoreError, SubaccountError
 from cidrgate.gate.verdict import MODE_HEADER
 from cidrgate.manager import RuleManager
-from cidrgate.manager.evaluations import Foresight
+from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import decide
@@ -331,7 +331,7 @@ def preview_record(
             "before": [entry_record(entry) for entry in outcome.change.before],
             "after": [entry_record(entry) for entry in outcome.change.after],
             **access.record(),
-            **manager._foresight([outcome], days).record(),
+            **manager._foresight(changed_lists([outcome]), days).record(),
             "caller": _caller(outcome, address, at),
             "confirm": list(outcome.confirm),
         }

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.manager import ApplyReport, DeclaredAccount, ListOutcome
-from cidrgate.manager.evaluations import Foresight
+from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.serialization import problem_record
 from cidrgate.service.api.entries import EntryCreateModel
 from cidrgate.service.api.evaluations import Days, EvaluationModel
@@ -202,7 +202,7 @@ def apply_lists(
         expect_versions=declared.expect_versions,
         actor=principal.name,
     )
-    foresight = service.manager._foresight(tried, days or 30) if dry_run else Foresight()
+    foresight = service.manager._foresight(changed_lists(tried), days or 30) if dry_run else Foresight()
     return Answer(_report_record(report, foresight)).response()
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cidrgate.errors import CidrgateError, StoreBusyError
 from cidrgate.manager import RuleManager
-from cidrgate.manager.evaluations import Foresight
+from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import enforced
@@ -69,7 +69,7 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
     outcome = seen[-1]
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.decider
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return Preview(outcome, access, _needed(outcome), manager._foresight([outcome]))
+    return Preview(outcome, access, _needed(outcome), manager._foresight(changed_lists([outcome])))
 
 
 def ask_before_denials(manager: RuleManager, change: ListEdit, address: str | None, confirmed: Collection[str]) -> None:
