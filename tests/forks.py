@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import select
@@ -89,6 +90,7 @@ def _forked(do: Callable[[], object], fork: Callable[[], int]) -> tuple[int, int
     if pid == 0:
         time.sleep(0)  # this gives the interpreter's lock away, and takes it again
         os.write(saying, b" ")
+        faulthandler.register(signal.SIGUSR1, saying)
         try:
             made: object = {"made": do()}
         except BaseException as error:  # noqa: BLE001 - nothing of the child may get into the test's own frames
@@ -104,11 +106,13 @@ def report_of(child: tuple[int, int]) -> dict[str, Any]:
     pid, said = child
     ready, _, _ = select.select([said], [], [], PATIENCE)
     if not ready:
+        os.kill(pid, signal.SIGUSR1)  # it says where
+        select.select([said], [], [], 1)
         os.kill(pid, signal.SIGKILL)
     text = os.read(said, 1 << 16)
     os.close(said)
     os.waitpid(pid, 0)
-    assert ready, "the child hangs"
+    assert ready, f"the child hangs: {text.decode()}"
     found: dict[str, Any] = json.loads(text)
     return found
 
