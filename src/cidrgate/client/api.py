@@ -15,13 +15,18 @@ from cidrgate.client.change_stream import STREAM_SILENCE, followed_changes
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
 from cidrgate.client.requests import (
     address_text,
+    base_url,
     changes,
+    check_headers,
     confirmations,
     declared_account,
     entry_id,
+    idempotency_key_header,
     json_value,
     path_of,
+    person_header,
     submission,
+    token_header,
 )
 from cidrgate.client.values import (
     AccountDeletionInfo,
@@ -79,6 +84,9 @@ _TIMEOUT = 15.0
 _PAUSE = 0.5
 """Seconds to wait before a change with an unknown outcome is sent again."""
 
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, UnicodeError)
+"""The errors after which nothing was sent; a `UnicodeError` is that of a resolver of names."""
+
 _REFUSED_BEFORE = frozenset({401, 403, 408, 429})
 """Statuses with which a request is refused before the service, or something in front of it, knows its key."""
 
@@ -107,10 +115,15 @@ class Client:
     raises an error that is an `OutcomeUnknownError`: the change may be made or not.
 
     Args:
-        url: The address of the service, such as `http://127.0.0.1:8080`.
-        token: The bearer token.
+        url: The address of the service, such as `http://127.0.0.1:8080`, without a user name, a password or a query.
+        token: The bearer token. Spaces and line breaks around it are dropped, so it may be the text of a file that
+            contains nothing else.
         http: The httpx client to use, for example with special settings. It stays as it is: `close` does not close it,
             and its base URL and headers do not change. None uses one of the `Client` itself.
+
+    Raises:
+        ValueError: If the URL, the token, or a proxy that the environment names cannot be used. Neither this message
+            nor that of another error shows them.
 
     Example:
         >>> from cidrgate import RuleError, VersionConflictError
@@ -126,9 +139,9 @@ class Client:
 
     def __init__(self, url: str, token: str, *, http: httpx.Client | None = None) -> None:
         self._owned = http is None
-        self._http = httpx.Client(timeout=_TIMEOUT) if http is None else http
-        self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._url = base_url(url)
+        self._headers = {"Authorization": token_header(token)}
+        self._http = _own_http() if http is None else http
 
     def __enter__(self) -> Self:
         return self
@@ -147,10 +160,13 @@ class Client:
 
         Args:
             on_behalf_of: The name of the person.
+
+        Raises:
+            ValueError: If a header cannot contain the name.
         """
         seen = copy(self)
         seen._owned = False
-        seen._headers = {**self._headers, "On-Behalf-Of": on_behalf_of}
+        seen._headers = {**self._headers, "On-Behalf-Of": person_header(on_behalf_of)}
         return seen
 
     def close(self) -> None:
@@ -691,10 +707,7 @@ class Client:
         return closing(self._streamed(request))
 
     def _streamed(self, request: httpx.Request) -> httpx.Response:
-        try:
-            response = self._http.send(request, stream=True)
-        except httpx.RequestError as error:
-            raise _unreachable(error) from error
+        response = self._sent(request, stream=True)
         if not response.is_success:
             with closing(response):
                 response.read()
@@ -883,14 +896,16 @@ class Client:
         sent = dict(headers or {})
         changes_something = method != "GET"
         if changes_something:
-            sent["Idempotency-Key"] = uuid.uuid4().hex if idempotency_key is None else idempotency_key
+            sent["Idempotency-Key"] = (
+                uuid.uuid4().hex if idempotency_key is None else idempotency_key_header(idempotency_key)
+            )
         request = self._request(method, path, body, query, sent)
         if not changes_something:
             return self._record(self._sent(request))
         try:
             response = self._http.send(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-            raise _unreachable(error) from error  # nothing was sent
+        except _NOT_SENT as error:
+            raise _unreachable(error) from error
         except httpx.RequestError:
             response = self._sent_again(request)
         else:
@@ -909,16 +924,18 @@ class Client:
     ) -> httpx.Request:
         sent = {name.encode(): value.encode() for name, value in {**self._headers, **(headers or {})}.items()}
         try:
-            return self._http.build_request(method, f"{self._url}{path}", json=body, params=query, headers=sent)
-        except httpx.InvalidURL as error:
-            raise _unreachable(error) from error
+            request = self._http.build_request(method, f"{self._url}{path}", json=body, params=query, headers=sent)
+        except httpx.InvalidURL:
+            raise _no_url(self._url) from None
+        check_headers(request.headers)
+        return request
 
-    def _sent(self, request: httpx.Request) -> httpx.Response:
+    def _sent(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         """Send a request that changes nothing."""
         try:
-            return self._http.send(request)
-        except httpx.RequestError as error:
-            raise _unreachable(error) from error
+            return self._http.send(request, stream=stream)
+        except (httpx.RequestError, UnicodeError) as error:
+            raise _unreachable(error) from _cause(error)
 
     def _sent_again(self, request: httpx.Request) -> httpx.Response:
         """Send a change again that may have been carried out; wait while the service still carries it out."""
@@ -931,8 +948,9 @@ class Client:
                 response = self._http.send(again)
             except httpx.RequestError as error:
                 raise ApiConnectionLostError(
-                    f"the connection to the service was lost: {error}. The change may be made or not: read the list"
-                ) from error
+                    f"the connection to the service was lost: {_reason(error)}. The change may be made or not: read "
+                    "the list"
+                ) from _cause(error)
             if _code(response) == "idempotency_in_progress" and time.monotonic() < give_up:
                 time.sleep(_PAUSE)
                 continue
@@ -1006,8 +1024,43 @@ def _check_range(before: int | None, after: int | None) -> None:
             whole_number(value, name, least=0)
 
 
-def _unreachable(error: httpx.RequestError | httpx.InvalidURL) -> ApiConnectionError:
-    return ApiConnectionError(f"the service could not be reached: {str(error) or type(error).__name__}")
+def _own_http() -> httpx.Client:
+    try:
+        return httpx.Client(timeout=_TIMEOUT)
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError(
+            "a proxy that the environment names cannot be used: write HTTP_PROXY, HTTPS_PROXY and ALL_PROXY as "
+            "http://host:port, and an @ or / of a password as %40 or %2F"
+        ) from None
+
+
+def _no_url(url: str) -> ApiConnectionError:
+    """Return the error for a request whose URL httpx refuses; its own error quotes parts of the URL."""
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL:
+        return ApiConnectionError("the URL of the service is not valid, and nothing was sent: write http://host:port")
+    return ApiConnectionError("the request is too long for a URL, and nothing was sent: ask for less at once")
+
+
+def _unreachable(error: httpx.RequestError | UnicodeError) -> ApiConnectionError:
+    return ApiConnectionError(f"the service could not be reached: {_reason(error)}")
+
+
+def _reason(error: httpx.RequestError | UnicodeError) -> str:
+    """Return why a request failed, without a text that may contain a secret."""
+    if isinstance(error, UnicodeError):  # of the resolver: a part of the name is empty or longer than 63 characters
+        return "the URL has no valid name of a host"
+    if isinstance(error, httpx.LocalProtocolError):
+        return "httpx could not write the request; check the settings of the httpx client"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "the connection ended before the whole response was there, or the response is not HTTP"
+    return str(error) or type(error).__name__
+
+
+def _cause(error: httpx.RequestError | UnicodeError) -> Exception | None:
+    """Return an error as the cause of another; None if its text may quote headers, or a response with a new token."""
+    return None if isinstance(error, httpx.ProtocolError) else error
 
 
 def _of_others(response: httpx.Response, what: str) -> ProblemInfo:

@@ -94,7 +94,9 @@ class UnconfirmedError(ApiError):
 
 
 class ApiConnectionError(CidrgateError):
-    """The service could not be reached, or its response could not be read. The cause is the httpx error.
+    """The service could not be reached, or its response could not be read.
+
+    The cause is the httpx error, unless its text may quote the request or the response, which may contain a token.
 
     No change was made, unless the error is an `ApiConnectionLostError`.
     """

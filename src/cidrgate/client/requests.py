@@ -1,7 +1,8 @@
-"""What the client's methods take, as the bodies and paths of requests."""
+"""What the client and its methods take, as the URLs, the headers and the bodies of requests."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
@@ -14,19 +15,26 @@ from cidrgate.serialization import EntryInfo
 from cidrgate.values import Entry, NewEntry, prefix_text, truth
 
 if TYPE_CHECKING:
+    import httpx
+
     from cidrgate.values import EntryDetails
 
 __all__ = [
     "Cidrs",
     "EntryReference",
     "address_text",
+    "base_url",
     "changes",
+    "check_headers",
     "confirmations",
     "declared_account",
     "entry_id",
+    "idempotency_key_header",
     "json_value",
     "path_of",
+    "person_header",
     "submission",
+    "token_header",
 ]
 
 Listed: TypeAlias = (
@@ -40,8 +48,123 @@ Cidrs: TypeAlias = Listed | Iterable[Listed]
 EntryReference: TypeAlias = int | str | IPv4Network | IPv6Network | Entry | EntryInfo
 """What names an entry of a list: its id, its network, or the entry itself."""
 
+_WORD = re.compile(r"[!-~]+", re.ASCII)
+"""Visible ASCII characters: what a token consists of."""
+
+_HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(rb"(?:[^\x00\s]++(?:[ \t]++[^\x00\s]++)*+)?+")
+"""The names and values of headers that can be sent (RFC 9110, section 5.5)."""
+
+_LONGEST_KEY = 255
+"""Bytes of an idempotency key that the service accepts."""
+
 _ONE = (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address, NewEntry, Entry, Mapping)
 _SETTABLE = tuple(one.name for one in fields(NewEntry) if one.name != "cidr")
+
+
+def base_url(url: str) -> str:
+    """Return the address of the service, without a slash at its end. No message shows the text of a wrong one.
+
+    Raises:
+        TypeError: If it is not text.
+        ValueError: If it has a user name or a password, with which httpx would replace the token; or a query or a
+            fragment, which the paths of requests would become a part of.
+
+    Example:
+        >>> base_url("http://127.0.0.1:8080/")
+        'http://127.0.0.1:8080'
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"the URL of the service must be text, not {type(url).__name__}")
+    if "@" in url:
+        raise ValueError(
+            "the URL of the service must have no user name and no password, because the token is what is sent: write "
+            "http://host:port, and an @ of a path as %40"
+        )
+    if "?" in url or "#" in url:
+        raise ValueError("the URL of the service must have no query and no fragment: write http://host:port")
+    return url.rstrip("/")
+
+
+def token_header(token: str) -> str:
+    r"""Return the value of `Authorization` for a token. No message shows the token.
+
+    Args:
+        token: The token. Spaces and line breaks around it are dropped: a file that contains it may end with one.
+
+    Raises:
+        TypeError: If it is not text.
+        ValueError: If it is not one word of visible ASCII characters.
+
+    Example:
+        >>> token_header("cidrgate_1_...\n")
+        'Bearer cidrgate_1_...'
+    """
+    if not isinstance(token, str):
+        raise TypeError(f"the token must be text, not {type(token).__name__}")
+    word = token.strip(" \t\r\n")
+    if not word:
+        raise ValueError("the token is empty: pass what `cidrgate token create` printed")
+    if not _WORD.fullmatch(word):
+        raise ValueError(
+            "the token must be one word of visible ASCII characters, and this one has a space, a second line or other "
+            "characters: pass the token alone, as `cidrgate token create` printed it"
+        )
+    return f"Bearer {word}"
+
+
+def person_header(name: str) -> str:
+    """Return the value of `On-Behalf-Of` for the name of a person.
+
+    Raises:
+        TypeError: If it is not text.
+        ValueError: If it is not one line of visible characters, or begins or ends with a space.
+    """
+    return _line(name, "the name of the person")
+
+
+def idempotency_key_header(key: str) -> str:
+    """Return the value of `Idempotency-Key` for a key.
+
+    Raises:
+        TypeError: If it is not text.
+        ValueError: If it is not one line of visible characters, begins or ends with a space, or is longer than 255
+            bytes as UTF-8.
+    """
+    if len(_line(key, "an idempotency key").encode()) > _LONGEST_KEY:
+        raise ValueError(f"an idempotency key has at most {_LONGEST_KEY} bytes: choose a shorter one, such as a UUID")
+    return key
+
+
+def _line(text: str, what: str) -> str:
+    """Check a text that becomes the value of a header."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be text, not {type(text).__name__}")
+    if not text or text != text.strip() or not text.isprintable():
+        raise ValueError(
+            f"{what} must be one line of visible characters, without a space at its begin or end: leave other "
+            "characters out"
+        )
+    return text
+
+
+def check_headers(headers: httpx.Headers) -> None:
+    """Check the headers of a request, also those that an httpx client of the caller adds.
+
+    Raises:
+        ValueError: If one cannot be sent. The message names it and does not show its value, as the error of a library
+            would.
+    """
+    for name, value in headers.raw:
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(
+                "a header of the httpx client has a name with characters that HTTP does not allow: rename it"
+            )
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(
+                f"the header {name.decode()} of the httpx client cannot be sent: its value, which is not shown here, "
+                "has a line break, a control character, or a space at an end; leave it out"
+            )
 
 
 def submission(cidrs: Cidrs, details: EntryDetails) -> dict[str, Any]:
