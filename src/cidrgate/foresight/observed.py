@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from cidrgate._engine import canonical_address, canonical_prefix
 from cidrgate.errors import InvalidAddressError
+from cidrgate.rules.asked_networks import network_of
 from cidrgate.values import Observation, whole_number
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Observed", "Seen", "network_of", "read_observed"]
+__all__ = ["Observed", "Seen", "read_observed"]
 
 Observed: TypeAlias = Iterable[Observation] | Iterable[str] | Mapping[str, int]
 """What was seen: observations, addresses or networks as text, or a mapping from these to numbers of requests."""
@@ -38,22 +38,6 @@ class Seen:
     last_seen: dict[str, datetime] = field(default_factory=dict)
     denied: Counter[str] = field(default_factory=Counter)
     invalid: Counter[str] = field(default_factory=Counter)
-
-
-def network_of(text: str) -> str:
-    """Return an address or a network as a canonical CIDR.
-
-    Raises:
-        InvalidAddressError: If the text is neither.
-
-    Example:
-        >>> network_of("8.8.8.8"), network_of("2606:4700:0::/32"), network_of("::ffff:8.8.8.8")
-        ('8.8.8.8/32', '2606:4700::/32', '8.8.8.8/32')
-    """
-    if "/" in text:
-        return canonical_prefix(text)
-    address = canonical_address(text)
-    return f"{address}/128" if ":" in address else f"{address}/32"
 
 
 def read_observed(observed: Observed, *, include_denied: bool = False, since: datetime | None = None) -> Seen:

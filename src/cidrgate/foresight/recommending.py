@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from cidrgate._engine import PrefixTrie, SmallestCover
 from cidrgate.errors import RecommendationError
 from cidrgate.foresight.evaluation import Unknown, is_address
-from cidrgate.foresight.observed import network_of, read_observed
+from cidrgate.foresight.observed import read_observed
+from cidrgate.rules.asked_networks import asked_network
 from cidrgate.rules.checks import validate_replacement
 from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.rules.policy import DEFAULT_POLICY, Policy
@@ -205,7 +206,7 @@ def recommend(
     widest6 = _limit("widest_ipv6", widest_ipv6, policy.widest_ipv6, policy.widest_ipv6, 128)
     seen = read_observed(observed, include_denied=include_denied)
     must = validate_replacement([NewEntry(text) for text in several_texts(forced, "forced")], policy)
-    barred = [network_of(text) for text in several_texts(excluded, "excluded")]
+    barred = [asked_network(text) for text in several_texts(excluded, "excluded")]
     networks = list(seen.requests)
     cover = SmallestCover(
         [*networks, *must],

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from cidrgate._engine import canonical_address, canonical_prefix
 from cidrgate.errors import InvalidAddressError
 from cidrgate.manager.queries import in_sql
+from cidrgate.rules.asked_networks import asked_network
 from cidrgate.stores.search import WantedNetwork
 from cidrgate.values import FoundEntry, prefix_text
 
@@ -55,8 +55,4 @@ def network_of(asked: Address | Prefix) -> str:
         if len(asked) not in (4, 16):
             raise InvalidAddressError(f"an address has 4 or 16 bytes, not {len(asked)}")
         asked = ip_address(asked)
-    text = prefix_text(asked)
-    if "/" in text:
-        return canonical_prefix(text)
-    address = canonical_address(text)
-    return f"{address}/{128 if ':' in address else 32}"
+    return asked_network(prefix_text(asked))
