@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cidrgate import RuleManager
+from cidrgate import Observation, RuleManager
+from cidrgate.stores.observations import add_observations
+from cidrgate.stores.schema import accounts, entries
 from tests.command_line import typed
 from tests.observed import store_observed
 
@@ -165,4 +168,25 @@ def test_days_choose_the_stored_traffic(cidrgate: Cidrgate, log: str) -> None:
     record = cidrgate("remove", "a", "8.8.8.0/24", "--dry-run", "--days", "3", "--json").record["evaluation"]
     assert (record["days"], record["newly_denied"]["requests"]) == (3, 7)
     said = cidrgate("remove", "a", "8.8.8.0/24", "--dry-run", "--days", "1").out
-    assert "in the last day, 1 address with 7 requests would be denied:" in said
+    assert "today, since 00:00 UTC, 1 address with 7 requests would be denied:" in said
+
+
+def test_a_minute_of_recording_is_no_whole_day(cidrgate: Cidrgate, log: str) -> None:
+    now = datetime.now(UTC)
+    seen = Observation(account="a", network="8.8.8.8/32", allowed=True, requests=7, first_seen=now, last_seen=now)
+    with RuleManager.open(cidrgate.database, load=False) as manager, manager._store.write() as transaction:
+        for table in (accounts, entries):
+            transaction.connection.execute(table.update().values(created_at=now - timedelta(days=3)))
+        add_observations(transaction, [seen])
+    for days, whole in (("1", "today"), ("2", "the last 2 days")):
+        said = cidrgate("remove", "a", "8.8.8.0/24", "--dry-run", "--days", days).out
+        assert "since some time on" in said
+        assert f"perhaps late that day, so perhaps not for all of {whole}" in said
+        record = cidrgate("remove", "a", "8.8.8.0/24", "--dry-run", "--days", days, "--json").record["evaluation"]
+        assert [one["code"] for one in record["unknown"] if one["code"] != "no_traffic"] == ["short_window"]
+        assert record["since"].endswith("T00:00:00+00:00")  # no account learns when another one called
+        said = cidrgate("recommend", "--account", "a", "--days", days).out
+        assert "unused since some time on" in said
+        assert f"not for all of {whole}" in said
+    missing = cidrgate("recommend", "--account", "b", "--days", "1", status=4).err
+    assert "no traffic of account 'b' was recorded today, since 00:00 UTC" in missing

@@ -105,7 +105,10 @@ def test_forced_and_excluded_networks_count(cidrgate: Cidrgate) -> None:
     )
     few = cidrgate("recommend", "-", "--max-entries", "1", "--json", stdin=SEEN, status=3).error
     assert (few["code"], few["data"]["fewest"]) == ("recommendation", 3)
-    assert "'x' is not a" in cidrgate("recommend", "-", "--exclude", "x", stdin=SEEN, status=2).err
+    assert (
+        "'x' is neither an IP address nor a network: write one such as"
+        in cidrgate("recommend", "-", "--exclude", "x", stdin=SEEN, status=2).err
+    )
     assert "nothing can be covered" in cidrgate("recommend", "-", stdin="10.0.0.1\n").out
 
 

@@ -16,6 +16,7 @@ from cidrgate.foresight.evaluation import (
     allowed_networks,
     evaluate,
 )
+from cidrgate.foresight.sentences import sentences
 from cidrgate.values import Account, Entry, Observation
 
 if TYPE_CHECKING:
@@ -212,3 +213,32 @@ def test_what_no_observation_says_is_not_known() -> None:
     assert found.since == MIDNIGHT - timedelta(days=29)
     found = evaluate([(changed, PastTraffic([one_seen("a", "8.8.8.8/32")], NOW - timedelta(days=31)))], at=NOW, days=30)
     assert (found.unknown, found.newly_denied.addresses) == ((), 1)
+
+
+def test_the_day_of_the_first_request_is_perhaps_a_short_day() -> None:
+    changed = ChangedList(accounts=("a",), before=["8.8.8.0/24"], after=["9.9.9.0/24"])
+    seen = [one_seen("a", "8.8.8.8/32", 200)]
+    for days in (1, 2, 30):
+        first = begin_of(days)
+        for begun, told in (
+            (first, f"the first request was observed on {first:%Y-%m-%d} (UTC), perhaps late that day"),
+            (first + timedelta(hours=3), f"only since {first:%Y-%m-%d} 03:00 UTC"),
+            (first - timedelta(days=1), None),
+            (first - timedelta(minutes=1), None),
+        ):
+            found = evaluate([(changed, PastTraffic(seen, begun))], at=NOW, days=days)
+            last = "today" if days == 1 else f"the last {days} days"
+            if told is None:
+                assert found.unknown == ()
+                said = "today, since 00:00 UTC" if days == 1 else f"in {last}"
+            else:
+                [unknown] = found.unknown
+                assert (unknown.code, told in unknown.text) == ("short_window", True)
+                assert unknown.text.endswith(f"for all of {last}")
+                said = (
+                    f"since {first:%Y-%m-%d} 03:00 UTC"
+                    if begun != first
+                    else f"since some time on {first:%Y-%m-%d} (UTC)"
+                )
+            text = next(sentences(found)).text
+            assert text == f"{said}, 1 address with 200 requests would be denied"

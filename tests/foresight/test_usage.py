@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, ip_network
 
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from cidrgate import Entry, Observation, Policy
 from cidrgate.foresight import narrower, unused
@@ -47,6 +47,7 @@ def inside(cidr: str, seen: list[Observation]) -> list[Observation]:
 
 
 @given(networks, st.integers(0, 9), observations, st.none() | st.integers(0, 10))
+@example("8.8.8.0/24", 0, [observation("8.8.8.0/24", 0), observation("8.8.8.8/32", 1)], 2)
 def test_an_entry_is_unused_if_no_allowed_observation_overlaps_it(
     cidr: str, created: int, seen: list[Observation], since: int | None
 ) -> None:

@@ -22,7 +22,7 @@ from cidrgate.foresight import Observed, Recommendation, narrower, recommend, un
 from cidrgate.foresight.curve_plots import bar, curve_svg
 from cidrgate.foresight.evaluation import Unknown, allowed_networks, is_address
 from cidrgate.foresight.recommending import truncated_networks
-from cidrgate.foresight.sentences import number_text, observed_text
+from cidrgate.foresight.sentences import number_text, observed_text, since_text
 from cidrgate.manager.recommendations import past_of_list
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
@@ -295,6 +295,7 @@ class _Review:
         self._owner = owner
         self._most = most
         self._since = source.since
+        self._unknown = source.unknown
         self._where = source.where
         self._cidrs = found.cidrs
         self._same = {entry.cidr for entry in source.entries} == set(found.cidrs)
@@ -316,7 +317,7 @@ class _Review:
     def lines(self) -> Iterator[str | Line | Table]:
         """Yield what people read."""
         name = self._owner.name
-        when = self._where if self._since is None else f"since {value_text(self._since)} UTC"
+        when = self._where if self._since is None else since_text(self._since, self._unknown)
         if self._unused:
             never = "" if self._since is None else "never"
             rows = [

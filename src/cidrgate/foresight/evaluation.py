@@ -39,6 +39,7 @@ __all__ = [
     "first_day",
     "incomplete_accounts",
     "is_address",
+    "is_begin_of_day",
     "short_window",
 ]
 
@@ -137,10 +138,10 @@ class Unknown:
     """Something that an evaluation does not know.
 
     Attributes:
-        code: `no_traffic` for accounts of which no request was observed, `short_window` if requests were observed for a
-            shorter time than was asked, `truncated` for networks of which the change affects a part, `incomplete` for
-            accounts of which not every address was kept, `later` for what is decided once a mode or an entry ends,
-            `unlisted` for accounts that gates do not know after the change, so that their `unlisted` decides.
+        code: `no_traffic` for accounts of which no request was observed, `short_window` if requests were perhaps
+            observed for a shorter time than was asked, `truncated` for networks of which the change affects a part,
+            `incomplete` for accounts of which not every address was kept, `later` for what is decided once a mode or an
+            entry ends, `unlisted` for accounts that gates do not know before or after the change: `unlisted` decides.
         text: What is not known, and why, in one sentence.
     """
 
@@ -157,7 +158,8 @@ class Evaluation:
 
     Attributes:
         days: For how many days in UTC, with that of `until`, the observations count; None for all of them.
-        since: From when on requests were observed; None if that is unknown, because there are none.
+        since: From when on requests were observed; None if that is unknown, because there are none. For stored traffic,
+            the begin of a day in UTC: with `short_window` in `unknown`, the first request came at some time of it.
         until: When the evaluation was made.
         lists: How many lists the change alters.
         newly_denied: What would be denied and is allowed now.
@@ -226,7 +228,8 @@ class PastTraffic:
 
     Attributes:
         observations: The observations, in any order. Several of one address are added up.
-        since: From when on requests were observed; None if only the observations say it.
+        since: From when on requests were observed; None if only the observations say it. The begin of a day in UTC
+            stands for some time on that day, as stores do not tell when the first request was.
         incomplete: The accounts of which not every address was kept.
     """
 
@@ -307,7 +310,7 @@ def evaluate(
         still_mixed=found.still["still_mixed"].result(),
         accounts=tuple(found.accounts.first()),
         more_accounts=found.accounts.more,
-        unknown=tuple(_unknown(found, since, begin, days)),
+        unknown=tuple(_unknown(found, begin, days)),
     )
 
 
@@ -627,12 +630,12 @@ def decided_now(observations: Iterable[Observation], networks: Collection[str]) 
     ]
 
 
-def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
+def _unknown(found: _Found, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
     """Yield what is not known."""
     if found.silent.count:
         text = f"no request for {_accounts(found.silent, found)} was observed, so nothing is known of who uses "
         yield Unknown(code="no_traffic", text=text + ("it" if found.silent.count == 1 else "them"))
-    yield from short_window(since, begin, days)
+    yield from short_window(found.begun, begin, days)
     partly = [found.affected[name].result() for name in ("partly_denied", "partly_allowed")]
     if any(one.networks for one in partly):
         yield Unknown(
@@ -658,17 +661,41 @@ def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days
         yield incomplete_accounts(_accounts(found.incomplete, found))
 
 
-def short_window(since: datetime | None, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
-    """Yield that requests were observed for a shorter time than was asked, if they were.
+def short_window(begun: datetime | None, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
+    """Yield that requests were perhaps observed for a shorter time than was asked.
 
     Args:
-        since: From when on requests were observed; None if nothing says it.
+        begun: From when on requests were observed; None if nothing says it. The begin of a day in UTC, as stores say
+            it, stands for some time on that day.
         begin: The begin of the days that were asked for; None for all observations.
         days: How many days that are.
+
+    Example:
+        >>> at = datetime(2026, 1, 2, tzinfo=UTC)
+        >>> [one.text for one in short_window(at, at, 1)]
+        ['the first request was observed on 2026-01-02 (UTC), perhaps late that day, so perhaps not for all of today']
+        >>> list(short_window(at - timedelta(days=1), at, 1))
+        []
     """
-    if since is not None and begin is not None and since > begin:
-        text = f"requests were observed only since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC, not for {days} days"
-        yield Unknown(code="short_window", text=text)
+    if begun is None or begin is None or begun < begin:
+        return
+    all_days = "all of today" if days == 1 else f"all of the last {days:,} days"
+    if is_begin_of_day(begun):
+        day = f"{begun.astimezone(UTC):%Y-%m-%d} (UTC)"
+        text = f"the first request was observed on {day}, perhaps late that day, so perhaps not for {all_days}"
+    else:
+        text = f"requests were observed only since {begun.astimezone(UTC):%Y-%m-%d %H:%M} UTC, not for {all_days}"
+    yield Unknown(code="short_window", text=text)
+
+
+def is_begin_of_day(at: datetime) -> bool:
+    """Return whether a time is the begin of a day in UTC: stores round the time of their first request to it.
+
+    Example:
+        >>> is_begin_of_day(datetime(2026, 1, 2, tzinfo=UTC)), is_begin_of_day(datetime(2026, 1, 2, 3, tzinfo=UTC))
+        (True, False)
+    """
+    return at.astimezone(UTC).time() == time()
 
 
 def incomplete_accounts(which: str) -> Unknown:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from cidrgate.foresight.evaluation import is_begin_of_day
 
-    from cidrgate.foresight.evaluation import AffectedTraffic, Evaluation, TrafficTotal
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from cidrgate.foresight.evaluation import AffectedTraffic, Evaluation, TrafficTotal, Unknown
     from cidrgate.foresight.recommending import Recommendation
 
-__all__ = ["Sentence", "network_text", "number_text", "observed_text", "sentences"]
+__all__ = ["Sentence", "days_text", "network_text", "number_text", "observed_text", "sentences", "since_text"]
 
 _MOST_AS_DIGITS = 2**32
 
@@ -108,10 +111,35 @@ def number_text(addresses: int) -> str:
 def _window(evaluation: Evaluation) -> str:
     short = any(one.code == "short_window" for one in evaluation.unknown)
     if evaluation.days is not None and not short:
-        return "in the last day" if evaluation.days == 1 else f"in the last {evaluation.days} days"
-    if evaluation.since is None:
-        return "in the observations"
-    return f"since {evaluation.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return days_text(evaluation.days)
+    return "in the observations" if evaluation.since is None else since_text(evaluation.since, evaluation.unknown)
+
+
+def since_text(since: datetime, unknown: Iterable[Unknown]) -> str:
+    """Return from when on requests were observed, as far as it is known, as a time in a sentence.
+
+    Args:
+        since: That time, or the begin of that day in UTC.
+        unknown: What is not known: with `short_window`, when on that day the first request was observed.
+
+    Example:
+        >>> from datetime import datetime
+        >>> since_text(datetime(2026, 1, 2, tzinfo=UTC), ())
+        'since 2026-01-02 00:00 UTC'
+    """
+    if is_begin_of_day(since) and any(one.code == "short_window" for one in unknown):
+        return f"since some time on {since.astimezone(UTC):%Y-%m-%d} (UTC)"
+    return f"since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def days_text(days: int) -> str:
+    """Return some days in UTC with today as a time in a sentence.
+
+    Example:
+        >>> days_text(1), days_text(30)
+        ('today, since 00:00 UTC', 'in the last 30 days')
+    """
+    return "today, since 00:00 UTC" if days == 1 else f"in the last {days:,} days"
 
 
 def observed_text(found: Recommendation) -> str:

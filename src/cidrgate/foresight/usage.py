@@ -130,5 +130,5 @@ def narrower(
     return tuple(found)
 
 
-def _overlapping(trie: PrefixTrie[Any], cidr: str) -> list[str]:
-    return trie.covering(cidr) or trie.covered(cidr)
+def _overlapping(trie: PrefixTrie[Any], cidr: str) -> set[str]:
+    return {*trie.covering(cidr), *trie.covered(cidr)}

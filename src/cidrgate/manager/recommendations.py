@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cidrgate.errors import NoTrafficError, RecommendationError
 from cidrgate.foresight.evaluation import decided_now, first_day, incomplete_accounts, short_window
 from cidrgate.foresight.recommending import truncated_networks
+from cidrgate.foresight.sentences import days_text
 from cidrgate.foresight.usage import narrower, unused
 from cidrgate.manager.accounts import existing_account, list_owner, refuse_subaccount
 from cidrgate.manager.evaluations import not_all_kept
@@ -35,7 +36,8 @@ class AccountRecommendation:
     Attributes:
         account: The account.
         days: For how many days in UTC, with today, traffic was read.
-        since: The begin of the traffic: the first of these days, or later if none was recorded before.
+        since: The begin of the traffic: the begin of the first of these days in UTC, or of a later one if none was
+            recorded before. With `short_window` in `unknown`, the first request came at some time of that day.
         recommendation: The best list.
         entries: The entries of the account that allow something now.
         unused: Those of them that no request needed, and that are as old as the first day.
@@ -63,7 +65,7 @@ class PastOfList:
         observations: What was observed of the account and its subaccounts. What an entry allows now counts as allowed,
             whatever was decided then.
         asked_since: The begin of the first day that was asked for. A younger entry is not called unused.
-        since: The begin of the traffic; later if none was recorded before.
+        since: The begin of the traffic; that of a later day if none was recorded before.
         unknown: What is not known: whether every address was kept, and for the whole time.
     """
 
@@ -107,16 +109,15 @@ def past_of_list(
         begun = first_observed(transaction)
         full = not_all_kept(transaction, owner, first, len(observations))
     if begun is None or not observations:
-        last = "day" if days == 1 else f"{days:,} days"
         raise NoTrafficError(
-            f"no traffic of account {account!r} is stored for the last {last}: start the processes that decide with "
+            f"no traffic of account {account!r} was recorded {days_text(days)}: start the processes that decide with "
             "--traffic addresses or --traffic networks"
         )
     # Traffic is stored by day in UTC, and today is one of the days.
     asked = datetime.combine(first, time(), UTC)
     listed = tuple(entry for entry in entries if entry.matches(now))
     since = max(asked, begun)
-    unknown = [*short_window(since, asked, days)]
+    unknown = [*short_window(begun, asked, days)]
     if full:
         which = f"account {full[0]!r}" if len(full) == 1 else f"{len(full):,} accounts"
         unknown.append(incomplete_accounts(which))
@@ -146,8 +147,9 @@ def recommendation_for(
     """
     past = past_of_list(store, account, days, own_list=True, most=MOST_OBSERVED + 1)
     if len(past.observations) > MOST_OBSERVED:
+        less = "read them with `cidrgate recommend`" if days == 1 else f"ask for fewer than {days:,} days"
         raise RecommendationError(
-            f"more than {MOST_OBSERVED:,} addresses were observed, which is too many: ask for fewer than {days:,} days"
+            f"more than {MOST_OBSERVED:,} addresses were observed {days_text(days)}, which is too many: {less}"
         )
     found = best_list(past.observations)
     return AccountRecommendation(

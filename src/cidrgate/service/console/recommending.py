@@ -13,7 +13,7 @@ from cidrgate.errors import (
 )
 from cidrgate.foresight.curve_plots import curve_svg
 from cidrgate.foresight.evaluation import MOST_DAYS
-from cidrgate.foresight.sentences import observed_text
+from cidrgate.foresight.sentences import observed_text, since_text
 from cidrgate.service.console.adding import addition_page
 from cidrgate.service.console.fields import ListQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
@@ -76,6 +76,7 @@ def recommendation_page(
         exclude=exclude,
         shown=_MOST_SHOWN,
         observed_text=observed_text,
+        since_text=since_text,
         listed={entry.cidr for entry in view.entries},
         tab="recommendation",
         **known,
