@@ -1,5 +1,6 @@
 """Commands that change one account's list: `add`, `edit`, `remove`, `replace`, `restore`, `undo`; also as dry runs."""
 
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +28,8 @@ from cidrgate.cli.options import Session, command
 from cidrgate.cli.past_requests import PastRequests, takes_past_requests
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
 from cidrgate.manager import RuleManager
-from cidrgate.rules import split_submission, validate_addition
-from cidrgate.values import EntryDetails, EntryEdit
+from cidrgate.rules import split_submission
+from cidrgate.values import EntryDetails, EntryEdit, ListChange
 
 __all__ = ["app", "entry_app"]
 
@@ -54,19 +55,17 @@ def _add(
     past: PastRequests,
 ) -> None:
     """Add networks to a list: all of them, or none if one breaks a rule."""
+
+    def add(lists: RuleManager) -> ListChange:
+        return lists.add(
+            account, cidrs, actor=session.actor, expect_version=expect_version, if_missing=if_missing, **details
+        )
+
     with session.open(create=create, dry_run=dry_run) as manager, ExitStack() as stack:
         if create:
-            manager = _with_account(manager, account, cidrs, session, stack, dry_run=dry_run)
-        attempt = attempted(
-            manager,
-            lambda lists: lists.add(
-                account, cidrs, actor=session.actor, expect_version=expect_version, if_missing=if_missing, **details
-            ),
-            dry_run=dry_run,
-            past=past,
-            session=session,
-            confirm=confirm,
-        )
+            trial = None if dry_run else lambda lists: add(lists.with_hooks(confirmed=confirm or ()))
+            manager = _with_account(manager, account, trial, session, stack)
+        attempt = attempted(manager, add, dry_run=dry_run, past=past, session=session, confirm=confirm)
     answer_change(session, attempt)
 
 
@@ -251,9 +250,20 @@ def _undo(
 
 
 def _with_account(
-    manager: RuleManager, account: str, cidrs: list[str], session: Session, stack: ExitStack, *, dry_run: bool
+    manager: RuleManager,
+    account: str,
+    trial: Callable[[RuleManager], object] | None,
+    session: Session,
+    stack: ExitStack,
 ) -> RuleManager:
-    """Create an account if it does not exist, unless its first list would break a rule anyway.
+    """Create an account if it does not exist, unless its first change would be refused: it would then stay, empty.
+
+    Args:
+        manager: The lists.
+        account: The name of the account.
+        trial: Makes the first change; None for a dry run, which creates nothing.
+        session: The context of the command.
+        stack: Closes what is opened here.
 
     Returns:
         The manager; for a dry run that would create the account, one in memory in which the account exists.
@@ -261,10 +271,11 @@ def _with_account(
     try:
         manager.account(account)
     except AccountNotFoundError:
-        if dry_run:
-            manager = stack.enter_context(session.in_memory())
-        else:
-            validate_addition(split_submission(cidrs), [], manager.policy_state().effective)
+        tried = stack.enter_context(session.in_memory(manager.policy_state().effective))
+        tried.create_account(account, actor=session.actor)
+        if trial is None:
+            return tried
+        trial(tried)
         with suppress(AccountExistsError):  # another process was quicker
             manager.create_account(account, actor=session.actor)
     return manager

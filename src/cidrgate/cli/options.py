@@ -40,6 +40,7 @@ from cidrgate.values import Origin
 
 if TYPE_CHECKING:
     from cidrgate.service.auth.credentials import Credentials
+    from cidrgate.stores import Store
 
 __all__ = ["Session", "command", "root_options"]
 
@@ -58,6 +59,7 @@ class Session:
         lock_timeout: Seconds to wait for locks of others; None for the default of the store.
         typed_policy: The options of the policy that were typed after the command.
         policy_before: The rules for lists without those options.
+        opened: Every store that the command has opened, also those that it has closed.
     """
 
     given_database: str | None = field(repr=False)  # it may hold a password
@@ -67,6 +69,7 @@ class Session:
     lock_timeout: float | None = None
     typed_policy: Mapping[str, Any] = field(default_factory=dict)
     policy_before: Policy = field(default_factory=Policy)
+    opened: "list[Store]" = field(default_factory=list, repr=False)
 
     @property
     def database(self) -> str:
@@ -94,12 +97,31 @@ class Session:
             self.check_new_database()
             if dry_run and is_missing(self.database):
                 return self.in_memory()
-        manager = RuleManager.open(self.database, create=create, lock_timeout=self.lock_timeout, load=False)
+        manager = self.open_manager(create=create, load=False)
         manager.policy = self.policy
         if self.policy != Policy():
             for difference in manager.policy_differences():
                 self.output.note(difference)
         return manager.with_origin(self.origin)
+
+    def open_manager(self, **settings: Any) -> RuleManager:
+        """Open the store with the settings of `RuleManager.open`, whose errors it raises."""
+        manager = RuleManager.open(self.database, lock_timeout=self.lock_timeout, **settings)
+        self.opened.append(manager._store)
+        return manager
+
+    @contextmanager
+    def new_store_discarded(self) -> Iterator[None]:
+        """Delete a SQLite file that the command creates if it fails and has stored nothing.
+
+        `authorize` would start with an empty store, in which no account is enforced.
+        """
+        try:
+            yield
+        except BaseException:
+            for store in self.opened:
+                store.discard()
+            raise
 
     @property
     def origin(self) -> Origin:
@@ -115,9 +137,13 @@ class Session:
         if is_missing(self.database):
             check_new_database(self.database)
 
-    def in_memory(self) -> RuleManager:
-        """Return a manager of an empty store in memory, with the same rules, for what a dry run would create."""
-        return RuleManager.open("memory://", policy=self.policy, create=True, load=False)
+    def in_memory(self, policy: Policy | None = None) -> RuleManager:
+        """Return a manager of an empty store in memory, for what a dry run would create.
+
+        Args:
+            policy: The rules for lists; those of the options if None.
+        """
+        return RuleManager.open("memory://", policy=self.policy if policy is None else policy, create=True, load=False)
 
     @contextmanager
     def open_credentials(self, *, create: bool = False) -> "Iterator[Credentials]":
@@ -161,7 +187,8 @@ def command(
             known = {DATABASE, f"{DATABASE}_FILE", JSON, *(variable for variable in read if isinstance(variable, str))}
             try:
                 check_variables(name, known, server=variables)
-                function(session, *_args, **arguments)
+                with session.new_store_discarded():
+                    function(session, *_args, **arguments)
             except CidrgateError as error:
                 status = status_of(error) if failure is None else failure
                 session.output.error(error, status)

@@ -127,12 +127,10 @@ def _opened(session: Session, server: ServerOptions, *, create: bool, ready_with
     if create:
         session.check_new_database()
     with session.output.progress("reading the lists", None) as progress:
-        return RuleManager.open(
-            session.database,
+        return session.open_manager(
             policy=session.policy,
             create=create,
             progress=progress,
-            lock_timeout=session.lock_timeout,
             # Without a limit of its own, the log reports what /readyz does.
             max_staleness=server.max_staleness or ready_within,
             on_stale=server.on_stale,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -274,28 +274,23 @@ class RuleManager:
             raise TypeError(f"traffic must be a cidrgate.traffic.Traffic or None, not {traffic!r}")
         if traffic is not None and not load:
             raise ValueError("traffic is recorded by the matcher: leave out load=False")
-        manager = cls(
-            open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
-            policy=policy,
-            max_staleness=max_staleness,
-            on_stale=on_stale,
-        )
-        try:
+        with ExitStack() as undone:
+            store = open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
+            undone.callback(store.discard)
+            manager = cls(store, policy=policy, max_staleness=max_staleness, on_stale=on_stale)
+            undone.callback(manager.close)
             if policy is not None:
-                with manager._store.read_autocommit() as transaction:
+                with store.read_autocommit() as transaction:
                     say_differences(policy, stored_policy(transaction))
-            if not load:
-                return manager
-            manager.load(snapshot=snapshot, progress=progress)
-            if snapshot is not None and follow:
-                manager._replica.share_snapshot(Path(snapshot), refresh_snapshot)
-            if follow:
-                manager.follow()
-            if traffic is not None:
-                manager._record(traffic)
-        except BaseException:
-            manager.close()
-            raise
+            if load:
+                manager.load(snapshot=snapshot, progress=progress)
+                if snapshot is not None and follow:
+                    manager._replica.share_snapshot(Path(snapshot), refresh_snapshot)
+                if follow:
+                    manager.follow()
+                if traffic is not None:
+                    manager._record(traffic)
+            undone.pop_all()
         return manager
 
     def __repr__(self) -> str:

@@ -126,6 +126,12 @@ class Store(Protocol):
     def close(self) -> None:
         """Close every connection. A second call does nothing."""
 
+    def discard(self) -> None:
+        """Close every connection, and delete a SQLite file that this object created and that nobody has used.
+
+        What should have filled a new store calls it after a failure, also after `close`.
+        """
+
 
 def open_store(
     url: str | os.PathLike[str],

@@ -203,6 +203,10 @@ class PostgresStore:
         self._left += [self._readers.pool, self._writers.pool]
         self._close()
 
+    def discard(self) -> None:
+        """Close every connection. Tables stay: who created them may have granted rights on them since."""
+        self.close()
+
     def tidy(self) -> None:
         """Do nothing: the server frees space itself."""
 

@@ -30,6 +30,7 @@ from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused
 from cidrgate.stores.sqlite.identity import FileIdentity
 from cidrgate.stores.sqlite.search import NAMES, NETWORKS
 from cidrgate.stores.sqlite.transaction import SqliteTransaction
+from cidrgate.stores.sqlite.unused_files import delete_unused
 from cidrgate.stores.sqlite.watch import SqliteWatch
 from cidrgate.stores.urls import redacted
 from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, time_left
@@ -131,8 +132,9 @@ class SqliteStore:
         self._identity = FileIdentity(self._path, self._name)
         # A database in memory lives in one connection, so its transactions take turns.
         self._turn = threading.RLock()
+        self._created = False
         if self._path is not None:
-            _find_file(self._path, self._name, create=create)
+            self._created = _find_file(self._path, self._name, create=create)
             self._identity.take()
         writing = 1 if self._path is None else size // 2
         self._readers = self._writers = self._engine(size - writing)
@@ -153,7 +155,7 @@ class SqliteStore:
                 self.revision_before = self._set_up(create=create)
                 self._identity.take_log()
         except BaseException as error:
-            self.close()
+            self.discard()
             if getattr(getattr(error.__cause__, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
                 raise StoreNotFoundError(str(error)) from error.__cause__
             raise
@@ -266,6 +268,14 @@ class SqliteStore:
         self._closed = True
         with work(), self._turned(time.monotonic() + self.lock_timeout):
             self._close()
+
+    def discard(self) -> None:
+        """Close every connection, and delete the file if this object created it and nobody has used it."""
+        self.close()
+        if self._path is not None and self._created:
+            self._identity.forget_log()
+            with suppress(sqlite3.Error, OSError, StoreError), work(sqlite=True):
+                delete_unused(self._path, self._identity.check)
 
     def tidy(self) -> None:
         """Truncate the write-ahead log if it has grown and no transaction needs it.
@@ -395,7 +405,9 @@ class SqliteStore:
             return None
         with self._reading.begin() as connection:
             before = self._revision(connection, create=create)
+            self._identity.check()  # who created the file may have deleted it, unused
         _use_write_ahead_log(self._readers, self.lock_timeout)
+        self._identity.check()
         if before == migrations.HEAD:
             return before
         with self._readers.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
@@ -464,11 +476,14 @@ def _driver_of(borrowed: PoolProxiedConnection) -> Any:
     return borrowed.driver_connection
 
 
-def _find_file(path: Path, name: str, *, create: bool) -> None:
+def _find_file(path: Path, name: str, *, create: bool) -> bool:
     """Ensure that the file exists before SQLite opens it: SQLite would create a file that every user can read.
 
     An existing file is not opened here, because closing it would release the locks of this process's other connections.
     The system's error message is left out, because it repeats the path, which may be a misspelt URL with a password.
+
+    Returns:
+        Whether this call created the file.
 
     Raises:
         StoreNotFoundError: If the file does not exist and `create` is false, or if it cannot be a store.
@@ -481,9 +496,11 @@ def _find_file(path: Path, name: str, *, create: bool) -> None:
             _refuse_lost_place(path, name)
             if not create:
                 raise StoreNotFoundError(f"{name} is not there: {_HOW_TO_FIND_IT}") from None
-            with suppress(FileExistsError):  # another process was first
+            try:
                 create_empty(path)
-            return
+            except FileExistsError:  # another process was first
+                return False
+            return True
     except OSError as error:
         raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from None
     except ValueError:
@@ -493,6 +510,7 @@ def _find_file(path: Path, name: str, *, create: bool) -> None:
         raise StoreNotFoundError(f"{name} is {kind}: check that the path is a file")
     if not create and not found.st_size:
         raise StoreNotFoundError(f"{name} is an empty file: {_HOW_TO_FIND_IT}")
+    return False
 
 
 def _refuse_lost_place(path: Path, name: str) -> None:
