@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.length import length
+from tests.loggers import Loggers
 from tests.new_stores import new_file
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def _nothing_skips(report: pytest.CollectReport | pytest.TestReport) -> None:
     if report.outcome == "skipped" and not hasattr(report, "wasxfail") and os.environ.get("CI"):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a plugin look at all tests: the hooks of this file see only those beside it, and no examples in documents."""
+    config.pluginmanager.register(Loggers(), "loggers")
 
 
 @pytest.hookimpl(wrapper=True)

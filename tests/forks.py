@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import json
+import logging
 import os
 import select
 import signal
 import sys
+import threading
 import time
 import warnings
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.process import forking
@@ -52,7 +55,13 @@ def _fork_in_c(
     # Between the calls the child must not be asked to let other threads run, as it has none. Without the hooks it would
     # wait for ever if another thread were just taking the interpreter's lock, so these threads wait for ours.
     sys.setswitchinterval(3600)
-    with forking._gate._changed:
+    with ExitStack() as held:
+        held.enter_context(forking._gate._changed)
+        if not in_child:
+            # Nor may another thread hold a lock that each new thread and each line of a log takes: only the hooks of
+            # Python make these anew in the child.
+            for lock in (vars(threading)["_active_limbo_lock"], vars(logging)["_lock"]):
+                held.enter_context(lock)
         time.sleep(0.1)
         try:
             for call in before:

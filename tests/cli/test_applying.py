@@ -86,6 +86,9 @@ def test_a_plan_holds_only_for_what_it_saw(cidrgate: Cidrgate, lists: str) -> No
     Path("plan.json").write_text(cidrgate("plan", lists, "--prune", "--json", status=2).out)
     cidrgate("apply", lists, *options)
     assert "not a plan" in cidrgate("apply", lists, "--planned", lists, status=2).err
+    Path("other.toml").write_text('[accounts.b]\nentries = ["8.8.8.0/24"]\n')
+    assert "the plan of another file" in cidrgate("apply", "other.toml", "--planned", "plan.json", status=2).err
+    assert cidrgate.accounts() == ["a", "s"]
 
 
 WRONG = {

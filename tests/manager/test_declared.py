@@ -255,6 +255,8 @@ def test_arguments_that_are_none(manager: RuleManager) -> None:
         manager.apply([("a", [])])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expect_versions"):
         manager.apply({}, expect_versions={"a": -1})
+    with pytest.raises(ValueError, match="not declared: b"):
+        manager.plan({"a": []}, expect_versions={"a": 1, "b": 1})
 
 
 def test_changes_are_logged_and_followed(shared_store_url: str) -> None:

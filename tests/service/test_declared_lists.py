@@ -45,10 +45,37 @@ def test_problems_name_the_account_and_the_entry(admin: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    "account", [{"parent": "a", "entries": []}, {"entries": "8.8.8.0/24"}, {"mode": "off"}, {"entries": [{"cidr": ""}]}]
+    "account",
+    [
+        {"parent": "a", "entries": []},
+        {"entries": "8.8.8.0/24"},
+        {"mode": "off"},
+        {"entries": [{"cidr": ""}]},
+        {},
+        {"entries": None},
+        {"parent": None},
+    ],
 )
 def test_a_declaration_that_is_none(admin: Caller, account: object) -> None:
     assert admin("PUT", "/v1/lists", {"accounts": {"acct-7": account}}).status_code == 422
+
+
+def test_an_expected_version_of_an_account_that_is_not_declared_is_refused(api: Api, admin: Caller) -> None:
+    said = admin("PUT", "/v1/lists", {"accounts": DECLARED, "expect_versions": {"acct-8": 1}})
+    assert said.status_code == 422
+    assert "not declared: acct-8" in said.json()["detail"]
+    assert "acct-7" not in [one.name for one in api.manager.accounts()]
+
+
+def test_what_has_another_type_is_told_in_words_of_json(admin: Caller) -> None:
+    for accounts, told in (
+        ({"acct-7": {"entries": ["8.8.8.0/24"]}}, "/accounts/acct-7/entries/0: must be an object"),
+        ({"acct-7": {"entries": {}}}, "/accounts/acct-7/entries: must be an array"),
+        ({"acct-7": 1}, "/accounts/acct-7: must be an object"),
+        ([], "/accounts: must be an object"),
+        ({"acct-7": {"parent": 1}}, "/accounts/acct-7/parent: must be a string"),
+    ):
+        assert admin("PUT", "/v1/lists", {"accounts": accounts}).json()["detail"] == told
 
 
 def test_only_admins_declare_lists(api: Api) -> None:

@@ -76,7 +76,7 @@ class _Lines(logging.Handler):
 def _written(logger: logging.Logger) -> Iterator[list[str]]:
     """The lines that a logger writes in the block, and nobody else sees."""
     handler = _Lines()
-    before = logger.level, logger.propagate
+    level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
@@ -84,7 +84,8 @@ def _written(logger: logging.Logger) -> Iterator[list[str]]:
         yield handler.lines
     finally:
         logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+        logger.propagate = propagate
+        logger.setLevel(level)
 
 
 def _every_line() -> object:

@@ -87,7 +87,7 @@ def _apply(
         planned_changes: list[ListOutcome] = []
         trial = manager.with_hooks(before_store=planned_changes.append)
         plan = trial.plan(declared, prune=prune, create=create)
-        versions = plan.versions if planned is None else versions_of_plan(read_text(planned), planned.name)
+        versions = plan.versions if planned is None else versions_of_plan(read_text(planned), planned.name, declared)
         removed = sum(_removed(change) for change in plan.changes)
         if prune and removed and not dry_run:
             gone = counted(removed, "entry", "entries")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.cli.errors import CommandError
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import DeclaredAccount
+from cidrgate.manager.declared import refuse_undeclared
 from cidrgate.values import DETAILS, NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 __all__ = ["read_declared", "versions_of_plan"]
 
@@ -101,16 +102,26 @@ def _check_members(said: Any, known: tuple[str, ...], where: str) -> None:
         raise CommandError(f"{where} has the unknown member {unknown[0]!r}: the members are {', '.join(known)}")
 
 
-def versions_of_plan(text: str, name: str) -> Mapping[str, int]:
+def versions_of_plan(text: str, name: str, declared: Container[str]) -> Mapping[str, int]:
     """Return the versions that a plan saw, from the JSON of `cidrgate plan --json`.
 
+    Args:
+        text: The JSON.
+        name: The name of its file.
+        declared: The accounts that are declared now.
+
     Raises:
-        CommandError: If it is not a plan.
+        CommandError: If it is not a plan of these accounts.
     """
     try:
-        versions = json.loads(text)["versions"]
-        if all(type(version) is int for version in versions.values()):
-            return dict(versions)
+        versions = dict(json.loads(text)["versions"])
+        known = all(type(version) is int for version in versions.values())
     except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise CommandError(f"{name} is not a plan: write one with `cidrgate plan FILE --json > {name}`")
+        known = False
+    if not known:
+        raise CommandError(f"{name} is not a plan: write one with `cidrgate plan FILE --json > {name}`")
+    try:
+        refuse_undeclared(versions, declared)
+    except ValueError:
+        raise CommandError(f"{name} is the plan of another file: plan this one again") from None
+    return versions

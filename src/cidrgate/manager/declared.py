@@ -25,13 +25,14 @@ from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.policies import stored_policy
 from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.account_names import check_account_name, could_name_account
+from cidrgate.rules.limits import some_of
 from cidrgate.rules.policy import effective_policy
 from cidrgate.serialization import entry_record
 from cidrgate.stores import StoredAccount
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from cidrgate.manager.changes import Listing
     from cidrgate.manager.outcomes import Guard, ListOutcome
@@ -48,7 +49,11 @@ __all__ = [
     "checked_declaration",
     "in_order",
     "in_parts",
+    "refuse_undeclared",
 ]
+
+_MOST_NAMED = 5
+"""How many accounts a message names."""
 
 _ACCOUNTS_A_PART = 500
 
@@ -73,6 +78,17 @@ class DeclaredAccount:
         """Refuse a list of a subaccount."""
         if self.parent is not None and self.entries is not None:
             raise ValueError(f"an account with the parent {self.parent!r} inherits its list: leave out its entries")
+
+
+def refuse_undeclared(versions: Iterable[str], declared: Container[str]) -> None:
+    """Refuse to expect versions of accounts that are not declared: a name that is mistyped would guard nothing.
+
+    Raises:
+        ValueError: If there is such an account.
+    """
+    undeclared = [name for name in versions if name not in declared]
+    if undeclared:
+        raise ValueError(f"expect_versions names accounts that are not declared: {some_of(undeclared, _MOST_NAMED)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,7 @@ from cidrgate.manager.declared import (
     apply_declared,
     checked_declaration,
     in_parts,
+    refuse_undeclared,
 )
 from cidrgate.manager.erasing import erasure
 from cidrgate.manager.evaluations import Foresight, changed_list, evaluation_of, foresight_of
@@ -1905,7 +1906,7 @@ class RuleManager:
 
         Raises:
             TypeError: If an argument has another type.
-            ValueError: If a version is negative.
+            ValueError: If a version is negative, or of an account that is not declared.
             StoreError: If the store cannot be read.
         """
         return self.with_hooks(dry_run=True).apply(
@@ -1948,7 +1949,7 @@ class RuleManager:
 
         Raises:
             TypeError: If an argument has another type.
-            ValueError: If a version is negative.
+            ValueError: If a version is negative, or of an account that is not declared.
             InvalidTextError: If the actor is too long, or contains an invisible character.
             StoreError: If a commit fails. The accounts of earlier commits are stored and published.
 
@@ -1965,6 +1966,7 @@ class RuleManager:
         versions = {} if expect_versions is None else dict(expect_versions)
         for version in versions.values():
             whole_number(version, "expect_versions", least=0)
+        refuse_undeclared(versions, accounts)
         actor = checked_text(actor, "actor")
         guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.manager import ApplyReport, DeclaredAccount, ListOutcome
+from cidrgate.manager.declared import refuse_undeclared
 from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.serialization import problem_record
 from cidrgate.service.api.entries import EntryCreateModel
@@ -52,7 +53,8 @@ class DeclaredAccountModel(RequestModel):
 
     entries: list[EntryCreateModel] | None = Field(
         None,
-        description="The whole list. A detail that an entry leaves out has its default. Null says nothing of the list.",
+        description="The whole list, which may be empty. A detail that an entry leaves out has its default. Null only "
+        "beside a parent.",
     )
     parent: AccountText | None = Field(None, description="The account whose list it inherits; null for its own list.")
 
@@ -60,6 +62,8 @@ class DeclaredAccountModel(RequestModel):
     def _says_one(self) -> "DeclaredAccountModel":
         if self.parent is not None and self.entries is not None:
             raise ValueError("a subaccount inherits its list: send entries or parent, not both")
+        if self.parent is None and self.entries is None:
+            raise ValueError("send its entries, which may be an empty array, or its parent")
         return self
 
     def declared(self) -> DeclaredAccount:
@@ -86,6 +90,11 @@ class DeclaredListsModel(RequestModel):
         description="The versions that lists must have, such as `versions` of a dry run. An account with another "
         "version is refused.",
     )
+
+    @model_validator(mode="after")
+    def _expects_what_it_declares(self) -> "DeclaredListsModel":
+        refuse_undeclared(self.expect_versions, self.accounts)
+        return self
 
 
 class AccountChangeModel(ResponseModel):

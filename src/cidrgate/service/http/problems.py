@@ -130,7 +130,16 @@ _INVALID = {
 }
 """The codes of what is wrong with a part of a request, by pydantic's types of errors."""
 
-_MESSAGES = {"missing": "is required", "union_tag_not_found": "is required", "extra_forbidden": "is unknown"}
+_MESSAGES = {
+    "missing": "is required",
+    "union_tag_not_found": "is required",
+    "extra_forbidden": "is unknown",
+    "model_attributes_type": "must be an object",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be an array",
+    "string_type": "must be a string",
+}
 """What people are told instead of pydantic's messages, by its types of errors."""
 
 _RETRY = {"store_busy": "5"}
