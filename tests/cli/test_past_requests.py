@@ -190,3 +190,28 @@ def test_a_minute_of_recording_is_no_whole_day(cidrgate: Cidrgate, log: str) -> 
         assert f"not for all of {whole}" in said
     missing = cidrgate("recommend", "--account", "b", "--days", "1", status=4).err
     assert "no traffic of account 'b' was recorded today, since 00:00 UTC" in missing
+
+
+def test_a_creation_is_evaluated_for_gates_that_deny_unknown_accounts(cidrgate: Cidrgate, log: str) -> None:
+    log_of_new = "account,address,time\n" + "".join(
+        f"new,{address},2026-01-01T00:00:00Z\n" for address in ["9.9.9.9"] * 5 + ["7.7.7.7"] * 3
+    )
+    (cidrgate.database.parent / "new.csv").write_text(log_of_new)
+    (cidrgate.database.parent / "new.toml").write_text('[accounts.new]\nentries = [{cidr = "9.9.9.0/24"}]\n')
+    for command, status in (
+        ("add new 9.9.9.0/24 --create --dry-run", 0),
+        ("apply new.toml --dry-run", 0),
+        ("plan new.toml", 2),
+    ):
+        answer = cidrgate(*command.split(), "--from-log", "new.csv", status=status)
+        assert "5 requests would be allowed that gates deny now if they deny unknown accounts:" in answer.out
+        assert "3 requests would be denied:" in answer.out
+        assert "not known: what gates answer for account 'new' now, before the creation" in answer.out
+        found = cidrgate(*command.split(), "--from-log", "new.csv", "--json", status=status).record["evaluation"]
+        assert (found["newly_denied"]["requests"], found["allowed_if_created"]["requests"]) == (3, 5)
+    # Stored traffic of other accounts says nothing of one that does not exist, and is not said to be missing.
+    with RuleManager.open(cidrgate.database, load=False) as manager:
+        store_observed(manager, ("a", "8.8.8.8/32", 7))
+    found = cidrgate("add", "new", "9.9.9.0/24", "--create", "--dry-run", "--json").record["evaluation"]
+    assert [one["code"] for one in found["unknown"]] == ["no_traffic", "unlisted"]
+    assert "new" not in cidrgate.accounts()

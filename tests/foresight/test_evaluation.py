@@ -38,6 +38,7 @@ GROUPS = (
     "partly_allowed",
     "denied_if_unlisted",
     "allowed_if_unlisted",
+    "allowed_if_created",
 )
 STILL = ("still_allowed", "still_denied", "still_mixed")
 
@@ -75,13 +76,15 @@ def addresses(cidrs: list[str] | None, inside: str) -> set[str]:
 
 
 def expected_effects(
-    before: list[str] | None, after: list[str] | None, network: str, *, deleted: bool = False
+    before: list[str] | None, after: list[str] | None, network: str, *, deleted: bool = False, created: bool = False
 ) -> set[str]:
     """What a change does to the requests of a network, by the sets of its addresses."""
     every = set(map(str, ip_network(network)))
     was, now = addresses(before, network), addresses(after, network)
     if deleted:
         return ({"denied_if_unlisted"} if was else set()) | ({"allowed_if_unlisted"} if was != every else set())
+    if created:
+        return expected_effects(before, after, network) | ({"allowed_if_created"} if now else set())
     if was == now:
         return {"still_allowed" if was == every else "still_mixed" if was else "still_denied"}
     if was == every and not now:
@@ -97,8 +100,7 @@ def expected_effects(
     st.lists(observations, max_size=12),
     st.sampled_from([None, 1, 5]),
     st.integers(1, 4),
-    st.booleans(),
-    st.booleans(),
+    st.sampled_from(["alter", "delete", "rename", "create"]),
 )
 def test_every_request_counts_where_the_sets_of_addresses_say(
     before: list[str] | None,
@@ -106,12 +108,16 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
     seen: list[Observation],
     days: int | None,
     most: int,
-    deleted: bool,
-    renamed: bool,
+    kind: str,
 ) -> None:
-    new_name = "new" if renamed else None
+    deleted, renamed, created = kind == "delete", kind == "rename", kind == "create"
     changed = ChangedList(
-        accounts=("acct-1", "sub-1"), before=before, after=after, deleted=deleted, renamed_to=new_name
+        accounts=("acct-1", "sub-1"),
+        before=before,
+        after=after,
+        deleted=deleted,
+        created=created,
+        renamed_to="new" if renamed else None,
     )
     found = evaluate([(changed, PastTraffic(seen))], at=NOW, days=days, most=most)
     counted = [one for one in seen if one.account != "other" and one.last_seen >= begin_of(days)]
@@ -121,7 +127,7 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
     wanted: dict[str, dict[tuple[str, str], list[Observation]]] = {name: {} for name in (*GROUPS, *STILL)}
     for (account, network), several in merged.items():
         unlisted = deleted or (renamed and account == "acct-1")
-        for effect in expected_effects(before, after, network, deleted=unlisted):
+        for effect in expected_effects(before, after, network, deleted=unlisted, created=created):
             wanted[effect][account, network] = several
     for name in (*GROUPS, *STILL):
         total = getattr(found, name)
@@ -150,7 +156,7 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
             mine = [one for (account, _), several in wanted[name].items() if account == row.account for one in several]
             assert getattr(row, name).requests == sum(one.requests for one in mine)
     check_unknown(found, counted, days)
-    assert ("unlisted" in {one.code for one in found.unknown}) == (deleted or renamed)
+    assert ("unlisted" in {one.code for one in found.unknown}) == (kind != "alter")
 
 
 def check_unknown(found: Evaluation, counted: list[Observation], days: int | None) -> None:

@@ -389,3 +389,49 @@ def test_a_renaming_counts_the_requests_with_the_old_name(manager: RuleManager) 
     found = manager.evaluate("acct-2", move_too, observations=SEEN)
     assert [(one.account, one.requests) for one in found.denied_if_unlisted.named] == [("acct-2", 50_000)]
     assert found.newly_denied.requests == 0
+
+
+def new_ones() -> list[Observation]:
+    return [seen("new", "9.9.9.9", 5), seen("new", "7.7.7.7", 3)]
+
+
+CREATIONS: dict[str, Callable[[RuleManager], object]] = {
+    "import": lambda dry: dry.import_accounts({"new": ["9.9.9.0/24"]}),
+    "import what is refused": lambda dry: dry.import_accounts({"new": ["9.9.9.9/32"], "b": "10.0.0.0/8"}),
+    "apply": lambda dry: dry.apply({"new": "9.9.9.0/24"}),
+    "import an export": lambda dry: dry.import_export(export_of_new()),
+}
+
+
+def export_of_new() -> list[str]:
+    with RuleManager.open("memory://") as other:
+        other.create_account("new")
+        other.add("new", "9.9.9.0/24")
+        return list(other.export())
+
+
+@pytest.mark.parametrize("name", CREATIONS)
+def test_a_creation_says_what_each_setting_of_gates_would_do(manager: RuleManager, name: str) -> None:
+    found = manager.evaluate(None, CREATIONS[name], observations=new_ones())
+    # Gates that allow unknown accounts allow both addresses now, and gates that deny them neither.
+    assert (found.newly_denied.requests, found.still_allowed.requests) == (3, 5)
+    assert [(one.account, one.network, one.requests) for one in found.allowed_if_created.named] == [
+        ("new", "9.9.9.9/32", 5)
+    ]
+    assert [(one.account, one.allowed_if_created.requests) for one in found.accounts] == [("new", 5)]
+    [unknown] = found.unknown
+    assert (unknown.code, "for account 'new' now, before the creation" in unknown.text) == ("unlisted", True)
+    said = [one.text for one in sentences(found)]
+    assert any(
+        one.endswith("5 requests would be allowed that gates deny now if they deny unknown accounts") for one in said
+    )
+
+
+def test_a_creation_without_a_list_changes_something_too(manager: RuleManager) -> None:
+    found = manager.evaluate(None, lambda dry: dry.apply({"new": []}), observations=new_ones())
+    assert (found.lists, found.allowed_if_created.requests, found.newly_denied.requests) == (1, 8, 0)
+    assert [one.code for one in found.unknown] == ["unlisted"]
+    # An account that exists is not created, whatever its version is.
+    manager.create_account("new")
+    found = manager.evaluate(None, lambda dry: dry.add("new", "9.9.9.0/24"), observations=new_ones())
+    assert (found.allowed_if_created.requests, found.newly_denied.requests, found.unknown) == (0, 3, ())

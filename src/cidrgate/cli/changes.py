@@ -61,11 +61,15 @@ def _add(
             account, cidrs, actor=session.actor, expect_version=expect_version, if_missing=if_missing, **details
         )
 
-    with session.open(create=create, dry_run=dry_run) as manager, ExitStack() as stack:
+    with session.open(create=create, dry_run=dry_run) as opened, ExitStack() as stack:
+        manager = opened
         if create:
             trial = None if dry_run else lambda lists: add(lists.with_hooks(confirmed=confirm or ()))
-            manager = _with_account(manager, account, trial, session, stack)
-        attempt = attempted(manager, add, dry_run=dry_run, past=past, session=session, confirm=confirm)
+            manager = _with_account(opened, account, trial, session, stack)
+        without = None if manager is opened else opened
+        attempt = attempted(
+            manager, add, dry_run=dry_run, past=past, session=session, confirm=confirm, without_account=without
+        )
     answer_change(session, attempt)
 
 

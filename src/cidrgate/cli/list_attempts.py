@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,7 @@ def attempted(
     session: Session,
     empty: bool = False,
     confirm: Iterable[Guard] | None = None,
+    without_account: RuleManager | None = None,
 ) -> ListAttempt:
     """Make a change, or try it.
 
@@ -67,6 +68,8 @@ def attempted(
         session: The context of the command.
         empty: Whether the list may become empty.
         confirm: The guards that the change may meet.
+        without_account: The lists as they are, if `manager` only tries what it would be with an account that does not
+            exist.
 
     Raises:
         CidrgateError: If the change is refused. A dry run is refused for the same reasons.
@@ -76,13 +79,16 @@ def attempted(
         return ListAttempt(change, manager.policy_state(change.account).effective.max_entries)
     outcomes: list[ListOutcome] = []
     change = make(manager.with_hooks(before_store=outcomes.append, dry_run=True))
+    if without_account is not None:
+        outcomes = [replace(one, created=True) for one in outcomes]
     [outcome] = outcomes
+    asked = manager if without_account is None else without_account
     guards = {*(confirm or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])}
-    refuse_tried(session, manager, past, outcomes, guards)
+    refuse_tried(session, asked, past, outcomes, guards)
     most = manager.policy_state(change.account).effective.max_entries
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return ListAttempt(change, most, access, past.foresight(session, manager, [outcome]))
+    return ListAttempt(change, most, access, past.foresight(session, asked, [outcome]))
 
 
 def answer_change(session: Session, attempt: ListAttempt) -> None:

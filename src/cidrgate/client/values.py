@@ -430,6 +430,7 @@ class AccountEvaluationInfo:
     partly_allowed: TrafficTotalInfo
     denied_if_unlisted: TrafficTotalInfo | None = None
     allowed_if_unlisted: TrafficTotalInfo | None = None
+    allowed_if_created: TrafficTotalInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -460,6 +461,7 @@ class EvaluationInfo:
     unknown: list[UnknownInfo]
     denied_if_unlisted: AffectedTrafficInfo | None = None
     allowed_if_unlisted: AffectedTrafficInfo | None = None
+    allowed_if_created: AffectedTrafficInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,6 +122,7 @@ class AccountEvaluation:
         partly_allowed: Networks of which a part would be allowed that is denied now.
         denied_if_unlisted: What is allowed now, if the account is deleted or renamed.
         allowed_if_unlisted: What is denied now, if the account is deleted or renamed.
+        allowed_if_created: What would be allowed, if the account is created.
     """
 
     account: str
@@ -131,6 +132,7 @@ class AccountEvaluation:
     partly_allowed: TrafficTotal
     denied_if_unlisted: TrafficTotal = field(default_factory=TrafficTotal)
     allowed_if_unlisted: TrafficTotal = field(default_factory=TrafficTotal)
+    allowed_if_created: TrafficTotal = field(default_factory=TrafficTotal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,10 @@ class Evaluation:
     It compares the lists as they are now with the lists after the change, whatever was decided when the requests came.
     An address that was not observed is in no number: `unknown` says what else is not known.
 
+    An account that the change creates does not exist now, so that gates answer by their setting `unlisted`. Of such an
+    account `newly_denied`, `partly_denied` and the sums of what stays hold for gates that allow unknown accounts, and
+    `allowed_if_created` for gates that deny them: nothing is newly denied there.
+
     Attributes:
         days: For how many days in UTC, with that of `until`, the observations count; None for all of them.
         since: From when on requests were observed; None if that is unknown, because there are none. For stored traffic,
@@ -172,6 +178,9 @@ class Evaluation:
             is `deny` or `deny_unknown` would deny it. A network of which a part is allowed now is here, and also in
             `allowed_if_unlisted`.
         allowed_if_unlisted: What is denied now, for such accounts: gates whose `unlisted` is `allow` would allow it.
+        allowed_if_created: What would be allowed, for accounts that the change creates: gates whose `unlisted` is
+            `deny` or `deny_unknown` deny it now. It counts in `still_allowed` too, or in another sum if it is a network
+            of which a part would be allowed.
         still_allowed: What is allowed before and after the change.
         still_denied: What is denied before and after the change.
         still_mixed: Networks of which a part is allowed, and the same part before and after the change.
@@ -198,6 +207,7 @@ class Evaluation:
     unknown: tuple[Unknown, ...]
     denied_if_unlisted: AffectedTraffic = field(default_factory=AffectedTraffic)
     allowed_if_unlisted: AffectedTraffic = field(default_factory=AffectedTraffic)
+    allowed_if_created: AffectedTraffic = field(default_factory=AffectedTraffic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +220,8 @@ class ChangedList:
         after: The networks after the change, in the same way.
         later: Whether the change also alters what is decided later, when a mode of the list or one of its entries ends.
         deleted: Whether the accounts do not exist after the change. What `after` says has no meaning then.
+        created: Whether the accounts do not exist before the change. What `before` says is then what gates decide that
+            allow unknown accounts: None.
         renamed_to: The name that the first account has after the change, if that is another one. Every observed request
             has the old name, which no account has then.
     """
@@ -219,6 +231,7 @@ class ChangedList:
     after: Collection[str] | None
     later: bool = False
     deleted: bool = False
+    created: bool = False
     renamed_to: str | None = None
 
 
@@ -305,6 +318,7 @@ def evaluate(
         partly_allowed=found.affected["partly_allowed"].result(),
         denied_if_unlisted=found.affected["denied_if_unlisted"].result(),
         allowed_if_unlisted=found.affected["allowed_if_unlisted"].result(),
+        allowed_if_created=found.affected["allowed_if_created"].result(),
         still_allowed=found.still["still_allowed"].result(),
         still_denied=found.still["still_denied"].result(),
         still_mixed=found.still["still_mixed"].result(),
@@ -395,8 +409,10 @@ _AFFECTED = (
     "partly_allowed",
     "denied_if_unlisted",
     "allowed_if_unlisted",
+    "allowed_if_created",
 )
 _IF_UNLISTED = {True: ("denied_if_unlisted",), False: ("allowed_if_unlisted",)}
+_IF_CREATED = {True: ("allowed_if_created",), False: ()}
 _STILL = ("still_allowed", "still_denied", "still_mixed")
 _OF_ADDRESS = {
     (False, False): ("still_denied",),
@@ -433,6 +449,7 @@ class _Found:
         incomplete: The accounts of which not every address was kept.
         unlisted: The accounts that do not exist after the change.
         renamed: The old names of accounts that have another one after the change.
+        created: The accounts that do not exist before the change.
     """
 
     def __init__(self, most: int) -> None:
@@ -445,6 +462,7 @@ class _Found:
         self.incomplete = _Some()
         self.unlisted = _Some()
         self.renamed = _Some()
+        self.created = _Some()
         self._said_since: datetime | None = None
         self._first_seen: datetime | None = None
 
@@ -469,6 +487,8 @@ class _Found:
                 self.unlisted.add(account)
             elif account == old_name:
                 self.renamed.add(account)
+            elif changed.created:
+                self.created.add(account)
             if account in traffic.incomplete:
                 self.incomplete.add(account)
             if networks:
@@ -497,7 +517,8 @@ class _Found:
 
 def _rank_of_account(one: AccountEvaluation) -> tuple[Any, ...]:
     denied = (one.newly_denied, one.denied_if_unlisted, one.partly_denied)
-    numbers = (*denied, one.newly_allowed, one.allowed_if_unlisted, one.partly_allowed)
+    allowed = (one.newly_allowed, one.allowed_if_unlisted, one.allowed_if_created, one.partly_allowed)
+    numbers = (*denied, *allowed)
     return (*(-total.requests for total in numbers), one.account)
 
 
@@ -549,6 +570,7 @@ class _Deciding:
     def __init__(self, changed: ChangedList) -> None:
         self._before, self._after = _Allowed(changed.before), _Allowed(changed.after)
         self._deleted = changed.deleted
+        self._created = changed.created
 
     def effects(self, networks: Collection[str]) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield the networks, each with what the change does to its requests: names in an evaluation."""
@@ -556,7 +578,10 @@ class _Deciding:
         addresses = [network.rpartition("/")[0] for network in single]
         allowed = zip(self._before.contains(addresses), self._after.contains(addresses), strict=True)
         for network, (before, after) in zip(single, allowed, strict=True):
-            yield network, _IF_UNLISTED[before] if self._deleted else _OF_ADDRESS[before, after]
+            if self._deleted:
+                yield network, _IF_UNLISTED[before]
+            else:
+                yield network, (*_OF_ADDRESS[before, after], *_IF_CREATED[self._created and after])
         if len(single) < len(networks):
             for network in networks:
                 if not is_address(network):
@@ -569,6 +594,10 @@ class _Deciding:
             part = self._before.part(network)
             return (*(_IF_UNLISTED[True] if part else ()), *(_IF_UNLISTED[False] if part != whole else ()))
         before, after = self._before.part(network), self._after.part(network)
+        return (*self._compared(whole, before, after), *_IF_CREATED[self._created and bool(after)])
+
+    def _compared(self, whole: list[str], before: list[str], after: list[str]) -> Sequence[str]:
+        """Return what happens to a network of which a part is allowed before and after the change."""
         loses, gains = not self._after.covers(before), not self._before.covers(after)
         if loses and before == whole and not after:
             return ("newly_denied",)
@@ -655,6 +684,13 @@ def _unknown(found: _Found, begin: datetime | None, days: int | None) -> Iterato
         text = (
             f"what gates answer to requests with {which}, which no account has after the change: their setting for "
             "unknown accounts (unlisted) says it"
+        )
+        yield Unknown(code="unlisted", text=text)
+    if found.created.count:
+        which = _accounts(found.created, found)
+        text = (
+            f"what gates answer for {which} now, before the creation: their setting for unknown accounts (unlisted) "
+            "says it"
         )
         yield Unknown(code="unlisted", text=text)
     if found.incomplete.count:

@@ -79,6 +79,10 @@ def sentences(evaluation: Evaluation) -> Iterator[Sentence]:
     if opened.requests:
         text = f"{when}, {_of(opened)} that are denied now would be allowed by gates that allow unknown accounts"
         yield Sentence(text, "gain", opened)
+    admitted = evaluation.allowed_if_created
+    if admitted.requests:
+        text = f"{when}, {_of(admitted)} would be allowed that gates deny now if they deny unknown accounts"
+        yield Sentence(text, "gain", admitted)
     yield from _not_known(evaluation)
 
 

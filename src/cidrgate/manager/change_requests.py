@@ -195,4 +195,4 @@ def list_outcome(
         mode=now.mode_at(listing.at),
         existing=tuple(existing),
     )
-    return ListOutcome(now, value, listing.entries, after, was), made
+    return ListOutcome(now, value, listing.entries, after, was, created=not listing.owner.exists), made

@@ -273,7 +273,7 @@ def apply_declared(
             elif account.parent != one.parent:
                 raise _other_parent(account, one.parent)
             version = 0 if account is None else account.version
-            owner = account or StoredAccount(-1, name, None, at, 0, store_policy=of_store)
+            owner = account or StoredAccount.to_create(name, at, of_store)
             pieces = _pieces_of(one, effective_policy(policy, owner.store_policy, owner.policy))
             change = DeclaredChange(
                 account=name, created=account is None, parent=one.parent, version=version, before=(), after=()

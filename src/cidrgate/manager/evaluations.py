@@ -116,6 +116,7 @@ def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
         after=allowed_networks(outcome.after, outcome.decider, at),
         later=not outcome.deleted and _alters_later(outcome, at),
         deleted=outcome.deleted,
+        created=outcome.created,
         renamed_to=None if former is None or former == name else name,
     )
 
@@ -146,8 +147,9 @@ def evaluation_of(
 ) -> Evaluation:
     """Return what changes of lists would do to the requests of every account that has one of these lists.
 
-    A list that allows the same networks before and after a change is left out: it needs no traffic to know that every
-    request would be decided as it is now. Of a renamed account only the requests with the old name count then.
+    A list that allows the same networks before and after a change is left out, unless the change creates its account:
+    it needs no traffic to know that every request would be decided as it is now. Of a renamed account only the requests
+    with the old name count then.
 
     Args:
         store: The store of the lists and of their traffic.
@@ -188,7 +190,9 @@ def _evaluation_of_now(
     account: str | None,
     observations: GivenObservations | None,
 ) -> Evaluation:
-    altered = [one for one in changes if one.deleted or one.renamed_to or not _same(one.before, one.after)]
+    altered = [
+        one for one in changes if one.created or one.deleted or one.renamed_to or not _same(one.before, one.after)
+    ]
     own = _names(changes)
     if not altered:
         return evaluate([], at=at, days=days if observations is None else None)

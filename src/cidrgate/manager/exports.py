@@ -280,7 +280,7 @@ def _store(
 
 def _outcome(copy: AccountCopy, owner: StoredAccount | None, listed: Sequence[Entry], at: datetime) -> ListOutcome:
     """Return what a copy would do to the list of an account."""
-    was = StoredAccount(-1, copy.name, None, at, 0) if owner is None else owner
+    was = StoredAccount.to_create(copy.name, at) if owner is None else owner
     now = account_of_copy(copy)
     after = [entry.entry(-1 - place, copy.name) for place, entry in enumerate(copy.entries)]
     change = ListChange(
@@ -292,7 +292,7 @@ def _outcome(copy: AccountCopy, owner: StoredAccount | None, listed: Sequence[En
         entries=tuple(after),
         mode=now.mode_at(at),
     )
-    return ListOutcome(now, change, listed, after, was.value())
+    return ListOutcome(now, change, listed, after, was.value(), created=not was.exists)
 
 
 def _records(transaction: Transaction, names: Collection[str]) -> dict[str, _Records]:

@@ -207,7 +207,7 @@ def import_lists(
     if dry_run:
         if before_store is not None:
             for name in (*accepted, *closing):
-                listing = listings.get(name) or Listing(StoredAccount(-1, name, None, at, 0), (), at, ids, actor)
+                listing = listings.get(name) or Listing(StoredAccount.to_create(name, at), (), at, ids, actor)
                 listing = dataclass_replace(listing, ids=count(-1, -1))
                 tried = make(listing, split[name], accepted[name]) if name in accepted else closing_change(listing)
                 before_store(list_outcome(listing, tried)[0])

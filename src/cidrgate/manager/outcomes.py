@@ -44,6 +44,8 @@ class ListOutcome:
         parent: The account whose list decides after the change, if `account` is a subaccount then.
         former_name: The name of the account before the change, if the change can rename it.
         deleted: Whether the change deletes the account, and its subaccounts if it has any.
+        created: Whether the account does not exist before the change. What decides then is how gates answer for
+            accounts that they do not know, and neither `before` nor `account_before`.
     """
 
     account: Account
@@ -57,6 +59,7 @@ class ListOutcome:
     parent: Account | None = None
     former_name: str | None = None
     deleted: bool = False
+    created: bool = False
 
     @property
     def decider(self) -> Account:

@@ -2015,7 +2015,7 @@ class RuleManager:
         The change is only tried. Requests of subaccounts count for the list that they inherit. An address that was not
         observed is in no number, and `unknown` says what else is not known. Gates decide about accounts that do not
         exist by their `unlisted`, which the store does not know: of a deletion, the evaluation says what each setting
-        of it would deny and allow, and of a renaming, that it does not know.
+        of it would deny and allow, and of a creation and a renaming too.
 
         Args:
             account: Only the requests of this account, and of the subaccounts that inherit its list; None for those of

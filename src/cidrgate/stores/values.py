@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
+_NO_KEY = -1
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
@@ -32,6 +34,16 @@ class StoredAccount:
     closed: bool = False
     policy: dict[str, Any] | None = None
     store_policy: dict[str, Any] | None = None
+
+    @classmethod
+    def to_create(cls, name: str, at: datetime, store_policy: dict[str, Any] | None = None) -> StoredAccount:
+        """Return an account that does not exist, as a change that would create it finds it."""
+        return cls(_NO_KEY, name, None, at, 0, store_policy=store_policy)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the store has the account."""
+        return self.id != _NO_KEY
 
     def value(self) -> Account:
         """Return the account without its key."""

@@ -54,6 +54,7 @@ EVALUATION_EXAMPLE = {
     "partly_allowed": _NO_TRAFFIC,
     "denied_if_unlisted": _NO_TRAFFIC,
     "allowed_if_unlisted": _NO_TRAFFIC,
+    "allowed_if_created": _NO_TRAFFIC,
     "still_allowed": {"addresses": 3, "networks": 0, "requests": 1204},
     "still_denied": _NOTHING,
     "still_mixed": _NOTHING,
@@ -66,6 +67,7 @@ EVALUATION_EXAMPLE = {
             "partly_allowed": _NOTHING,
             "denied_if_unlisted": _NOTHING,
             "allowed_if_unlisted": _NOTHING,
+            "allowed_if_created": _NOTHING,
         }
     ],
     "more_accounts": 0,
@@ -114,6 +116,7 @@ class AccountEvaluationModel(ResponseModel):
     allowed_if_unlisted: TrafficTotalModel = Field(
         description="What is denied now, if the account is deleted or renamed."
     )
+    allowed_if_created: TrafficTotalModel = Field(description="What would be allowed, if the account is created.")
 
 
 class UnknownModel(ResponseModel):
@@ -148,6 +151,10 @@ class EvaluationModel(ResponseModel):
     allowed_if_unlisted: AffectedTrafficModel = Field(
         description="What is denied now, for accounts that the change deletes or renames: gates whose `unlisted` is "
         "`allow` would allow it."
+    )
+    allowed_if_created: AffectedTrafficModel = Field(
+        description="What would be allowed, for accounts that the change creates: gates whose `unlisted` is `deny` or "
+        "`deny_unknown` deny it now. The other numbers about such accounts hold for gates whose `unlisted` is `allow`."
     )
     still_allowed: TrafficTotalModel = Field(description="What is allowed before and after the change.")
     still_denied: TrafficTotalModel = Field(description="What is denied before and after the change.")
