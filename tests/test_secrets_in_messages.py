@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import logging
+import re
 import subprocess
 import sys
 import traceback
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +17,12 @@ from hypothesis import given, strategies as st
 
 from cidrgate import CidrgateError, RuleManager
 from cidrgate.stores import migrate_store, open_store
-from cidrgate.stores.urls import redacted
+from cidrgate.stores.urls import redacted, redacted_message
 from tests.command_line import typed
 from tests.servers.running import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from tests.postgres import PostgresServer
 
@@ -279,3 +281,70 @@ def test_what_stands_before_the_at_sign_is_masked(user: str, password: str, rest
 )
 def test_what_holds_no_password_is_shown(text: str) -> None:
     assert redacted(text) == text
+
+
+WORDS = st.text(st.sampled_from("abc XYZ019.,;()'\"/-_?!"), max_size=30)
+"""Text of a sentence, without what could begin or end a password."""
+
+EXAMPLES = st.sampled_from(
+    [
+        "",
+        "scheme://host",
+        "postgresql://user@host:port/database",
+        "sqlite:///relative/path.db",
+        "1:30 o'clock",
+        "me@host",
+    ]
+)
+
+
+@given(
+    before=st.lists(st.one_of(WORDS, EXAMPLES), max_size=4).map(" ".join),
+    after=WORDS,
+    example=st.sampled_from(["", "write scheme://host:port", "a path, sqlite:///x.db, memory://", "token:7"]),
+    user=st.text(st.sampled_from("abc19."), max_size=5),
+    password=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=9),
+)
+def test_the_sentence_around_a_masked_url_stays(
+    before: str, after: str, example: str, user: str, password: str
+) -> None:
+    for scheme in ("http", "postgresql", "mysql"):
+        told = f"{before} {scheme}://{user}:{{}}@host/lists {after} {example}"
+        assert redacted_message(told.format(password)) == told.format("***")
+
+
+EXAMPLE = re.compile(r"://\S*:")
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """Every text of the package with a URL as an example and with a value, and a URL with a password as the value."""
+    for path in (Path(__file__).parents[1] / "src" / "cidrgate").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.JoinedStr):
+                continue
+            parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+            literal = "".join(str(part) for part in parts if part is not None)
+            if " " not in literal or not EXAMPLE.search(literal):
+                continue
+            for place, part in enumerate(parts):
+                if part is None:
+                    told = ["x" if one is None else str(one) for one in parts]
+                    told[place] = "'http://me:hunter2@host'"
+                    yield f"{path.name}:{node.lineno}", "".join(told)
+
+
+def test_no_example_in_a_message_is_taken_for_the_beginning_of_a_password() -> None:
+    """A message says first what was given, and then how it should look."""
+    found = list(sentences())
+    assert any("is no public URL" in told for _, told in found)
+    eaten = {place: told for place, told in found if redacted_message(told) != told.replace("hunter2", "***")}
+    assert eaten == {}
+
+
+@pytest.mark.parametrize("url", [f"http://me:{SECRET}@h", f"http://me:x {SECRET}@h", f"https://me:{SECRET}@h:1/x?y#z"])
+def test_a_public_url_with_a_password_is_explained(url: str) -> None:
+    told = said("-d", "lists.db", "serve", "--public-url", url)
+    assert SECRET not in told
+    assert "***@h" in told
+    assert "is no public URL: write scheme://host or scheme://host:port, without a user and a path" in told
+    assert SECRET not in said("-d", "lists.db", "serve", "--json", "--public-url", url)

@@ -55,6 +55,9 @@ FAILURES: dict[str, list[list[str]]] = {
     "serve": [
         ["--allow-account", "nobody"],
         ["--snapshot", "-"],
+        ["--allow", "junk"],
+        ["--tls-certificate", "garbage"],
+        ["--uds", "no/such/folder/socket", "--trusted-proxy", "unix:"],
         ["--host", "203.0.113.1"],
     ],
     "token create": [

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
-from cidrgate.authorize.listening import bound_port, url_of
+from cidrgate.authorize.listening import bound_port, check_socket_path, url_of
 from cidrgate.errors import CidrgateError, needs_extra
 from cidrgate.event_log import log_event, log_to_stderr
 from cidrgate.gate.client_ip import ClientIPResolver
@@ -241,6 +241,8 @@ def serve(
         SystemExit: If the server cannot listen on the Unix socket.
     """
     _log_to_stderr()
+    if uds is not None:
+        check_socket_path(uds)
     with nullcontext() if uds is not None else bound_port(host, port) as bound:
         where = url_of(bound) if bound is not None else str(uds)
         if workers == 1:

@@ -61,8 +61,10 @@ def _serve(
 ) -> None:
     """Serve the management API and the console until interrupted. Prints a one-time link if there are no tokens yet."""
     with needs_extra("server", "serve"):
+        from cidrgate.service.app import create_app
         from cidrgate.service.server import Port, new_link, serve
         from cidrgate.service.settings import Settings
+        from cidrgate.service.tls import tls_context
     if authorize and server.unlisted is None:
         if not create:
             session.open().close()  # a missing store is the first error to report
@@ -75,6 +77,8 @@ def _serve(
         )
     if server.traffic != "off" and not authorize:
         raise CommandError("--traffic records decisions of /v1/authorize: add --authorize")
+    if key is not None and certificate is None:
+        raise CommandError("--tls-key needs --tls-certificate: the file of the certificate that the key belongs to")
     resolver = server.resolver()
     ready_within = server.ready_within or server.max_staleness or _READY_WITHIN
     try:
@@ -91,12 +95,10 @@ def _serve(
             log_every=server.log_every,
             public_url=public_url,
         )
+        tls = None if certificate is None else tls_context(certificate, key)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    for file in (certificate, key):
-        if file is not None and not file.is_file():
-            raise CommandError(f"{file} does not exist: name the files of the certificate and of its key")
-    place = Port(server.host, server.port, certificate, key, server.uds)
+    place = Port(server.host, server.port, tls, server.uds)
     try:
         binding = place.bind()
     except OSError as error:
@@ -107,6 +109,7 @@ def _serve(
         url = place.url(bound)
         if allow_account is not None:
             manager.account(allow_account)  # an unknown account would deny everyone
+        service = create_app(manager, settings, resolver=resolver)
         wanted = link or not _has_token(manager)
         shown = str(settings._public or url)
         console = new_link(manager, shown, origin=session.origin, actor=session.actor) if wanted else None
@@ -120,7 +123,7 @@ def _serve(
             lines.append("stop with ctrl-C")
             session.output.answer({"url": url, "console": console}, *lines)
 
-        serve(manager, settings, resolver, place, bound, on_start=tell)
+        serve(service, place, bound, on_start=tell)
 
 
 def _opened(session: Session, server: ServerOptions, *, create: bool, ready_within: float) -> RuleManager:

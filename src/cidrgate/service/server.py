@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
-from cidrgate.authorize.listening import bound_port, url_of
+from cidrgate.authorize.listening import bound_port, check_socket_path, url_of
 from cidrgate.authorize.process import GRACE, run
 from cidrgate.event_log import log_to_stderr
-from cidrgate.service.app import create_app
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Callable
-    from pathlib import Path
 
-    from cidrgate.gate.client_ip import ClientIPResolver
+    from fastapi import FastAPI
+
     from cidrgate.manager import RuleManager
-    from cidrgate.service.settings import Service, Settings
+    from cidrgate.service.settings import Service
     from cidrgate.values import Origin
 
 __all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
@@ -49,24 +48,23 @@ class Port:
     Attributes:
         host: The address to bind.
         port: The port; 0 for any free port.
-        certificate: The file with the certificates for TLS; None for no TLS.
-        key: The file with the key.
+        tls: The settings for TLS; None for no TLS.
         uds: The path of a Unix socket to listen on, instead of a port; None for the port.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
-    certificate: Path | None = None
-    key: Path | None = None
+    tls: ssl.SSLContext | None = None
     uds: str | None = None
 
     def bind(self) -> AbstractContextManager[socket.socket | None]:
-        """Bind the port; a Unix socket is bound when the service starts.
+        """Bind the port. A Unix socket is bound when the service starts; here its path is checked.
 
         Raises:
-            OSError: If the port cannot be bound.
+            OSError: If the port cannot be bound, or there can be no socket at the path.
         """
         if self.uds is not None:
+            check_socket_path(self.uds)
             return nullcontext()
         bound = bound_port(self.host, self.port)
         bound.listen(connection_backlog())
@@ -74,13 +72,14 @@ class Port:
 
     def url(self, bound: socket.socket | None) -> str:
         """Return the URL to open in a browser on this machine; for a Unix socket that of a proxy on this machine."""
-        tls = self.certificate is not None
-        return f"{'https' if tls else 'http'}://localhost" if bound is None else url_of(bound, tls=tls)
+        if bound is None:
+            return f"{'http' if self.tls is None else 'https'}://localhost"
+        return url_of(bound, tls=self.tls is not None)
 
     @property
     def exposed(self) -> bool:
         """Return whether others can read the traffic: other machines can reach the service, and it has no TLS."""
-        if self.certificate is not None or self.uds is not None:
+        if self.tls is not None or self.uds is not None:
             return False
         try:
             return not ip_address(self.host).is_loopback
@@ -106,9 +105,7 @@ def new_link(manager: RuleManager, url: str, *, origin: Origin, actor: str | Non
 
 
 def serve(
-    manager: RuleManager,
-    settings: Settings,
-    resolver: ClientIPResolver,
+    app: FastAPI,
     port: Port,
     bound: socket.socket | None,
     *,
@@ -117,14 +114,14 @@ def serve(
     """Serve until SIGINT, SIGTERM or SIGHUP ends the process; requests in progress get their responses.
 
     Args:
-        manager: The lists; load it before, and close it after.
-        settings: The settings of the service.
-        resolver: Finds the client address.
+        app: The service, from `create_app`; load its manager before, and close it after.
         port: The address at which to listen.
         bound: The bound port; None for a Unix socket.
         on_start: Called when the service is ready.
+
+    Raises:
+        OSError: If the Unix socket cannot be bound.
     """
-    app = create_app(manager, settings, resolver=resolver)
     service: Service = app.state.service
     config = _Config(
         app,
@@ -136,25 +133,21 @@ def serve(
         # The resolver alone decides which header counts.
         proxy_headers=False,
         server_header=False,
-        ssl_certfile=port.certificate,
-        ssl_keyfile=port.key,
         uds=port.uds,
         timeout_graceful_shutdown=GRACE,
         ws="none",
     )
+    config.tls = port.tls
     log_to_stderr()
     quiet()
-    run(_Server(config, on_start, manager.withdraw_changes, service.feed.close), None if bound is None else [bound])
+    server = _Server(config, on_start, service.manager.withdraw_changes, service.feed.close)
+    run(server, None if bound is None else [bound])
 
 
 class _Config(uvicorn.Config):
     """Return uvicorn's settings. The connections do TLS themselves, because they are counted before the handshake."""
 
     tls: ssl.SSLContext | None = None
-
-    def load(self) -> None:
-        super().load()
-        self.tls, self.ssl = self.ssl, None
 
 
 class _Server(uvicorn.Server):

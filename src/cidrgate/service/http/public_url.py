@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from cidrgate.service.http.problems import problem_response
+from cidrgate.stores.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,7 +38,7 @@ class PublicURL:
         >>> PublicURL.parse("https://lists.example.com/console")
         Traceback (most recent call last):
         ...
-        ValueError: a public URL must be scheme://host or scheme://host:port, not 'https://lists.example.com/console'
+        ValueError: 'https://lists.example.com/console' is no public URL: write scheme://host or scheme://host:port, ...
     """
 
     scheme: Literal["http", "https"]
@@ -49,7 +50,7 @@ class PublicURL:
         """Parse a public URL.
 
         Raises:
-            ValueError: If the text is not a public URL.
+            ValueError: If the text is not a public URL. The message masks a password.
         """
         try:
             parts = urlsplit(text)
@@ -60,7 +61,11 @@ class PublicURL:
         exact = parts.path in ("", "/") and not (parts.query or parts.fragment or "?" in text or "#" in text)
         plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` removes some characters
         if default is None or not exact or not plain or not _HOST.fullmatch(parts.netloc) or port == 0:
-            raise ValueError(f"a public URL must be scheme://host or scheme://host:port, not {text[:200]!r}")
+            # The example stands last, so that no reader takes it for the beginning of a password to mask.
+            raise ValueError(
+                f"{redacted(text)[:200]!r} is no public URL: write scheme://host or scheme://host:port, without a user "
+                "and a path"
+            )
         host = parts.netloc.lower()
         if port is not None:
             host = host.rpartition(":")[0]
