@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from cidrgate import Observation, RuleManager
-from cidrgate.cli.address_files import requests_of_lines
+from cidrgate.cli.address_files import seen_in_lines
 from cidrgate.cli.errors import CommandError
 from cidrgate.foresight import CurvePoint
 from cidrgate.foresight.curve_plots import bar, curve_svg
+from cidrgate.foresight.observed import read_observed
 from cidrgate.stores.observations import add_observations
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_every_form_of_a_line_is_read(rows: list[tuple[str, int | None]], form: 
     expected: Counter[str] = Counter()
     for address, number in rows:
         expected[address] += 1 if number is None else number
-    assert requests_of_lines(lines) == expected
+    assert seen_in_lines(lines).observed() == expected
 
 
 @given(ROWS, st.sampled_from(",;\t"), st.sampled_from(["ip", "Address", "client_ip", "CIDR"]), st.sampled_from("hH"))
@@ -53,7 +54,7 @@ def test_a_table_is_read_by_its_columns(
     expected: Counter[str] = Counter()
     for address, number in rows:
         expected[address] += number or 1
-    assert requests_of_lines(lines) == expected
+    assert seen_in_lines(lines).observed() == expected
 
 
 @pytest.mark.parametrize(
@@ -65,11 +66,20 @@ def test_a_table_is_read_by_its_columns(
         (["8.8.8.8\n", "8.8.8.8,many\n"], "line 2: 'many' is not a number of requests"),
         (['8.8.8.8 - - [10/Oct/2026] "GET /" 200\n'], "of an access log, give the addresses alone: awk"),
         (["ip,count\n", "8.8.8.8,-1\n"], "line 2: '-1' is not a number of requests"),
+        (["ip,status\n", "8.8.8.8,200\n"], "the column 'status' may say which rows count, and recommend does not"),
+        (["ip,Action\n", "8.8.8.8,DENY\n"], "the column 'Action' may say which rows count"),
+        (["ip,verdict\n", "8.8.8.8,allowed\n"], "or name it 'allowed' and write true or false in it"),
+        (["ip,was_allowed\n", "8.8.8.8,1\n"], "the column 'was_allowed' may say"),
+        (["ip,waf\n", "8.8.8.8,ok\n", "8.8.8.9,blocked\n"], "line 3: the column 'waf' contains 'blocked'"),
+        (["ip,\n", "8.8.8.8,denied\n"], "line 2: column 2, which has no name, contains 'denied'"),
+        (["ip,allowed\n", "8.8.8.8,perhaps\n"], "line 2: 'perhaps' in the column 'allowed' is neither true nor false"),
+        (["ip,allowed\n", "8.8.8.8\n"], "line 2: '' in the column 'allowed' is neither true nor false"),
+        (["ip,account,account\n", "8.8.8.8,a,b\n"], "the column 'account' is repeated"),
     ],
 )
 def test_what_is_no_file_of_addresses_is_refused(lines: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
-        requests_of_lines(lines)
+        seen_in_lines(lines)
 
 
 def test_a_file_is_enough(cidrgate: Cidrgate, tmp_path: Path) -> None:
@@ -241,3 +251,74 @@ def test_the_commands_work_for_odd_names_and_limits_that_were_typed(cidrgate: Ci
     [replacing] = cidrgate("recommend", "-", *options, stdin=addresses).record["commands"]
     cidrgate(*shlex.split(replacing)[1:])
     assert len(cidrgate("list", "--json", "--", "--all").record["items"]) == 55
+
+
+ALLOWED = {True: ["true", "True", "1", "yes", "T"], False: ["false", "False", "0", "no", "F"]}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans(), st.integers(0, 5), st.integers(0, 4)),
+        min_size=1,
+    ),
+    st.sampled_from([None, ["a"], ["a", "b"]]),
+    st.booleans(),
+    st.permutations(["account", "network", "allowed", "requests", "first_seen"]),
+)
+def test_only_rows_of_the_accounts_count_and_denied_ones_as_denied(
+    rows: list[tuple[str, int, bool, int, int]], accounts: list[str] | None, include_denied: bool, columns: list[str]
+) -> None:
+    lines = [",".join(columns) + "\n"]
+    for account, host, allowed, requests, spelling in rows:
+        cells = {
+            "account": account,
+            "network": f"8.8.8.{host}/32",
+            "allowed": ALLOWED[allowed][spelling],
+            "requests": f"{requests}",
+            "first_seen": "2026-01-01",
+        }
+        lines.append(",".join(cells[name] for name in columns) + "\n")
+    mine = [row for row in rows if accounts is None or row[0] in accounts]
+    wanted, denied = Counter[str](), Counter[str]()
+    for _, host, allowed, requests, _ in mine:
+        (wanted if allowed else denied)[f"8.8.8.{host}/32"] += requests
+    read = seen_in_lines(lines)
+    seen = read_observed(read.observed(accounts), include_denied=include_denied)
+    assert +seen.requests == (wanted + denied if include_denied else +wanted)
+    assert seen.denied == (Counter() if include_denied else +denied)
+    assert read.ignored == ("first_seen",)
+    everything = read_observed(read.observed(accounts, ["8.8.8.0/24"]))
+    assert +everything.requests == wanted + denied  # what is listed now counts as allowed
+
+
+TRAFFIC = """account,network,allowed,requests,first_seen,last_seen
+a,8.8.8.8/32,True,5,2026-01-01,2026-01-02
+b,9.9.9.9/32,True,7,2026-01-01,2026-01-02
+s,8.8.4.4/32,True,2,2026-01-01,2026-01-02
+a,4.4.4.4/32,False,1,2026-01-01,2026-01-02
+"""
+
+
+def test_a_table_of_observations_is_read_by_account_and_verdict(cidrgate: Cidrgate) -> None:
+    cidrgate("account", "create", "a")
+    cidrgate("account", "create", "s", "--parent", "a")
+    answer = cidrgate("recommend", "-", "--account", "a", stdin=TRAFFIC)
+    assert "cidrgate replace a 8.8.4.4/32 8.8.8.8/32 --expect-version" in answer.out
+    assert "7 requests of 1 other account in the file do not count" in answer.err
+    assert "ignored the columns 'first_seen', 'last_seen'" in answer.err
+    record = cidrgate("recommend", "-", "--account", "a", "--json", stdin=TRAFFIC).record
+    assert [(one["network"], one["reason"]) for one in record["left_out"]] == [("4.4.4.4/32", "denied")]
+    assert len(record["notes"]) == 2
+    record = cidrgate("recommend", "-", "--account", "a", "--include-denied", "--json", stdin=TRAFFIC).record
+    assert [one["cidr"] for one in record["networks"]] == ["4.4.4.4/32", "8.8.4.4/32", "8.8.8.8/32"]
+    # Without an account, all of them count together, as those of a log do.
+    answer = cidrgate("recommend", "-", stdin=TRAFFIC)
+    assert "3 entries cover 3 addresses that made 14 requests" in answer.out
+    assert "the requests of 3 accounts count together: --account ACCOUNT takes those of one" in answer.err
+    # What the list allows now counts as allowed, as in recorded traffic.
+    cidrgate("add", "a", "4.4.4.4/32")
+    record = cidrgate("recommend", "-", "--account", "a", "--json", stdin=TRAFFIC).record
+    assert [one["cidr"] for one in record["networks"]] == ["4.4.4.4/32", "8.8.4.4/32", "8.8.8.8/32"]
+    cidrgate("account", "create", "c")
+    missing = cidrgate("recommend", "-", "--account", "c", stdin=TRAFFIC, status=4).err
+    assert "no request in the file is of account 'c'" in missing

@@ -5,21 +5,35 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from cidrgate.cli.errors import CommandError
+from cidrgate.cli.output import counted
+from cidrgate.errors import InvalidAddressError
+from cidrgate.foresight.evaluation import decided_now
 from cidrgate.lists.encodings import read_text_file
+from cidrgate.lists.restrictions import restricts_by_name, restricts_by_value
 from cidrgate.lists.rows import ListFileError, quoted
+from cidrgate.rules.asked_networks import network_of
+from cidrgate.values import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from typing import IO
 
-__all__ = ["read_addresses", "requests_of_lines"]
+    from cidrgate.foresight import Observed
+
+__all__ = ["SeenFile", "read_addresses", "seen_in_lines"]
 
 _ADDRESS_COLUMNS = ("address", "ip", "client_ip", "client", "remote_addr", "network", "cidr")
 _REQUEST_COLUMNS = ("requests", "count", "hits")
+_ACCOUNT_COLUMN = "account"
+_ALLOWED_COLUMN = "allowed"
+_TRUTHS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
+_MOST_REQUESTS = 2**63 - 1
 _SEPARATORS = ",;\t"
 _COUNT = re.compile(r"[0-9]{1,18}")
 _COUNT_FIRST = re.compile(r"([0-9]{1,18})[ \t]++(\S++)")
@@ -28,8 +42,83 @@ _BETWEEN = re.compile(r"[,;\t ]++")
 _PART_OF_ADDRESS = re.compile("[0-9:]")
 
 
-def read_addresses(stream: IO[bytes]) -> Counter[str]:
-    """Return the requests of each address of a file.
+class _Seen(NamedTuple):
+    """A row of a file.
+
+    Attributes:
+        line: Its number.
+        address: The address or the network, as it was written.
+        requests: The number of requests, as it was written; empty for one request.
+        account: The account; None if the file does not say it.
+        allowed: Whether the requests were allowed.
+    """
+
+    line: int
+    address: str
+    requests: str
+    account: str | None = None
+    allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """What a file of addresses says.
+
+    Attributes:
+        requests: The requests by account, by whether they were allowed, and by address.
+        ignored: The columns that do not count.
+    """
+
+    requests: Counter[tuple[str | None, bool, str]]
+    ignored: tuple[str, ...] = ()
+
+    def observed(self, accounts: Collection[str] | None = None, listed: Collection[str] = ()) -> Observed:
+        """Return what was seen of some accounts; without a column of accounts, every row counts.
+
+        Args:
+            accounts: The accounts; None for all.
+            listed: The networks that a list allows now: what they cover counts as allowed, whatever was decided then.
+        """
+        allowed: Counter[str] = Counter()
+        denied: Counter[str] = Counter()
+        for (account, was_allowed, address), requests in self.requests.items():
+            if accounts is None or account is None or account in accounts:
+                (allowed if was_allowed else denied)[address] += requests
+        denials: list[Observation] = []
+        for address, requests in denied.items():
+            try:
+                denials += _denials(network_of(address), requests)
+            except InvalidAddressError:
+                allowed[address] += requests  # it is left out as what it is
+        if not denials:
+            return allowed
+        # `recommend` reads both forms in one iterable.
+        return cast("Observed", [*allowed.items(), *decided_now(denials, listed)])
+
+    def notes(self, accounts: Collection[str] | None = None) -> Iterator[str]:
+        """Yield what a person must know about the rows and columns that do not count.
+
+        Args:
+            accounts: The accounts of which requests count; None for all.
+        """
+        if self.ignored:
+            noun = "column" if len(self.ignored) == 1 else "columns"
+            yield f"ignored the {noun} {', '.join(map(quoted, self.ignored))}"
+        found = {account for account, _, _ in self.requests if account is not None}
+        if accounts is None:
+            if len(found) > 1:
+                yield f"the requests of {len(found):,} accounts count together: --account ACCOUNT takes those of one"
+            return
+        others = found.difference(accounts)
+        if others:
+            requests = sum(n for (account, _, _), n in self.requests.items() if account in others)
+            of = counted(len(others), "other account", "other accounts")
+            which = counted(requests, "request", "requests")
+            yield f"{which} of {of} in the file {'does' if requests == 1 else 'do'} not count"
+
+
+def read_addresses(stream: IO[bytes]) -> SeenFile:
+    """Return what a file of addresses says.
 
     Args:
         stream: Its bytes.
@@ -38,22 +127,26 @@ def read_addresses(stream: IO[bytes]) -> Counter[str]:
         CommandError: If it cannot be read as a file of addresses, or has none.
     """
     try:
-        return requests_of_lines(read_text_file(stream).lines())
+        return seen_in_lines(read_text_file(stream).lines())
     except ListFileError as error:
         raise CommandError(str(error)) from None
 
 
-def requests_of_lines(lines: Iterable[str]) -> Counter[str]:
-    r"""Return the requests of each address. A line without a number is one request; blank lines and `#` are left out.
+def seen_in_lines(lines: Iterable[str]) -> SeenFile:
+    r"""Return what lines say. A line without a number is one request; blank lines and `#` are left out.
+
+    The columns of a table are those of an `Observation`, or have other usual names for the address and the number.
 
     Raises:
-        CommandError: If a number of requests is wrong, a table has no column of addresses, or there is no address.
+        CommandError: If a number of requests is wrong, a table has no column of addresses or one that may say which
+            rows count, or there is no address.
 
     Example:
-        >>> dict(requests_of_lines(["8.8.8.8\n", "8.8.8.8,4\n", "     12 9.9.9.9\n", "# end\n"]))
-        {'8.8.8.8': 5, '9.9.9.9': 12}
-        >>> dict(requests_of_lines(["time;IP;hits\n", "12:00;8.8.8.8;7\n"]))
-        {'8.8.8.8': 7}
+        >>> seen_in_lines(["8.8.8.8\n", "8.8.8.8,4\n", "     12 9.9.9.9\n", "# end\n"]).observed()
+        Counter({'9.9.9.9': 12, '8.8.8.8': 5})
+        >>> seen = seen_in_lines(["account;IP;hits;city\n", "a;8.8.8.8;7;Bern\n", "b;9.9.9.9;2;Bern\n"])
+        >>> seen.observed(["a"]), seen.ignored
+        (Counter({'8.8.8.8': 7}), ('city',))
     """
     numbered = ((number, line.strip("\ufeff \r\n")) for number, line in enumerate(lines, start=1))
     written = ((number, line) for number, line in numbered if line.strip() and not line.startswith("#"))
@@ -61,44 +154,120 @@ def requests_of_lines(lines: Iterable[str]) -> Counter[str]:
     if first is None:
         raise CommandError("the file contains no address")
     separator = next((one for one in _SEPARATORS if one in first[1]), ",")
-    names = [name.strip().lower() for name in next(csv.reader([first[1]], delimiter=separator))]
-    address = next((names.index(name) for name in _ADDRESS_COLUMNS if name in names), None)
-    if address is not None:
-        requests = next((names.index(name) for name in _REQUEST_COLUMNS if name in names), None)
-        return _summed(_table(written, separator, address, requests))
+    header = [name.strip() for name in next(csv.reader([first[1]], delimiter=separator))]
+    if any(name.lower() in _ADDRESS_COLUMNS for name in header):
+        table = _Table(header)
+        return SeenFile(_summed(table.rows(written, separator)), table.ignored)
     if not _PART_OF_ADDRESS.search(first[1]):
         raise CommandError(
             f"line {first[0]} is {quoted(first[1])}: it is no address, and no column is named address, ip, client_ip, "
             "client, remote_addr, network or cidr"
         )
-    return _summed(_plain(number, line) for number, line in chain([first], written))
+    return SeenFile(_summed(_plain(number, line) for number, line in chain([first], written)))
 
 
-def _table(
-    lines: Iterator[tuple[int, str]], separator: str, address: int, requests: int | None
-) -> Iterator[tuple[int, str, str]]:
-    for number, line in lines:
-        cells = next(csv.reader([line], delimiter=separator))
-        if address < len(cells):
-            yield number, cells[address], cells[requests] if requests is not None and requests < len(cells) else ""
+class _Table:
+    """Reads the rows of a table.
+
+    Args:
+        header: The names of its columns.
+
+    Attributes:
+        ignored: The names of the columns that do not count.
+
+    Raises:
+        CommandError: If a column is repeated, or its name says that it may decide which rows count.
+    """
+
+    def __init__(self, header: list[str]) -> None:
+        self._header = header
+        names = [name.lower() for name in header]
+        self._address = self._place(names, _ADDRESS_COLUMNS)
+        self._requests = self._place(names, _REQUEST_COLUMNS)
+        self._account = self._place(names, (_ACCOUNT_COLUMN,))
+        self._allowed = self._place(names, (_ALLOWED_COLUMN,))
+        used = {self._address, self._requests, self._account, self._allowed}
+        self._others = [place for place in range(len(header)) if place not in used]
+        self.ignored = tuple(header[place] for place in self._others if header[place])
+        for name in self.ignored:
+            if restricts_by_name(name):
+                raise CommandError(f"the column {quoted(name)} may say which rows count, {_WAY_OUT}")
+
+    @staticmethod
+    def _place(names: list[str], wanted: tuple[str, ...]) -> int | None:
+        name = next((one for one in wanted if one in names), None)
+        if name is not None and names.count(name) > 1:
+            raise CommandError(f"the column {quoted(name)} is repeated: leave one of them")
+        return None if name is None else names.index(name)
+
+    def rows(self, lines: Iterable[tuple[int, str]], separator: str) -> Iterator[_Seen]:
+        """Yield the rows.
+
+        Raises:
+            CommandError: If a cell may decide whether its row counts, and is not understood.
+        """
+        for number, line in lines:
+            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+            address = self._cell(cells, self._address)
+            if not address:
+                continue
+            for place in self._others:
+                value = self._cell(cells, place)
+                if value and restricts_by_value(value):
+                    name = self._header[place]
+                    column = f"the column {quoted(name)}" if name else f"column {place + 1}, which has no name,"
+                    raise CommandError(
+                        f"line {number}: {column} contains {quoted(value)}, which may say that the row does not count, "
+                        f"{_WAY_OUT}"
+                    )
+            account = None if self._account is None else self._cell(cells, self._account)
+            yield _Seen(number, address, self._cell(cells, self._requests), account, self._is_allowed(number, cells))
+
+    @staticmethod
+    def _cell(cells: list[str], place: int | None) -> str:
+        return cells[place] if place is not None and place < len(cells) else ""
+
+    def _is_allowed(self, number: int, cells: list[str]) -> bool:
+        if self._allowed is None:
+            return True
+        text = self._cell(cells, self._allowed)
+        allowed = _TRUTHS.get(text.lower())
+        if allowed is None:
+            raise CommandError(f"line {number}: {quoted(text)} in the column 'allowed' is neither true nor false")
+        return allowed
 
 
-def _plain(number: int, line: str) -> tuple[int, str, str]:
-    counted = _COUNT_FIRST.fullmatch(line.strip())
-    if counted:
-        return number, counted[2], counted[1]
+_WAY_OUT = (
+    "and recommend does not read it: remove the column if every row counts, or name it 'allowed' and write true or "
+    "false in it"
+)
+
+
+def _denials(network: str, requests: int) -> Iterator[Observation]:
+    """Yield denied requests as observations, of which each has so many at most."""
+    at = datetime.now(UTC)  # nothing asks when they were
+    while requests > 0:
+        some = min(requests, _MOST_REQUESTS)
+        requests -= some
+        yield Observation(account="", network=network, allowed=False, requests=some, first_seen=at, last_seen=at)
+
+
+def _plain(number: int, line: str) -> _Seen:
+    found = _COUNT_FIRST.fullmatch(line.strip())
+    if found:
+        return _Seen(number, found[2], found[1])
     address, *rest = _BETWEEN.split(line.strip(), maxsplit=1)
-    return number, address, rest[0] if rest else ""
+    return _Seen(number, address, rest[0] if rest else "")
 
 
-def _summed(rows: Iterable[tuple[int, str, str]]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for number, address, requests in rows:
+def _summed(rows: Iterable[_Seen]) -> Counter[tuple[str | None, bool, str]]:
+    found: Counter[tuple[str | None, bool, str]] = Counter()
+    for number, address, requests, account, allowed in rows:
         text = requests.strip()
         if text and _COUNT.fullmatch(text) is None:
             hint = "; of an access log, give the addresses alone: awk '{ print $1 }' LOG" if " " in text else ""
             raise CommandError(
                 f"line {number}: {quoted(text)} is not a number of requests; write `address,requests`{hint}"
             )
-        found[address.strip()] += int(text) if text else 1
+        found[account, allowed, address.strip()] += int(text) if text else 1
     return found

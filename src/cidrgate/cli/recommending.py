@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cidrgate._engine import Matcher
-from cidrgate.cli.address_files import read_addresses
+from cidrgate.cli.address_files import SeenFile, read_addresses
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import check_written, opened, write_text
 from cidrgate.cli.log_options import FromLog, LogOptions, files_of, takes_log
@@ -86,6 +86,8 @@ def _recommend(
     past = PastRequests(days, list(from_log or []), log)
     check_written("--plot", plot, [file, *files_of(past.logs)])
     source = _read(session, file, account, past)
+    for note in source.notes:
+        session.output.note(note)
     try:
         found = recommend(
             source.observed,
@@ -109,6 +111,7 @@ def _recommend(
         {
             **recommendation_record(found),
             "unknown": [asdict(one) for one in unknown],
+            "notes": list(source.notes),
             **(review.record() if review else {}),
         },
         *_lines(found, source.policy),
@@ -131,6 +134,7 @@ class _Source:
         asked_since: The begin of the days that were asked for, for the same.
         where: What was read instead of the recorded traffic.
         unknown: What is not known of the recorded traffic.
+        notes: What of a file does not count.
     """
 
     observed: Observed
@@ -141,6 +145,7 @@ class _Source:
     asked_since: datetime | None = None
     where: str = "in the file"
     unknown: tuple[Unknown, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _read(session: Session, file: Path | None, account: str | None, past: PastRequests) -> _Source:
@@ -150,12 +155,15 @@ def _read(session: Session, file: Path | None, account: str | None, past: PastRe
         raise CommandError("name a FILE of addresses or --from-log, not both")
     if account is None and past.options.names_account:
         raise CommandError("say with --account for which account the requests of the log count")
-    seen: Observed | None = None
+    read: SeenFile | None = None
     if file is not None:
         with opened(file) as stream:
-            seen = read_addresses(stream)
+            read = read_addresses(stream)
     if account is not None:
-        return _of_account(session, account, seen, past)
+        return _of_account(session, account, read, past)
+    if read is not None:
+        return _Source(read.observed(), session.policy, notes=tuple(read.notes()))
+    seen: Observed | None = None
     if past.logs:
         seen = list(past.options.observations(session, past.logs, Matcher(), None))
         if not seen:
@@ -167,15 +175,16 @@ def _read(session: Session, file: Path | None, account: str | None, past: PastRe
     return _Source(seen, session.policy)
 
 
-def _of_account(session: Session, account: str, seen: Observed | None, past: PastRequests) -> _Source:
+def _of_account(session: Session, account: str, read: SeenFile | None, past: PastRequests) -> _Source:
     now = datetime.now(UTC)
+    seen: Observed | None = None
     since = asked_since = None
     unknown: tuple[Unknown, ...] = ()
     with session.open() as manager:
         owner, entries = manager.listing(account)
         policy = manager.policy_state(account).effective
         names = [owner.name, *(one.name for one in manager.accounts(parent=owner.name))]
-        if seen is None and not past.logs:
+        if read is None and not past.logs:
             # The list decides for its parent and for all subaccounts.
             try:
                 recorded = past_of_list(manager._store, account, past.days)
@@ -190,10 +199,15 @@ def _of_account(session: Session, account: str, seen: Observed | None, past: Pas
                 f"no request of account {account!r} is in {', '.join(past.logs)}: see that the options name the column "
                 "or the pattern that finds the account"
             )
+    allowing = tuple(entry for entry in entries if entry.matches(now))
+    if read is not None:
+        seen = read.observed(names, [entry.cidr for entry in allowing])
+        if not seen:
+            raise NoTrafficError(f"no request in the file is of account {account!r}: see the column 'account'")
     assert seen is not None  # noqa: S101 - it was read above
     where = "in the log" if past.logs else "in the file"
-    allowing = tuple(entry for entry in entries if entry.matches(now))
-    return _Source(seen, policy, owner, allowing, since, asked_since, where, unknown)
+    notes = () if read is None else tuple(read.notes(names))
+    return _Source(seen, policy, owner, allowing, since, asked_since, where, unknown, notes)
 
 
 def _matcher(owner: Account, entries: list[Entry], names: list[str], at: datetime) -> Matcher:
