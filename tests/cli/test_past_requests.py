@@ -215,3 +215,23 @@ def test_a_creation_is_evaluated_for_gates_that_deny_unknown_accounts(cidrgate: 
     found = cidrgate("add", "new", "9.9.9.0/24", "--create", "--dry-run", "--json").record["evaluation"]
     assert [one["code"] for one in found["unknown"]] == ["no_traffic", "unlisted"]
     assert "new" not in cidrgate.accounts()
+
+
+def test_an_export_is_evaluated_before_it_is_imported(cidrgate: Cidrgate, log: str) -> None:
+    cidrgate("add", "b", "4.4.4.4/32")
+    cidrgate("export", "-o", "all.jsonl")
+    cidrgate("replace", "a", "9.9.9.0/24")
+    cidrgate("account", "delete", "b", "--confirm", "disable_enforcement")
+    restore = ["import", "all.jsonl", "--replace", "--dry-run"]
+    assert "no traffic is stored" in cidrgate(*restore).out
+    with RuleManager.open(cidrgate.database, load=False) as manager:
+        store_observed(manager, ("a", "9.9.9.9/32", 7), ("s", "9.9.9.8/32", 2), ("a", "8.8.8.8/32", 1))
+    answer = cidrgate(*restore, "--days", "7")
+    assert "in the last 7 days, 2 addresses with 9 requests of 2 accounts would be denied:" in answer.out
+    assert "1 address with 1 request would be allowed that are denied now:" in answer.out
+    assert answer.out.endswith("nothing was changed: this was a dry run\n")
+    record = cidrgate(*restore, "--json").record
+    assert (record["evaluation"]["newly_denied"]["requests"], record["evaluation"]["lists"]) == (9, 2)
+    assert [one["code"] for one in record["evaluation"]["unknown"]] == ["no_traffic", "unlisted"]  # of b
+    assert "evaluation" not in cidrgate("import", "all.jsonl", "--replace", "--json").record
+    assert "add --dry-run" in cidrgate("import", "all.jsonl", "--replace", "--days", "7", status=2).err

@@ -12,16 +12,20 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from cidrgate.cli.errors import BadRowsError, CommandError, RowProblem, shell_message
+from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.output import DRY, counted
 from cidrgate.errors import AccountExistsError, SubaccountError
 from cidrgate.manager.backups import BACKUP_FORMAT
+from cidrgate.manager.evaluations import Foresight, changed_list
 from cidrgate.manager.exports import EXPORT_FORMAT, has_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from cidrgate.cli.options import Session
+    from cidrgate.cli.past_requests import PastRequests
     from cidrgate.errors import CidrgateError
+    from cidrgate.foresight.evaluation import ChangedList
     from cidrgate.manager import RuleManager
     from cidrgate.values import Account, Entry
 
@@ -198,10 +202,16 @@ def import_exported(
     empty: bool,
     confirmed: Collection[str],
     dry_run: bool,
+    past: PastRequests,
 ) -> None:
     """Import an export: all of its accounts, or nothing if one has a problem."""
     opened = session.open(create=create, dry_run=dry_run)
+    at = datetime.now(UTC)
+    changes: list[ChangedList] = []
+    foresight = Foresight()
     with opened as manager, session.output.progress("importing accounts") as advance:
+        if dry_run:
+            manager = manager.with_hooks(before_store=lambda outcome: changes.append(changed_list(outcome, at)))
         report = manager.import_export(
             lines,
             replace=replace_existing,
@@ -213,6 +223,8 @@ def import_exported(
             confirmed=confirmed,
             progress=advance,
         )
+        if dry_run and not report.problems:
+            foresight = past.foresight_of_lists(session, manager, changes)
     if report.problems:
         problems = [
             RowProblem((), account, error.code, "", (), _message(error)) for account, error in report.problems.items()
@@ -234,8 +246,9 @@ def import_exported(
     left_alone = f"; {report.unchanged:,} accounts stayed as they were" if report.unchanged else ""
     if dry_run:
         session.output.answer(
-            {**record, "dry_run": True},
+            {**record, "dry_run": True, **foresight.record()},
             f"would import {amount}, {report.created:,} of them to be created{left_alone}",
+            *evaluation_lines(foresight),
             DRY,
         )
     else:

@@ -96,7 +96,6 @@ def _import(
         if lines is not None:
             only_for_lists(
                 {
-                    "--days": days,
                     "--format": form,
                     "--from": publisher,
                     "--account": account,
@@ -116,6 +115,7 @@ def _import(
                 empty=empty,
                 confirmed=confirm or (),
                 dry_run=dry_run,
+                past=past,
             )
             return
         only_for_exports({"--empty": empty})
