@@ -414,13 +414,13 @@ def test_an_answer_that_is_not_the_services_is_an_error_too() -> None:
     ]
     for body, headers in answers:
         client = mocked(lambda _: httpx.Response(502, content=body, headers=headers))  # noqa: B023
-        with pytest.raises(ApiError, match="answered 502") as error:
+        with pytest.raises(ApiError, match="the answer 502") as error:
             client.who_am_i()
         assert error.value.retry_after == (7.0 if headers else None)
         assert error.value.code == "http_error"
     for body in (b"<html>", b"[]", b""):
         client = mocked(lambda _: httpx.Response(200, content=body))  # noqa: B023
-        with pytest.raises(ApiError, match="answered 200"):
+        with pytest.raises(ApiError, match="the answer 200 is no"):
             client.who_am_i()
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from copy import copy
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import httpx
 
 from cidrgate.client.change_stream import STREAM_SILENCE, followed_changes
-from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
+from cidrgate.client.decoding import UnexpectedJsonError, page_of, value_of
+from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError
 from cidrgate.client.requests import (
     address_text,
     base_url,
@@ -28,6 +31,16 @@ from cidrgate.client.requests import (
     submission,
     token_header,
 )
+from cidrgate.client.responses import (
+    check_media_type,
+    check_success,
+    code_of,
+    error_of_another_service,
+    leaves_outcome_open,
+    tells_nothing,
+    unknown_outcome,
+    value_of_response,
+)
 from cidrgate.client.values import (
     AccountDeletionInfo,
     AccountInfo,
@@ -42,26 +55,12 @@ from cidrgate.client.values import (
     PolicyChangeInfo,
     PolicyInfo,
     PreviewInfo,
-    ProblemInfo,
     ProblemTypeInfo,
     RecommendationInfo,
     SessionInfo,
+    StatusInfo,
     TokenInfo,
     WhoAmI,
-    account_of,
-    apply_of,
-    change_of,
-    decision_of,
-    deletion_of,
-    entry_of,
-    found_entry_of,
-    list_change_of,
-    preview_of,
-    problem_of,
-    recommendation_of,
-    session_of,
-    token_of,
-    value_of,
 )
 from cidrgate.values import Entry, several_texts, truth, whole_number
 
@@ -86,9 +85,6 @@ _PAUSE = 0.5
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, UnicodeError)
 """The errors after which nothing was sent; a `UnicodeError` is that of a resolver of names."""
-
-_REFUSED_BEFORE = frozenset({401, 403, 408, 429})
-"""Statuses with which a request is refused before the service, or something in front of it, knows its key."""
 
 _PAGE = 1000
 """Items that one page requests."""
@@ -187,7 +183,7 @@ class Client:
             starting_with: Only accounts whose names start with this text, in upper or lower case.
         """
         return self._pages(
-            "/v1/accounts", account_of, parent=parent, containing=containing, starting_with=starting_with
+            "/v1/accounts", AccountInfo, parent=parent, containing=containing, starting_with=starting_with
         )
 
     def create_account(
@@ -203,11 +199,11 @@ class Client:
         body: dict[str, object] = {"name": name, "parent": parent, "display_name": display_name}
         if truth(closed, "closed"):
             body["closed"] = True
-        return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
+        return self._send(AccountInfo, "POST", "/v1/accounts", body, idempotency_key=idempotency_key)
 
     def get_account(self, account: str) -> AccountInfo:
         """Return one account."""
-        return account_of(self._send("GET", path_of(account)))
+        return self._send(AccountInfo, "GET", path_of(account))
 
     def edit_account(
         self,
@@ -232,15 +228,14 @@ class Client:
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
         """
         body = {"name": name, "parent": parent, "display_name": display_name}
-        return account_of(
-            self._sent_change(
-                "PATCH",
-                path_of(account),
-                {field: value for field, value in body.items() if value is not ...},
-                confirm=confirmations(confirm),
-                expect_version=expect_version,
-                idempotency_key=idempotency_key,
-            )
+        return self._sent_change(
+            AccountInfo,
+            "PATCH",
+            path_of(account),
+            {field: value for field, value in body.items() if value is not ...},
+            confirm=confirmations(confirm),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     def delete_account(
@@ -253,15 +248,14 @@ class Client:
         idempotency_key: str | None = None,
     ) -> AccountDeletionInfo:
         """Delete an account and its list, with `recursive` its subaccounts too; the other arguments as above."""
-        return deletion_of(
-            self._sent_change(
-                "DELETE",
-                path_of(account),
-                query={"recursive": truth(recursive, "recursive")},
-                confirm=confirmations(confirm),
-                expect_version=expect_version,
-                idempotency_key=idempotency_key,
-            )
+        return self._sent_change(
+            AccountDeletionInfo,
+            "DELETE",
+            path_of(account),
+            query={"recursive": truth(recursive, "recursive")},
+            confirm=confirmations(confirm),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     def list_subaccounts(
@@ -269,7 +263,7 @@ class Client:
     ) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
         return self._pages(
-            path_of(account, "subaccounts"), account_of, containing=containing, starting_with=starting_with
+            path_of(account, "subaccounts"), AccountInfo, containing=containing, starting_with=starting_with
         )
 
     def create_subaccount(
@@ -277,17 +271,17 @@ class Client:
     ) -> AccountInfo:
         """Create a subaccount."""
         path, body = path_of(account, "subaccounts"), {"name": name, "display_name": display_name}
-        return account_of(self._send("POST", path, body, idempotency_key=idempotency_key))
+        return self._send(AccountInfo, "POST", path, body, idempotency_key=idempotency_key)
 
     # -------------------------------------------------------------------------------------------------- policy
 
     def get_policy(self) -> PolicyInfo:
         """Return the policy of the service."""
-        return value_of(PolicyInfo, self._send("GET", "/v1/policy"))
+        return self._send(PolicyInfo, "GET", "/v1/policy")
 
     def get_account_policy(self, account: str) -> PolicyInfo:
         """Return what an account overrides of the policy, and what applies to it."""
-        return value_of(PolicyInfo, self._send("GET", path_of(account, "policy")))
+        return self._send(PolicyInfo, "GET", path_of(account, "policy"))
 
     def set_policy(
         self,
@@ -322,25 +316,22 @@ class Client:
         self, path: str, options: Sequence[object], expect_version: int | None, idempotency_key: str | None
     ) -> PolicyChangeInfo:
         names = ("max_entries", "allow_special", "widest_ipv4", "widest_ipv6")
-        return value_of(
+        return self._sent_change(
             PolicyChangeInfo,
-            self._sent_change(
-                "PUT",
-                path,
-                dict(zip(names, options, strict=True)),
-                confirm=(),
-                expect_version=expect_version,
-                idempotency_key=idempotency_key,
-            ),
+            "PUT",
+            path,
+            dict(zip(names, options, strict=True)),
+            confirm=(),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     # ------------------------------------------------------------------------------------------------- entries
 
     def list_entries(self, account: str) -> ListInfo:
         """Return the whole list of an account."""
-        pages = list(self._raw_pages(path_of(account, "entries")))
-        items = [entry_of(item) for page in pages for item in page["items"]]
-        return value_of(ListInfo, pages[-1] | {"items": items})
+        pages = list(self._read_pages(path_of(account, "entries"), _list_page))
+        return replace(pages[-1], items=[item for page in pages for item in page.items])
 
     def add_entries(
         self,
@@ -407,7 +398,7 @@ class Client:
 
     def get_entry(self, account: str, entry: EntryReference) -> EntryInfo:
         """Return one entry."""
-        return entry_of(self._send("GET", path_of(account, "entries", self._id(account, entry))))
+        return self._send(EntryInfo, "GET", path_of(account, "entries", self._id(account, entry)))
 
     def edit_entry(
         self,
@@ -523,7 +514,7 @@ class Client:
         if days is not None:
             query["days"] = whole_number(days, "days", least=1)
         body = {"accounts": accounts, "expect_versions": dict(expect_versions or {})}
-        return apply_of(self._send("PUT", "/v1/lists", body, query=query))
+        return self._send(ApplyInfo, "PUT", "/v1/lists", body, query=query, changes=not dry_run)
 
     def find_entries(
         self,
@@ -542,19 +533,17 @@ class Client:
         """
         asked = {"covers": covers, "overlaps": overlaps}
         query = {name: str(value) for name, value in asked.items() if value is not None}
-        return self._pages("/v1/entries", found_entry_of, **query)
+        return self._pages("/v1/entries", FoundEntryInfo, **query)
 
     # ----------------------------------------------------------------------------------------------- questions
 
     def check(self, account: str, address: str | IPv4Address | IPv6Address) -> CheckInfo:
         """Return whether an address may act for an account; the result is true if it may."""
-        return value_of(
-            CheckInfo, self._send("GET", path_of(account, "check"), query={"address": address_text(address)})
-        )
+        return self._send(CheckInfo, "GET", path_of(account, "check"), query={"address": address_text(address)})
 
     def explain(self, account: str, address: str | IPv4Address | IPv6Address) -> DecisionInfo:
         """Explain why an address may act for an account, or why not; the result is true if it may."""
-        return decision_of(self._send("GET", path_of(account, "explain"), query={"address": address_text(address)}))
+        return self._send(DecisionInfo, "GET", path_of(account, "explain"), query={"address": address_text(address)})
 
     def preview_add(
         self, account: str, cidrs: Cidrs, *, days: int = 30, **details: Unpack[EntryDetails]
@@ -600,7 +589,7 @@ class Client:
 
     def _preview(self, account: str, body: dict[str, Any], days: int) -> PreviewInfo:
         query = {"days": whole_number(days, "days", least=1)}
-        return preview_of(self._send("POST", path_of(account, "preview"), body, query=query))
+        return self._send(PreviewInfo, "POST", path_of(account, "preview"), body, query=query, changes=False)
 
     def recommend(
         self,
@@ -637,7 +626,7 @@ class Client:
         query |= {"force": list(several_texts(forced, "forced"))}
         query |= {"exclude": list(several_texts(excluded, "excluded"))}
         query["include_denied"] = str(truth(include_denied, "include_denied")).lower()
-        return recommendation_of(self._send("GET", path_of(account, "recommendation"), query=query))
+        return self._send(RecommendationInfo, "GET", path_of(account, "recommendation"), query=query)
 
     # ------------------------------------------------------------------------------------------------- history
 
@@ -652,7 +641,7 @@ class Client:
             after: Only changes with a greater sequence.
         """
         _check_range(before, after)
-        return self._pages(path_of(account, "history"), change_of, before=before, after=after)
+        return self._pages(path_of(account, "history"), ChangeInfo, before=before, after=after)
 
     def list_changes(
         self,
@@ -671,7 +660,7 @@ class Client:
             order: `newest` for the newest first, the default; `oldest` for the feed, as `changes` reads it.
         """
         _check_range(before, after)
-        return self._pages("/v1/changes", change_of, account=account, before=before, after=after, order=order)
+        return self._pages("/v1/changes", ChangeInfo, account=account, before=before, after=after, order=order)
 
     def changes(self, *, after: int = 0) -> Iterator[ChangeInfo]:
         """Return the change log of all accounts up to now, the oldest change first; loads one page at a time.
@@ -708,10 +697,14 @@ class Client:
 
     def _streamed(self, request: httpx.Request) -> httpx.Response:
         response = self._sent(request, stream=True)
-        if not response.is_success:
-            with closing(response):
+        try:
+            if not response.is_success:
                 response.read()
-                self._answer(response)
+                check_success(response)
+            check_media_type(response, "text/event-stream")
+        except BaseException:
+            response.close()
+            raise
         return response
 
     def set_mode(
@@ -731,15 +724,14 @@ class Client:
         To end enforcement needs `disable_enforcement` in `confirm`.
         """
         body: dict[str, object] = {"mode": mode, "until": json_value(until), "reason": reason}
-        return account_of(
-            self._sent_change(
-                "PUT",
-                path_of(account, "mode"),
-                body if closed is None else {**body, "closed": truth(closed, "closed")},
-                confirm=confirmations(confirm),
-                expect_version=expect_version,
-                idempotency_key=idempotency_key,
-            )
+        return self._sent_change(
+            AccountInfo,
+            "PUT",
+            path_of(account, "mode"),
+            body if closed is None else {**body, "closed": truth(closed, "closed")},
+            confirm=confirmations(confirm),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     def restore(
@@ -787,11 +779,11 @@ class Client:
 
     def who_am_i(self) -> WhoAmI:
         """Return the name and the scopes of the token, and this client's address as the service sees it."""
-        return value_of(WhoAmI, self._send("GET", "/v1/me"))
+        return self._send(WhoAmI, "GET", "/v1/me")
 
     def list_tokens(self) -> Iterator[TokenInfo]:
         """Return every token; loads one page at a time."""
-        return self._pages("/v1/tokens", token_of)
+        return self._pages("/v1/tokens", TokenInfo)
 
     def create_token(
         self,
@@ -803,43 +795,49 @@ class Client:
     ) -> TokenInfo:
         """Create a token; `token` of the result is the secret to send."""
         body = {"name": name, "scopes": list(scopes), "expires_at": json_value(expires_at)}
-        return token_of(self._send("POST", "/v1/tokens", body, idempotency_key=idempotency_key))
+        return self._send(TokenInfo, "POST", "/v1/tokens", body, idempotency_key=idempotency_key)
 
     def get_token(self, token_id: int) -> TokenInfo:
         """Return one token, without its secret."""
-        return token_of(self._send("GET", f"/v1/tokens/{whole_number(token_id, 'token_id')}"))
+        return self._send(TokenInfo, "GET", f"/v1/tokens/{whole_number(token_id, 'token_id')}")
 
     def revoke_token(self, token_id: int) -> TokenInfo:
         """Revoke a token."""
-        return token_of(self._send("DELETE", f"/v1/tokens/{whole_number(token_id, 'token_id')}"))
+        return self._send(TokenInfo, "DELETE", f"/v1/tokens/{whole_number(token_id, 'token_id')}")
 
     # ------------------------------------------------------------------------------------------------ sessions
 
     def list_sessions(self) -> Iterator[SessionInfo]:
         """Return the console's sessions, the newest first: all of them for an admin, otherwise those of this token."""
-        return self._pages("/v1/sessions", session_of)
+        return self._pages("/v1/sessions", SessionInfo)
 
     def end_session(self, session_id: str) -> SessionInfo:
         """End a session of the console."""
-        return session_of(self._send("DELETE", f"/v1/sessions/{quote(session_id, safe='')}"))
+        return self._send(SessionInfo, "DELETE", f"/v1/sessions/{quote(session_id, safe='')}")
 
     # ----------------------------------------------------------------------------------------------- operation
 
     def healthz(self) -> bool:
         """Return whether the service responds."""
-        return bool(self._send("GET", "/healthz")["status"] == "ok")
+        return self._send(StatusInfo, "GET", "/healthz").status == "ok"
 
     def readyz(self) -> bool:
         """Return whether the service is ready: its lists are up to date and it can read the store."""
-        return self._sent(self._request("GET", "/readyz")).status_code == httpx.codes.OK
+        response = self._sent(self._request("GET", "/readyz"))
+        if response.is_success:
+            self._value(partial(value_of, StatusInfo), response)  # the page of another server says nothing
+        return response.is_success
 
     def metrics(self) -> str:
         """Return the service's metrics, in Prometheus's text format."""
-        return self._answer(self._sent(self._request("GET", "/metrics"))).text
+        response = self._sent(self._request("GET", "/metrics"))
+        check_success(response)
+        check_media_type(response, "text/plain")
+        return response.text
 
     def get_problem_type(self, code: str) -> ProblemTypeInfo:
         """Return what a code of problems means, and what to do about it."""
-        return value_of(ProblemTypeInfo, self._send("GET", f"/problems/{quote(code, safe='')}"))
+        return self._send(ProblemTypeInfo, "GET", f"/problems/{quote(code, safe='')}")
 
     # --------------------------------------------------------------------------------------------------------
 
@@ -854,20 +852,20 @@ class Client:
         expect_version: int | None,
         idempotency_key: str | None,
     ) -> ListChange:
-        return list_change_of(
-            self._sent_change(
-                method,
-                path,
-                body,
-                query=query,
-                confirm=confirm,
-                expect_version=expect_version,
-                idempotency_key=idempotency_key,
-            )
+        return self._sent_change(
+            ListChange,
+            method,
+            path,
+            body,
+            query=query,
+            confirm=confirm,
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     def _sent_change(
         self,
+        kind: type[_Value],
         method: str,
         path: str,
         body: object = None,
@@ -876,15 +874,16 @@ class Client:
         confirm: Sequence[str],
         expect_version: int | None,
         idempotency_key: str | None,
-    ) -> dict[str, Any]:
+    ) -> _Value:
         if expect_version is not None:
             whole_number(expect_version, "expect_version", least=0)
         headers = {} if expect_version is None else {"If-Match": f'"v{expect_version}"'}
         asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
-        return self._send(method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
+        return self._send(kind, method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
 
     def _send(
         self,
+        kind: type[_Value],
         method: str,
         path: str,
         body: object = None,
@@ -892,16 +891,17 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+        changes: bool = True,
+    ) -> _Value:
+        """Send a request and return its response as a value of `kind`; `changes` says whether a change is made."""
+        read = partial(value_of, kind)
+        if method == "GET" or not changes:
+            return self._value(read, self._sent(self._request(method, path, body, query, headers)))
         sent = dict(headers or {})
-        changes_something = method != "GET"
-        if changes_something:
-            sent["Idempotency-Key"] = (
-                uuid.uuid4().hex if idempotency_key is None else idempotency_key_header(idempotency_key)
-            )
+        sent["Idempotency-Key"] = (
+            uuid.uuid4().hex if idempotency_key is None else idempotency_key_header(idempotency_key)
+        )
         request = self._request(method, path, body, query, sent)
-        if not changes_something:
-            return self._record(self._sent(request))
         try:
             response = self._http.send(request)
         except _NOT_SENT as error:
@@ -909,10 +909,22 @@ class Client:
         except httpx.RequestError:
             response = self._sent_again(request)
         else:
-            if _code(response) == "outcome_unknown" or _is_of_a_proxy(response):
-                time.sleep(_PAUSE)
-                response = self._sent_again(request)
-        return self._record(response)
+            if not leaves_outcome_open(response):
+                with suppress(UnexpectedJsonError):  # a response that was cut off is not the end of it
+                    return value_of_response(read, response)
+            time.sleep(_PAUSE)
+            response = self._sent_again(request)
+        try:
+            return value_of_response(read, response)
+        except UnexpectedJsonError as error:
+            raise unknown_outcome(response, error) from None
+
+    def _value(self, read: Callable[[object], _Value], response: httpx.Response) -> _Value:
+        """Return the value of a response to a request that changes nothing."""
+        try:
+            return value_of_response(read, response)
+        except UnexpectedJsonError as error:
+            raise error_of_another_service(response, error) from None
 
     def _request(
         self,
@@ -951,57 +963,35 @@ class Client:
                     f"the connection to the service was lost: {_reason(error)}. The change may be made or not: read "
                     "the list"
                 ) from _cause(error)
-            if _code(response) == "idempotency_in_progress" and time.monotonic() < give_up:
+            if code_of(response) == "idempotency_in_progress" and time.monotonic() < give_up:
                 time.sleep(_PAUSE)
                 continue
-            if _tells_nothing(response):
+            if tells_nothing(response):
                 raise ApiConnectionLostError(
                     f"the response to a change was lost, and the response {response.status_code} to the second attempt "
                     "does not tell what became of the first. The change may be made or not: read the list"
                 )
             return response
 
-    def _record(self, response: httpx.Response) -> dict[str, Any]:
-        """Return the JSON object of a response."""
-        answer = self._answer(response)
-        try:
-            record = answer.json()
-        except ValueError:
-            record = None
-        if isinstance(record, dict):
-            return record
-        raise error_of(
-            _of_others(response, "is no JSON object"), request_id=None, retry_after=None, account=_account_of(response)
-        )
-
-    def _answer(self, response: httpx.Response) -> httpx.Response:
-        if response.is_success:
-            return response
-        try:
-            problem = problem_of(response.json())
-        except (ValueError, LookupError, TypeError, AttributeError):
-            # A proxy before the service has its own format of errors.
-            problem = _of_others(response, "is an error")
-        retry = response.headers.get("Retry-After", "")
-        raise error_of(
-            problem,
-            request_id=response.headers.get("X-Request-ID") or problem.request_id,
-            retry_after=float(retry) if retry.isascii() and retry.isdecimal() else None,
-            account=_account_of(response),
-        )
-
-    def _raw_pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+    def _read_pages(
+        self, path: str, read: Callable[[object], tuple[_Value, str | None]], **query: Any
+    ) -> Iterator[_Value]:
+        """Yield pages; `read` returns one and the cursor of the next."""
         asked: dict[str, Any] = {"limit": _PAGE} | {name: value for name, value in query.items() if value is not None}
         while True:
-            page = self._send("GET", path, query=asked)
+            response = self._sent(self._request("GET", path, query=asked))
+            page, cursor = self._value(read, response)
             yield page
-            if page["next_cursor"] is None:
+            if cursor is None:
                 return
-            asked["cursor"] = page["next_cursor"]
+            if cursor == asked.get("cursor"):
+                raise error_of_another_service(response, UnexpectedJsonError("that of this page", "next_cursor"))
+            asked["cursor"] = cursor
 
-    def _pages(self, path: str, made: Callable[[dict[str, Any]], _Value], **query: Any) -> Iterator[_Value]:
-        for page in self._raw_pages(path, **query):
-            yield from map(made, page["items"])
+    def _pages(self, path: str, kind: type[_Value], **query: Any) -> Iterator[_Value]:
+        """Yield the items of all pages."""
+        for page in self._read_pages(path, partial(page_of, kind), **query):
+            yield from page
 
     def _ids(self, account: str, entries: Iterable[EntryReference]) -> list[int]:
         if isinstance(entries, str | int | Entry):
@@ -1015,6 +1005,10 @@ class Client:
         if isinstance(entry, Entry):
             return entry.id
         return entry_id(account, self.list_entries(account).items, entry)
+
+
+def _list_page(record: object) -> tuple[ListInfo, str | None]:
+    return value_of(ListInfo, record), page_of(EntryInfo, record)[1]
 
 
 def _check_range(before: int | None, after: int | None) -> None:
@@ -1061,36 +1055,3 @@ def _reason(error: httpx.RequestError | UnicodeError) -> str:
 def _cause(error: httpx.RequestError | UnicodeError) -> Exception | None:
     """Return an error as the cause of another; None if its text may quote headers, or a response with a new token."""
     return None if isinstance(error, httpx.ProtocolError) else error
-
-
-def _of_others(response: httpx.Response, what: str) -> ProblemInfo:
-    """Return the problem of a response that the service did not make."""
-    status = response.status_code
-    detail = f"the service answered {status}, and the response {what} that the service did not make"
-    return ProblemInfo(type="about:blank", title="HTTP error", status=status, detail=detail, code="http_error")
-
-
-def _account_of(response: httpx.Response) -> str | None:
-    """Return the account that a request was about."""
-    _, found, rest = response.request.url.raw_path.decode("ascii").partition("/v1/accounts/")
-    return unquote(rest.partition("?")[0].partition("/")[0]) if found else None
-
-
-def _is_of_a_proxy(response: httpx.Response) -> bool:
-    """Return whether something in front of the service failed, perhaps after the service had made the change."""
-    return response.is_server_error and _code(response) is None
-
-
-def _tells_nothing(response: httpx.Response) -> bool:
-    """Return whether the response to a second attempt does not tell what became of the first."""
-    code = _code(response)
-    if code == "outcome_unknown":  # this is the error that says so
-        return False
-    return code == "idempotency_in_progress" or response.status_code in _REFUSED_BEFORE or response.is_server_error
-
-
-def _code(response: httpx.Response) -> object:
-    try:
-        return None if response.is_success else response.json().get("code")
-    except (ValueError, AttributeError):
-        return None

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
+from cidrgate.client.decoding import UnexpectedJsonError, json_of, value_of
 from cidrgate.client.errors import ApiConnectionError, ApiError
-from cidrgate.client.values import change_of
+from cidrgate.client.responses import error_of_another_service
+from cidrgate.client.values import ChangeInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-    from cidrgate.client.values import ChangeInfo
-
 __all__ = ["STREAM_SILENCE", "followed_changes"]
 
 STREAM_SILENCE = 45.0
 """Seconds without data after which a connection is taken for lost: three heartbeats of the service."""
+
+_ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 """Seconds before another attempt to connect, at first and at most."""
@@ -41,11 +43,11 @@ def followed_changes(
         try:
             with connect(after) as response:
                 connected = True
-                for event_id, data in _events(response.iter_lines()):
+                for event_id, change in _changes(response):
                     after = event_id
                     pause = _FIRST_PAUSE
-                    if data is not None:
-                        yield change_of(data)
+                    if change is not None:
+                        yield change
         except httpx.HTTPError:
             pass  # the connection was lost
         except ApiConnectionError:
@@ -58,7 +60,20 @@ def followed_changes(
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _events(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def _changes(response: httpx.Response) -> Iterator[tuple[int, ChangeInfo | None]]:
+    """Yield the id of each event of a stream with its change.
+
+    Raises:
+        ApiError: If an event is not one of the service.
+    """
+    try:
+        for event_id, data in _events(response.iter_lines()):
+            yield event_id, None if data is None else value_of(ChangeInfo, data)
+    except UnexpectedJsonError as error:
+        raise error_of_another_service(response, error) from None
+
+
+def _events(lines: Iterable[str]) -> Iterator[tuple[int, object]]:
     """Yield the id of each event with its JSON object; None for an event that only has an id.
 
     >>> list(_events(["retry: 1000", "id: 7", "", ": comment", "", "id: 8", "event: change", 'data: {"a":1}', ""]))
@@ -70,9 +85,11 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | None]]
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "id":
+            if not _ID.fullmatch(value):
+                raise UnexpectedJsonError("not a number", "an event id")
             event_id = int(value)
         elif name == "data":
             data.append(value)
         elif not line and event_id is not None:
-            yield event_id, json.loads("\n".join(data)) if data else None
+            yield event_id, json_of("\n".join(data)) if data else None
             event_id, data = None, []

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - the types of fields say how they are read
+from typing import TYPE_CHECKING, Any, cast
 
+from cidrgate.client.decoding import DIGITS, UnexpectedJsonError, value_of
 from cidrgate.errors import Problem
 from cidrgate.serialization import EntryInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from cidrgate.errors import ProblemCode
 
 __all__ = [
-    "recommendation_of",
     "UnusedEntryInfo",
     "RecommendedNetworkInfo",
     "RecommendationInfo",
@@ -47,29 +47,14 @@ __all__ = [
     "ProblemInfo",
     "ProblemTypeInfo",
     "SessionInfo",
+    "StatusInfo",
     "TokenInfo",
     "TrafficTotalInfo",
     "UnknownInfo",
     "WhoAmI",
-    "account_of",
-    "apply_of",
-    "change_of",
-    "decision_of",
-    "deletion_of",
-    "entry_of",
-    "evaluation_of",
-    "found_entry_of",
-    "list_change_of",
-    "preview_of",
     "problem_of",
     "rules_of",
-    "session_of",
-    "token_of",
-    "value_of",
-    "with_entries",
 ]
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -532,7 +517,7 @@ class CurvePointInfo:
 
     entries: int
     extra_ipv4: int
-    extra_ipv6: int
+    extra_ipv6: int = field(metadata={DIGITS: True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -561,7 +546,7 @@ class NarrowerEntryInfo:
     id: int
     cidr: str
     narrower: str
-    fewer_addresses: int
+    fewer_addresses: int = field(metadata={DIGITS: True})
     observed: int
     requests: int
 
@@ -598,7 +583,7 @@ class RecommendationInfo:
     since: datetime
     networks: list[RecommendedNetworkInfo]
     extra_ipv4: int
-    extra_ipv6: int
+    extra_ipv6: int = field(metadata={DIGITS: True})
     observed: int
     requests: int
     requests_left_out: int
@@ -724,50 +709,11 @@ class WhoAmI:
     address: str | None
 
 
-def value_of(kind: type[_Value], record: Mapping[str, Any]) -> _Value:
-    """Return a record as a value; fields that only a newer service knows are dropped."""
-    known = [one.name for one in fields(kind) if one.name in record]  # type: ignore[arg-type]
-    return kind(
-        **{
-            name: _time(record[name]) if name.endswith(("_at", "_until")) or name == "at" else record[name]
-            for name in known
-        }
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusInfo:
+    """Whether the service responds, or is ready."""
 
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def entry_of(record: Mapping[str, Any]) -> EntryInfo:
-    """Return a record as an entry."""
-    return value_of(EntryInfo, record)
-
-
-def found_entry_of(record: Mapping[str, Any]) -> FoundEntryInfo:
-    """Return a record as a found entry."""
-    return value_of(FoundEntryInfo, record)
-
-
-def account_of(record: Mapping[str, Any]) -> AccountInfo:
-    """Return a record as an account."""
-    return value_of(AccountInfo, record)
-
-
-def deletion_of(record: Mapping[str, Any]) -> AccountDeletionInfo:
-    """Return a record as the deletion of an account."""
-    entries = [entry_of(one) for one in record["entries"]]
-    return value_of(AccountDeletionInfo, {**record, "entries": entries})
-
-
-def token_of(record: Mapping[str, Any]) -> TokenInfo:
-    """Return a record as a token."""
-    return value_of(TokenInfo, record)
-
-
-def session_of(record: Mapping[str, Any]) -> SessionInfo:
-    """Return a record as a session."""
-    return value_of(SessionInfo, record)
+    status: str
 
 
 def rules_of(errors: Iterable[ProblemErrorInfo]) -> list[Problem]:
@@ -787,111 +733,12 @@ def rules_of(errors: Iterable[ProblemErrorInfo]) -> list[Problem]:
     ]
 
 
-def problem_of(record: Mapping[str, Any]) -> ProblemInfo:
-    """Return a record as problem details.
+def problem_of(record: object) -> ProblemInfo:
+    """Return a JSON object as problem details.
 
     Raises:
-        LookupError, TypeError: If it is none.
+        UnexpectedJsonError: If it is none of the service: those of others have no `errors`.
     """
-    errors = [value_of(ProblemErrorInfo, one) for one in record["errors"]]
-    return value_of(ProblemInfo, {**record, "errors": errors})
-
-
-def preview_of(record: Mapping[str, Any]) -> PreviewInfo:
-    """Return a record as a preview."""
-    made = with_entries(record)
-    made["errors"] = [value_of(ProblemErrorInfo, one) for one in record["errors"]]
-    caller = record["caller"]
-    made["caller"] = None if caller is None else value_of(CallerInfo, caller)
-    made["evaluation"] = evaluation_of(record.get("evaluation"))
-    return value_of(PreviewInfo, made)
-
-
-def evaluation_of(record: Mapping[str, Any] | None) -> EvaluationInfo | None:
-    """Return a record as an evaluation, and None as None."""
-    if record is None:
-        return None
-    made = {
-        **record,
-        "since": _time(record["since"]),
-        "until": _time(record["until"]),
-        "accounts": [_with_totals(AccountEvaluationInfo, one) for one in record["accounts"]],
-        "unknown": [value_of(UnknownInfo, one) for one in record["unknown"]],
-    }
-    return _with_totals(EvaluationInfo, made)
-
-
-def recommendation_of(record: Mapping[str, Any]) -> RecommendationInfo:
-    """Return a record as a recommendation."""
-    lists: dict[str, type] = {
-        "networks": RecommendedNetworkInfo,
-        "left_out": LeftOutInfo,
-        "curve": CurvePointInfo,
-        "unused": UnusedEntryInfo,
-        "narrower": NarrowerEntryInfo,
-        "unknown": UnknownInfo,
-    }
-    made: dict[str, Any] = {
-        name: [value_of(kind, _with_numbers(one)) for one in record.get(name, ())] for name, kind in lists.items()
-    }
-    return value_of(RecommendationInfo, {**_with_numbers(record), **made, "since": _time(record["since"])})
-
-
-def _with_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record in which numbers and times that are texts in JSON are values."""
-    numbers = {name: int(record[name]) for name in ("extra_ipv6", "fewer_addresses") if name in record}
-    times = {"last_seen": _time(record["last_seen"])} if "last_seen" in record else {}
-    return {**record, **numbers, **times}
-
-
-def _with_totals(kind: type[_Value], record: Mapping[str, Any]) -> _Value:
-    """Return a record whose members are sums of requests."""
-    sums = {name: _total_of(one) for name, one in record.items() if isinstance(one, dict)}
-    return value_of(kind, {**record, **sums})
-
-
-def _total_of(record: Mapping[str, Any]) -> TrafficTotalInfo | AffectedTrafficInfo:
-    if "named" not in record:
-        return value_of(TrafficTotalInfo, record)
-    named = [
-        value_of(
-            AffectedNetworkInfo,
-            {**one, "first_seen": _time(one["first_seen"]), "last_seen": _time(one["last_seen"])},
-        )
-        for one in record["named"]
-    ]
-    return value_of(AffectedTrafficInfo, {**record, "named": named})
-
-
-def decision_of(record: Mapping[str, Any]) -> DecisionInfo:
-    """Return a record as a decision."""
-    found = {name: None if record[name] is None else entry_of(record[name]) for name in ("entry", "nearest")}
-    return value_of(DecisionInfo, {**record, **found})
-
-
-def with_entries(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with its entries before and after the change as values."""
-    return {
-        **record,
-        **{name: [entry_of(one) for one in record[name]] for name in ("before", "after", "existing") if name in record},
-    }
-
-
-def list_change_of(record: Mapping[str, Any]) -> ListChange:
-    """Return a record as the change of a list."""
-    return value_of(ListChange, with_entries(record))
-
-
-def apply_of(record: Mapping[str, Any]) -> ApplyInfo:
-    """Return a record as what `apply_lists` changed."""
-    changes = [value_of(AccountChange, with_entries(one)) for one in record["changes"]]
-    problems = [value_of(AccountProblem, one) for one in record["problems"]]
-    evaluation = evaluation_of(record.get("evaluation"))
-    return value_of(ApplyInfo, {**record, "changes": changes, "problems": problems, "evaluation": evaluation})
-
-
-def change_of(record: Mapping[str, Any]) -> ChangeInfo:
-    """Return a record as a change of the history."""
-    origin = record.get("origin")
-    made = {**with_entries(record), "origin": None if origin is None else value_of(OriginInfo, origin)}
-    return value_of(ChangeInfo, made)
+    if isinstance(record, dict) and "errors" not in record:
+        raise UnexpectedJsonError(None, ".errors")
+    return value_of(ProblemInfo, record)
