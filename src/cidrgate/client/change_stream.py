@@ -68,16 +68,16 @@ def _changes(response: httpx.Response) -> Iterator[tuple[int, ChangeInfo | None]
     """
     try:
         for event_id, data in _events(response.iter_lines()):
-            yield event_id, None if data is None else value_of(ChangeInfo, data)
+            yield event_id, None if data is None else value_of(ChangeInfo, json_of(data))
     except UnexpectedJsonError as error:
         raise error_of_another_service(response, error) from None
 
 
-def _events(lines: Iterable[str]) -> Iterator[tuple[int, object]]:
-    """Yield the id of each event with its JSON object; None for an event that only has an id.
+def _events(lines: Iterable[str]) -> Iterator[tuple[int, str | None]]:
+    """Yield the id of each event with its data; None for an event that only has an id.
 
     >>> list(_events(["retry: 1000", "id: 7", "", ": comment", "", "id: 8", "event: change", 'data: {"a":1}', ""]))
-    [(7, None), (8, {'a': 1})]
+    [(7, None), (8, '{"a":1}')]
     """
     event_id: int | None = None
     data: list[str] = []
@@ -91,5 +91,5 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[int, object]]:
         elif name == "data":
             data.append(value)
         elif not line and event_id is not None:
-            yield event_id, json_of("\n".join(data)) if data else None
+            yield event_id, "\n".join(data) if data else None
             event_id, data = None, []

@@ -78,14 +78,8 @@ def value_of(kind: type[_Value], record: object) -> _Value:
     found = _object(record)
     made: dict[str, object] = {}
     for name, read, required in _members(kind):  # type: ignore[arg-type]
-        if name in found:
-            try:
-                made[name] = read(found[name])
-            except UnexpectedJsonError as error:
-                error.path.insert(0, f".{name}")
-                raise
-        elif required:
-            raise UnexpectedJsonError(None, f".{name}")
+        if required or name in found:
+            made[name] = _member(found, name, read)
     return kind(**made)
 
 
@@ -96,10 +90,18 @@ def page_of(kind: type[_Value], record: object) -> tuple[list[_Value], str | Non
         UnexpectedJsonError: If it is no page of such items.
     """
     found = _object(record)
-    for name in ("items", "next_cursor"):
-        if name not in found:
-            raise UnexpectedJsonError(None, f".{name}")
-    return _reader(list[kind])(found["items"]), _reader(str | None)(found["next_cursor"])  # type: ignore[valid-type]
+    items = _member(found, "items", _reader(list[kind]))  # type: ignore[valid-type]
+    return items, _member(found, "next_cursor", _reader(str | None))
+
+
+def _member(found: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:
+    if name not in found:
+        raise UnexpectedJsonError(None, f".{name}")
+    try:
+        return read(found[name])
+    except UnexpectedJsonError as error:
+        error.path.insert(0, f".{name}")
+        raise
 
 
 def _object(value: object) -> Mapping[str, Any]:
