@@ -41,11 +41,18 @@ cdef struct Field:
     Py_ssize_t n_steps
     const Step *steps
 
-# A line is bad unless a field has so many separators.
+# What a part has: the text before is the whole part, and has no separator, or the part begins and ends with these texts.
+cdef struct Ends:
+    Text before
+    Text after
+    bint whole
+
+# A line is bad unless a field has so many separators, and its parts have these texts.
 cdef struct Check:
     Field field
     Text separator
     Py_ssize_t count
+    const Ends *ends        # one more than there are separators; NULL if the parts may be anything
 
 # A column: its fields, with a space between them. A column without fields is empty.
 cdef struct Column:
@@ -141,15 +148,37 @@ cdef inline Py_ssize_t find(Text text, Text separator) noexcept nogil:
     return text.size
 
 
-cdef inline Py_ssize_t count_of(Text text, Text separator) noexcept nogil:
-    """Return how many separators a text has that do not overlap."""
-    cdef Py_ssize_t count = 0, at = find(text, separator)
-    while at < text.size:
-        count += 1
-        at += separator.size
+cdef inline bint is_at(const uint8_t *start, Text text) noexcept nogil:
+    """Return whether a text stands where there is room for it."""
+    return text.size == 0 or (start[0] == text.start[0] and (
+        text.size == 1 or memcmp(start, text.start, <size_t>text.size) == 0))
+
+
+cdef inline bint holds(const Check *check, Text text) noexcept nogil:
+    """Return whether a text has the separators and the parts of a check."""
+    cdef const Ends *ends
+    cdef Py_ssize_t index, at
+    for index in range(check.count + 1):
+        ends = check.ends + index if check.ends != NULL else NULL
+        if ends != NULL and ends.whole:
+            at = ends.before.size
+            if text.size < at or not is_at(text.start, ends.before):
+                return False
+            if index == check.count:
+                return text.size == at
+            if text.size < at + check.separator.size or not is_at(text.start + at, check.separator):
+                return False
+        else:
+            at = find(text, check.separator)
+            if (at < text.size) != (index < check.count):
+                return False
+            if ends != NULL and not (
+                    at >= ends.before.size + ends.after.size and is_at(text.start, ends.before)
+                    and is_at(text.start + at - ends.after.size, ends.after)):
+                return False
+        at += check.separator.size
         text = sliced(text.start + at, text.size - at)
-        at = find(text, separator)
-    return count
+    return True
 
 
 cdef inline Text part(Text text, Text separator, Py_ssize_t place, Py_ssize_t count) noexcept nogil:
@@ -330,7 +359,7 @@ cdef inline bint is_whole(const Rules *rules, const Text *sections) noexcept nog
     cdef Py_ssize_t index
     for index in range(rules.n_checks):
         text = field_of(&rules.checks[index].field, sections)
-        if text.start == NULL or count_of(text, rules.checks[index].separator) != rules.checks[index].count:
+        if text.start == NULL or not holds(&rules.checks[index], text):
             return False
     return True
 

@@ -12,8 +12,8 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp
 
 from log_lines cimport (
-    ANY_NUMBER, CLF, DROP, HAPROXY, NO_CUTTER, NO_TIME, PART, PEER, WITHOUT_ORIGIN, WITHOUT_PORT, Check, Column, Field,
-    Minute, Output, Rules, Step, Text, append, append_column, cut_line, end_row, field_of, is_clear_path, is_whole,
+    ANY_NUMBER, CLF, DROP, HAPROXY, NO_CUTTER, NO_TIME, PART, PEER, WITHOUT_ORIGIN, WITHOUT_PORT, Check, Column, Ends,
+    Field, Minute, Output, Rules, Step, Text, append, append_column, cut_line, end_row, field_of, is_clear_path, is_whole,
     no_text, part, read_time, sliced, unescaped,
 )
 
@@ -122,10 +122,11 @@ cdef class _LogLines:
         self.rules.kept = 1
         checks = tuple(checks)
         read = <Check *>self.room(len(checks), sizeof(Check))
-        for index, (field, separator, count) in enumerate(checks):
+        for index, (field, separator, count, texts) in enumerate(checks):
             self.read_field(field, &read[index].field)
             read[index].separator = self.text(separator, True)
             read[index].count = place_of(count, 0)
+            read[index].ends = self.ends(tuple(texts), read[index].count + 1)
         self.rules.checks = read
         self.rules.n_checks = len(checks)
         form, fields, before, after = time
@@ -154,6 +155,21 @@ cdef class _LogLines:
             raise ValueError("a separator is empty")
         self.memory.append(octets)
         return sliced(<const uint8_t *><char *>octets, len(octets))
+
+    cdef const Ends *ends(self, tuple parts, Py_ssize_t count) except? NULL:
+        """Read the texts of so many parts; return NULL if there are none."""
+        cdef Py_ssize_t index
+        cdef Ends *made
+        if not parts:
+            return NULL
+        if len(parts) != count:
+            raise ValueError(f"a check has texts for {len(parts)} parts: give {count}, or none")
+        made = <Ends *>self.room(count, sizeof(Ends))
+        for index, (before, *after) in enumerate(parts):
+            made[index].whole = not after
+            made[index].before = self.text(before, False)
+            made[index].after = self.text("".join(after), False)
+        return made
 
     cdef int read_column(self, object fields, bint dashed, Column *column) except -1:
         """Read the description of a column."""

@@ -61,6 +61,11 @@ def sections_of(form: LogFormat, line: str, header: int = 0) -> list[str] | None
         checked = field_of(check.field, sections)
         if checked is None or checked.count(check.separator) != check.number:
             return None
+        for part, ends in zip(checked.split(check.separator), check.texts, strict=bool(check.texts)):
+            if len(ends) == 1 and part != ends[0]:
+                return None
+            if not (len(part) >= len("".join(ends)) and part.startswith(ends[0]) and part.endswith(ends[-1])):
+                return None
     return sections
 
 

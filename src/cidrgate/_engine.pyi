@@ -78,7 +78,7 @@ class _LogLines:
         escaped: bool,
         least: int,
         most: int | None,
-        checks: Iterable[tuple[_LogField, str, int]],
+        checks: Iterable[tuple[_LogField, str, int, Sequence[Sequence[str]]]],
         time: tuple[str, Iterable[_LogField], str, str],
         columns: Iterable[tuple[Iterable[_LogField], bool]],
     ) -> Self: ...

@@ -253,7 +253,7 @@ def test_what_is_no_column_of_text_is_refused(given_lines: Any) -> None:
         ({"least": 0}, "0 is not a number of a format"),
         ({"most": 10_001}, "10001 is not a number"),
         ({"time": ("iso", (), "", "")}, "no form of times 'iso'"),
-        ({"checks": [((0, ()), "", 1)]}, "a separator is empty"),
+        ({"checks": [((0, ()), "", 1, ())]}, "a separator is empty"),
         ({"columns": [([(0, [("part", "", 1, 1)])], False)]}, "a separator is empty"),
         ({"columns": [([(0, [("part", " ", 0, 1)])], False)]}, "0 is not a number"),
         ({"columns": [([(0, [("cut", " ", 1, 1)])], False)]}, "there is no step 'cut'"),

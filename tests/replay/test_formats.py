@@ -444,6 +444,22 @@ def test_rows_behind_quotes_that_do_not_end_are_bad_lines(tmp_path: Path, way: s
         assert (f"the {after:,} lines behind it" in found.reason) == bool(after)
 
 
+@pytest.mark.parametrize("way", ["", ".gz", ".bz2"])
+@pytest.mark.parametrize("ends", [*itertools.permutations(["\r\n", "\n", "\r"], 2)])
+def test_csv_whose_lines_end_in_different_ways_says_so(tmp_path: Path, ends: tuple[str, str], way: str) -> None:
+    row = f"acct-1,8.8.8.8,{AT}"
+    text = "account,address,time" + ends[0] + (row + ends[0]) * 20 + (row + ends[1]) * 10
+    pack: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
+    path = tmp_path / f"a.csv{way}"
+    path.write_bytes(pack[way](text.encode()))
+    with pytest.raises(LogError, match=r"its lines end in different ways, .*tr -d"):
+        replay(source_of(path, "csv"), LISTS)
+    for end in ("\n", "\r\n"):  # a value in quotes may have others
+        other = f'{row},"x{ends[0]}y{ends[1]}"{end}'
+        path.write_bytes(pack[way](f"account,address,time,agent{end}{other * 3}".encode()))
+        assert replay(source_of(path, "csv"), LISTS).requests == 3
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet", "cloudfront"])
 def test_a_message_names_the_file_as_it_was_named(tmp_path: Path, form: str) -> None:
     """Not the copy of a file that can be read only once, nor the pattern that stands for a name with brackets."""

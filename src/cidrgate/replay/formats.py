@@ -7,7 +7,7 @@ needed here; the engine cuts lines of text (`lines`), and `sources` turns descri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -78,13 +78,26 @@ class LogField(NamedTuple):
         """Return some parts of the field between separators."""
         return self._replace(steps=(*self.steps, FieldStep("part", separator, place, number)))
 
+    def without_ends(self, first: int, last: int) -> LogField:
+        """Return the field without its first and its last characters."""
+        return self._replace(steps=(*self.steps, FieldStep("drop", "", first, last)))
+
 
 class LineCheck(NamedTuple):
-    """What a line must have, or a client has moved its fields: so many separators in a field."""
+    """What a line must have, or its fields are not where they are expected.
+
+    Attributes:
+        field: A part of the line, which is cut at `separator`.
+        separator: What separates its parts.
+        number: How many separators it has.
+        texts: What each part has: one text that is the whole part, or two with which it begins and ends. Empty if the
+            parts may be anything.
+    """
 
     field: LogField
     separator: str
     number: int
+    texts: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +143,14 @@ class TemplateError(ValueError):
     """A template of a log cannot be read back, because nothing separates its fields."""
 
 
-_BOUNDARY = re.compile(r'[ "]')
-_NGINX = re.compile(r"\$\{?(?P<name>[a-z_0-9]+)\}?")
-_APACHE = re.compile(r"%[<>!,0-9]*(?:\{(?P<argument>[^}]*)\})?(?P<letter>\^?[a-zA-Z]{1,3}|%)")
-_ENVOY = re.compile(r"%(?P<command>[A-Z_0-9]+)(?:\((?P<argument>[^)]*)\))?(?::[0-9]+)?%")
+_NGINX = re.compile(r"\$\{?(?P<name>[a-zA-Z_0-9]+)\}?")
+_APACHE = re.compile(r"%%|%[<>!,0-9]*(?:\{(?P<argument>[^}]*)\})?(?P<letter>\^[a-zA-Z]{2}|[a-zA-Z])")
+_ENVOY = re.compile(r"%%|%(?P<command>[A-Z_0-9]+)(?:\((?P<argument>[^)]*)\))?(?::[0-9]+)?%")
+_DIRECTIVE = re.compile(r"\s*(?:log_format|access_log|LogFormat|CustomLog|TransferLog|text_format|inline_string)\b")
+"""What stands before a template in a configuration."""
+
+_ESCAPED = re.compile(r"\\(.)")
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _APACHE_NAMES = {
     "h": "remote_addr", "a": "remote_addr", "l": "ident", "u": "remote_user", "t": "time_local", "r": "request",
     "s": "status", "b": "bytes", "B": "bytes", "U": "uri", "m": "request_method", "H": "server_protocol", "q": "args",
@@ -144,11 +161,14 @@ _ENVOY_NAMES = {
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": "realip_remote_addr",
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": "realip_remote_addr_port",
 }  # fmt: skip
-_TWO_WORDS = frozenset({"time_local"})
-"""Fields that always contain one space."""
+_TO_THE_END = 10_000
+"""More parts than a field has."""
 
-_FREE_TEXT = re.compile(r"http_|remote_user|request$|args|uri|upstream_|sent_http_|cookie_|arg_")
-"""Fields that may contain spaces, because clients choose them or because they are lists."""
+_TIME_WITH_ZONE = "time_local"
+"""The time in Apache's notation, in which one space stands before the zone."""
+
+_TIME_OF_ITS_OWN = ("t_", "start_time_")
+"""Names of times whose own notation is part of the name."""
 
 
 def _names(template: str) -> tuple[list[str], list[str]]:
@@ -162,27 +182,50 @@ def _names(template: str) -> tuple[list[str], list[str]]:
         >>> _names('[%START_TIME%] "%REQ(X-ACCOUNT)%"')
         (['[', '] "', '"'], ['time_iso8601', 'http_x_account'])
     """
-    template = template.strip("\n")
+    if _DIRECTIVE.match(template) or template.rstrip().endswith("';"):
+        raise TemplateError("it is a directive of a configuration: give only the text between its quotes")
+    # Configurations write a backslash before quotes, and some end the template with a line break.
+    template = _ESCAPED.sub(lambda found: _CONTROLS.get(found[1], found[1]), template).strip("\r\n")
+    if "\n" in template or "\r" in template:
+        raise TemplateError(
+            "it has a line break: write what one line of the log has, without the quotes between pieces"
+        )
     if _NGINX.search(template):
         pattern, name_of = _NGINX, _nginx_name
-    elif _ENVOY.search(template):
+    elif _ENVOY.search(template.replace("%%", "")):
         pattern, name_of = _ENVOY, _envoy_name
     else:
         # Apache writes the brackets around %t by itself.
         template = template.replace("%t", "[%t]").replace("[[%t]]", "[%t]")
         pattern, name_of = _APACHE, _apache_name
-    texts, names, at = [], [], 0
+    texts, names, at = [""], [], 0
     for found in pattern.finditer(template):
-        texts.append(template[at : found.start()])
-        names.append(name_of(found))
+        texts[-1] += _fixed(template[at : found.start()], pattern)
         at = found.end()
+        if found.group() == "%%":
+            texts[-1] += "%"
+        else:
+            names.append(name_of(found))
+            texts.append("")
+    texts[-1] += _fixed(template[at:], pattern)
     if not names:
         raise TemplateError("it names no field: write it as the server's configuration has it")
-    return [*texts, template[at:]], names
+    return texts, names
+
+
+def _fixed(text: str, pattern: re.Pattern[str]) -> str:
+    """Return a text between fields.
+
+    Raises:
+        TemplateError: If it has the beginning of a field.
+    """
+    if pattern is not _NGINX and "%" in text:
+        raise TemplateError(f"{text[text.index('%') :].split()[0]} is no field: write %% for a percent sign")
+    return text
 
 
 def _nginx_name(found: re.Match[str]) -> str:
-    return found["name"]
+    return found["name"].lower()
 
 
 def _header(name: str) -> str:
@@ -209,10 +252,10 @@ def _envoy_name(found: re.Match[str]) -> str:
 def format_of_template(template: str, *, name: str = "custom", title: str = "a log_format of your own") -> LogFormat:
     """Return the format of a log that a template writes, in the notation of nginx, Apache or Envoy.
 
-    Headers are named as nginx names them: `http_x_account`.
+    A line that the template cannot have written is a bad line. Headers are named as nginx names them: `http_x_account`.
 
     Raises:
-        TemplateError: If the fields cannot be told apart.
+        TemplateError: If the fields cannot be told apart, or if it is no template.
     """
     texts, names = _names(template)
     # The text is cut at its quotes first: servers escape the quotes of values, so a client cannot move a field.
@@ -225,10 +268,10 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
         if number < len(names):
             sections[-1][1].append(names[number])
             sections[-1][0].append("")
-    fields: dict[str, LogField] = {}
-    checks: list[LineCheck] = []
+    cut = _Cut({}, [], {})
     for number, (around, inside) in enumerate(sections):
-        fields |= _fields_of(LogField(number), around, inside, checks)
+        cut.add(LogField(number), around, inside)
+    fields = cut.fields
     for one in ("remote_addr", "realip_remote_addr"):
         if f"{one}_port" in fields and one not in fields:
             fields[one] = fields[f"{one}_port"].then("without_port")
@@ -240,7 +283,7 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
             "address": ("remote_addr", "realip_remote_addr"),
             "forwarded": ("http_x_forwarded_for",),
             "path": ("request_uri", "uri"),
-            "time": ("time_local", "time_iso8601", "msec"),
+            "time": (_TIME_WITH_ZONE, "time_iso8601", "msec"),
         }.items()
     }
     return LogFormat(
@@ -250,85 +293,110 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
         cutter='"' if quoted else "",
         escaped=quoted and "%" in template,
         sections=len(sections),
-        checks=tuple(checks),
+        checks=tuple(cut.checks),
         fields=fields,
         roles={role: one for role, one in roles.items() if one},
         time_form=_time_form(roles["time"]),
-        time_around=_around_time(texts, names, fields[roles["time"]]) if roles["time"] in _TWO_WORDS else ("", ""),
+        time_around=cut.around.get(roles["time"], ("", "")),
     )
 
 
-def _around_time(texts: list[str], names: list[str], found: LogField) -> tuple[str, str]:
-    """Return what stands before and behind the time in the text of its field.
-
-    Example:
-        >>> _around_time(["", ' "[', '] "'], ["remote_addr", "time_local"], LogField(1).part(" ", 1, 2))
-        ('[', ']')
-    """
-    place = names.index("time_local")
-    if found.steps and found.steps[-1].separator == "[":
-        return "", texts[place + 1].partition('"')[0]
-    return _BOUNDARY.split(texts[place])[-1], _BOUNDARY.split(texts[place + 1])[0]
-
-
 def _time_form(name: str) -> TimeForm:
-    forms: dict[str, TimeForm] = {"time_local": "clf", "time_iso8601": "iso", "msec": "epoch"}
+    forms: dict[str, TimeForm] = {_TIME_WITH_ZONE: "clf", "time_iso8601": "iso", "msec": "epoch"}
     return forms.get(name, "any")
 
 
-def _fields_of(
-    section: LogField, around: list[str], names: list[str], checks: list[LineCheck], counted: LogField | None = None
-) -> dict[str, LogField]:
-    """Return where the fields of a section are, which lies between two quotes.
+def _words(name: str) -> int:
+    """Return how many words a field always has, with one space between them.
 
-    Args:
-        section: The section.
-        around: The texts around its fields.
-        names: The names of its fields.
-        checks: Takes what must be true for a line whose fields are where they are expected.
-        counted: The part of the section that has only these fields; None for the whole.
+    Example:
+        >>> _words("time_local"), _words("t_%d/%b/%y %t"), _words("status")
+        (2, 2, 1)
     """
-    if not names:
-        return {}
-    if len(names) == 1 and not any(around):
-        return {names[0]: section}
-    inner = around[1:-1]
-    # Between two fields stands one separator, or at least a space.
-    separator = inner[0] if inner and len(set(inner)) == 1 and len(names) > 1 else " "
-    if not separator or any(separator not in one for one in inner):
-        raise TemplateError(f"nothing separates {names[0]} from what follows it: put a space between the fields")
-    if names[-1] in _TWO_WORDS and inner and inner[-1].endswith("[") and "[" not in "".join(inner)[:-1]:
-        # What stands before the time has no bracket, so one cut finds it, which is much faster than to count words.
-        return {
-            **_fields_of(section, [*around[:-2], around[-2][:-1]], names[:-1], checks, section.part("[", 1)),
-            names[-1]: section.part("[", 2),
-        }
-    tokens: list[list[tuple[str, str]]] = [[]]  # each of texts and of at most one field
-    for number, before in enumerate(around):
-        pieces = before.split(separator)
-        tokens[-1].append(("text", pieces[0]))
-        tokens += [[("text", piece)] for piece in pieces[1:]]
-        if number < len(names):
-            tokens[-1].append(("field", names[number]))
-    fields: dict[str, LogField] = {}
-    place, loose = 1, False
-    for token in tokens:
-        held = [value for kind, value in token if kind == "field"]
-        if held:
-            texts = [value for kind, value in token if kind == "text"]
-            words = 2 if held[0] in _TWO_WORDS and separator == " " else 1
-            found = section.part(separator, place, words)
-            place += words - 1
-            first, last = len(texts[0]), len("".join(texts[1:]))
-            if (first or last) and held[0] not in _TWO_WORDS:  # those are read with what stands around them
-                found = found._replace(steps=(*found.steps, FieldStep("drop", "", first, last)))
-            fields[held[0]] = found
-            loose = loose or bool(_FREE_TEXT.match(held[0]))
-        place += 1
-    if loose:
-        # A client that writes the separator into its name must not move the fields behind it.
-        checks.append(LineCheck(counted or section, separator, place - 2))
-    return fields
+    return 1 + (name.count(" ") if name.startswith(_TIME_OF_ITS_OWN) else name == _TIME_WITH_ZONE)
+
+
+class _Cut(NamedTuple):
+    """How the lines of a template are cut.
+
+    Attributes:
+        fields: Where each field is.
+        checks: What is true for a line that the template wrote.
+        around: What stands before and behind a time with a zone in the text of its field.
+    """
+
+    fields: dict[str, LogField]
+    checks: list[LineCheck]
+    around: dict[str, tuple[str, str]]
+
+    def add(self, section: LogField, around: list[str], names: list[str]) -> None:
+        """Add a section, which lies between two quotes.
+
+        Args:
+            section: The section.
+            around: The texts around its fields.
+            names: The names of its fields.
+
+        Raises:
+            TemplateError: If nothing separates two fields.
+        """
+        if len(names) == 1 and not any(around):
+            self.fields[names[0]] = section
+            return
+        if not names:
+            self.checks.append(LineCheck(section, '"', 0, ((around[0],),)))
+            return
+        bracketed = names[-1] == _TIME_WITH_ZONE and around[-2].endswith("[") and "".join(around).count("[") == 1
+        if bracketed and around[-1]:
+            # What stands before the time has no bracket, so one cut finds it, which is much faster than to count words.
+            self.add(section.part("[", 1), [*around[:-2], around[-2][:-1]], names[:-1])
+            time = section.part("[", 2, _TO_THE_END)
+            self.checks.append(LineCheck(time, "[", 0, (("", around[-1]),)))
+            self.fields[names[-1]] = time
+            self.around[names[-1]] = ("", around[-1])
+            return
+        inner = around[1:-1]
+        # Between two fields stands one separator, or at least a space.
+        separator = inner[0] if len(set(inner)) == 1 else " "
+        if not separator or any(separator not in one for one in inner):
+            raise TemplateError(f"nothing separates {names[0]} from what follows it: put a space between the fields")
+        texts: list[tuple[str, ...]] = []
+        held, ends = "", [""]
+        for name, text in zip([*names, ""], around, strict=True):
+            first, *others = text.split(separator)
+            ends[-1] += first
+            for other in others:
+                self._part(section, separator, texts, held, ends)
+                held, ends = "", [other]
+            if name:
+                held, ends = name, [*ends, ""]
+        self._part(section, separator, texts, held, ends)
+        self.checks.append(LineCheck(section, separator, len(texts) - 1, tuple(texts)))
+
+    def _part(
+        self, section: LogField, separator: str, texts: list[tuple[str, ...]], name: str, ends: list[str]
+    ) -> None:
+        """Add the next part of a section between separators.
+
+        Args:
+            section: The section.
+            separator: What separates its parts.
+            texts: The texts of the parts before, and then of this one.
+            name: The field in it, if there is one.
+            ends: The text that is the whole part, or those around the field.
+        """
+        if not name:
+            texts.append(tuple(ends))
+            return
+        before, after = ends
+        words = _words(name) if separator == " " else 1
+        found = section.part(separator, len(texts) + 1, words)
+        texts += [(before, after)] if words == 1 else [(before, ""), *[("", "")] * (words - 2), ("", after)]
+        if name == _TIME_WITH_ZONE:  # is read with what stands around it
+            self.around[name] = (before, after)
+        elif before or after:
+            found = found.without_ends(len(before), len(after))
+        self.fields[name] = found
 
 
 _COMBINED = '$remote_addr - $remote_user [$time_local] "$request" $status $bytes "$http_referer" "$http_user_agent"'
@@ -343,6 +411,8 @@ _ENVOY_DEFAULT = (
 def _combined() -> LogFormat:
     """Return the format `combined` of nginx and Apache, of which the first fields are those of `common`."""
     made = format_of_template(_COMBINED)
+    # Only the name of a user can have " - " in it, so it goes on to the time.
+    user = LogField(0).part("[", 1).part(" - ", 2, _TO_THE_END).without_ends(0, 1)
     return LogFormat(
         name="combined",
         title="nginx and Apache, `combined` or `common`",
@@ -351,7 +421,7 @@ def _combined() -> LogFormat:
         escaped=True,
         sections=3,
         more_sections=True,
-        fields=made.fields,
+        fields={**made.fields, "remote_addr": LogField(0).part(" - ", 1), "remote_user": user},
         roles={**made.roles},
         time_form="clf",
         time_around=made.time_around,
@@ -417,8 +487,14 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
                 forwarded="request.headers.X-Forwarded-For",
             ),
             _haproxy(),
-            format_of_template(_ENVOY_DEFAULT, name="envoy", title="Envoy, the default format"),
-            format_of_template(_TRAEFIK, name="traefik", title="Traefik, the default format (CLF)"),
+            replace(
+                format_of_template(_ENVOY_DEFAULT, name="envoy", title="Envoy, the default format"),
+                checks=(LineCheck(LogField(1), " ", 2),),
+            ),
+            replace(
+                format_of_template(_TRAEFIK, name="traefik", title="Traefik, the default format (CLF)"),
+                checks=(LineCheck(LogField(0).part("[", 1), " - ", 1),),
+            ),
             _json(
                 "traefik-json", "Traefik, JSON", "iso", address="ClientHost", time="StartUTC", path="RequestPath",
                 forwarded="request_X-Forwarded-For",

@@ -58,7 +58,8 @@ class LineCutter:
             form.escaped,
             sections,
             None if form.more_sections else sections,
-            form.checks,
+            # A time that is read has what stands around it.
+            [one for one in form.checks if (one.field,) != time[1]],
             time,
             [(parts, role == "account") for role, parts in fields.items()],
         )

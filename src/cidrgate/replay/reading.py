@@ -55,6 +55,11 @@ _SAMPLE = 2**20
 _SETTINGS = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
 """What every connection needs: a bar of DuckDB would go to stdout, where programs read the answer."""
 
+_ENDS_DIFFER = (
+    r"its lines end in different ways, such as with \r\n and with \n: leave out each \r (tr -d '\r' <OLD >NEW)"
+)
+"""Why DuckDB cannot read CSV as strictly as it must be read."""
+
 _MOST_NAMED = 3
 """How many files a message names."""
 
@@ -648,7 +653,27 @@ def _told(source: LogSource, files: Sequence[str]) -> Iterator[None]:
     except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
         named = [file for file in files if file != _STDIN and file in str(error)] or source.files
         listed = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
-        raise LogError(f"{listed} cannot be read as {source.form.title}: {_reason_of(error)}") from error
+        differ = source.form.reader == "csv" and any(_ends_differ(file) for file in named)
+        reason = _ENDS_DIFFER if differ else _reason_of(error)
+        raise LogError(f"{listed} cannot be read as {source.form.title}: {reason}") from error
+
+
+def _ends_differ(file: str) -> bool:
+    """Return whether a file that can be read again has lines that end in different ways."""
+    import pyarrow
+
+    ends, after_return = {b"\r\n": 0, b"\r": 0, b"\n": 0}, False
+    with suppress(OSError, pyarrow.ArrowInvalid):
+        if not Path(file).is_file():
+            return False
+        with _unpacked(file) as stream:
+            while piece := stream.read(_SAMPLE):
+                for end in ends:
+                    ends[end] += piece.count(end)
+                ends[b"\r\n"] += after_return and piece.startswith(b"\n")
+                after_return = piece.endswith(b"\r")
+    both = ends[b"\r\n"]
+    return sum(count > 0 for count in (both, ends[b"\r"] - both, ends[b"\n"] - both)) > 1
 
 
 def _reason_of(error: Exception) -> str:
