@@ -45,6 +45,7 @@ from weakref import WeakSet
 from importlib import import_module
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError, needs_extra
+from cidrgate.process.database_files import DatabaseFileError, open_no_database
 from cidrgate.process.private_files import replacement
 
 
@@ -906,11 +907,14 @@ cdef class Matcher:
         cdef Snapshot header
         cdef int found = FOREIGN
         cdef char *image
-        with builtin_open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-                raise SnapshotError(refusal(path, FOREIGN))
-            matcher.mapping = _Mapping(file)
+        try:
+            with builtin_open(path, "rb", opener=_open_without_waiting) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+                    raise SnapshotError(refusal(path, FOREIGN))
+                matcher.mapping = _Mapping(file)
+        except DatabaseFileError as error:
+            raise SnapshotError(f"{os.fspath(path)!r} is not a snapshot: {error.strerror}") from None
         image = <char *>matcher.mapping.buffer.buf
         if trusted:
             found = verify_header(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
@@ -1002,8 +1006,8 @@ cdef str refusal(object path, int found):
 
 
 def _open_without_waiting(path, flags, /):
-    """Open a file. For a pipe, do not wait for a writer: a pipe is refused anyway."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    """Open a file that is no database. For a pipe, do not wait for a writer: a pipe is refused anyway."""
+    return open_no_database(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 cdef object replace_file(object path, object content):

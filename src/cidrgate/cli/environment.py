@@ -17,6 +17,7 @@ from typer.models import OptionInfo
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.errors import StoreError
+from cidrgate.process.database_files import open_no_database
 from cidrgate.stores.urls import redacted, store_of
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _secret_in(file: Path, named: str) -> str:
     try:
         if not file.is_file() and file.exists():
             raise CommandError(f"{named}: {file} is not a file")
-        with file.open("rb") as opened:
+        with open(file, "rb", opener=open_no_database) as opened:
             content = opened.read(_LONGEST_SECRET + 1)
         text = content.decode()
     except (OSError, ValueError) as error:

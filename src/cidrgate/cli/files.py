@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.output import unwritten
+from cidrgate.process.database_files import open_no_database
 from cidrgate.process.private_files import replacement
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         if path == STANDARD_STREAM:
             yield cast("io.BufferedReader", sys.stdin.buffer)
         else:
-            with path.open("rb") as stream:
+            with open(path, "rb", opener=open_no_database) as stream:
                 if _is_compressed(path):
                     with gzip.GzipFile(fileobj=stream) as unpacked:
                         yield cast("io.BufferedReader", unpacked)

@@ -28,10 +28,10 @@ def _compile(
             manager.load(progress=progress)
         try:
             manager.save_snapshot(file)
+            size = file.stat().st_size
         except OSError as error:
             raise CommandError(f"cannot write {file}: {error.strerror}") from error
         accounts = len(manager.matcher)
-    size = file.stat().st_size
     session.output.answer(
         {"file": str(file), "account_count": accounts, "bytes": size},
         f"{file}: {counted(accounts, 'account', 'accounts')}, {size:,} bytes",

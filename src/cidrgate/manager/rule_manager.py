@@ -266,6 +266,7 @@ class RuleManager:
         Raises:
             StoreNotFoundError: If there is no store and `create` is false.
             StoreError: If the store cannot be opened or read.
+            SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             MissingExtraError: If a library for `traffic` is not installed.
             TypeError: If `create`, `load` or `follow` is neither True nor False, or `traffic` is no `Traffic`.
             ValueError: If a setting is not valid, or there is `traffic` to record without `load`.
@@ -612,6 +613,7 @@ class RuleManager:
             progress: Called while the whole store is read, with the number of accounts since the last call.
 
         Raises:
+            SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             StoreError: If the store cannot be read.
         """
         self._replica.load(snapshot=snapshot, progress=progress)

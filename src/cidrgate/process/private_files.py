@@ -14,6 +14,8 @@ import stat
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from cidrgate.process.database_files import refuse_database
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -22,12 +24,6 @@ __all__ = ["PRIVATE", "create_empty", "open_lock", "replacement"]
 
 PRIVATE = 0o600
 """The mode of a file that only its owner can read and write."""
-
-_DATABASE = b"SQLite format 3\0"
-"""The first bytes of every SQLite database file."""
-
-_databases: dict[tuple[int, int], int] = {}
-"""Descriptors of the databases that were checked. They stay open: closing one would release SQLite's locks."""
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -42,7 +38,8 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         path: The path of the file to replace.
 
     Raises:
-        OSError: If the file cannot be written, or `path` is a database, a pipe or a device. `path` is then unchanged.
+        OSError: If the file cannot be written, or `path` is a database, a file beside one, a pipe or a device. `path`
+            is then unchanged.
 
     Example:
         >>> from pathlib import Path
@@ -57,7 +54,7 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     _refuse_device(path)
-    _refuse_database(path)
+    refuse_database(path)
     temporary = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
     descriptor = os.open(temporary, os.O_WRONLY | _NEW, PRIVATE)
     try:
@@ -87,24 +84,6 @@ def _refuse_device(path: Path) -> None:
         return  # it does not exist
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise FileExistsError(errno.EEXIST, "this is not a regular file", str(path))
-
-
-def _refuse_database(path: Path) -> None:
-    """Refuse to replace a database, which may be the store itself, with an export or a snapshot."""
-    try:
-        found = path.stat()
-        identity = found.st_dev, found.st_ino
-        if not stat.S_ISREG(found.st_mode):
-            return
-        if identity not in _databases:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            if os.read(descriptor, len(_DATABASE)) != _DATABASE:
-                os.close(descriptor)
-                return
-            _databases[identity] = descriptor
-    except OSError:
-        return  # the file does not exist or cannot be read
-    raise FileExistsError(errno.EEXIST, "the file is a database: choose another file, or remove it first", str(path))
 
 
 def _hand_down_mode(path: Path, descriptor: int) -> None:
@@ -143,8 +122,9 @@ def open_lock(path: Path) -> int:
     """Open a lock file and return its descriptor. The file is created if it is missing; its content is not changed.
 
     Raises:
-        OSError: If the file cannot be opened, is a symbolic link, or is not a regular file.
+        OSError: If the file cannot be opened, is a symbolic link or a database, or is not a regular file.
     """
+    refuse_database(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cidrgate._engine import _OpenQuote
 from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
+from cidrgate.process.database_files import DatabaseFileError, refuse_database
 from cidrgate.replay.lines import LINES, LineCutter
 from cidrgate.replay.parquet import plain_batches, plain_rows
 from cidrgate.replay.sources import (
@@ -555,7 +556,19 @@ def _expanded(files: Sequence[str]) -> list[str]:
         if not matching:
             raise LogError(f"{file}: there is no such file")
         found += matching
+    for file in found:
+        _refuse_database(file)
     return found
+
+
+def _refuse_database(file: str) -> None:
+    """Refuse a database, before any library opens and closes the file: it may be an open store of this process."""
+    if file == _STDIN or _URL.match(file):
+        return
+    try:
+        refuse_database(file)
+    except DatabaseFileError as error:
+        raise LogError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _is_empty(file: str) -> bool:

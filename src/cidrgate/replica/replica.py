@@ -15,7 +15,7 @@ from cidrgate.event_log import log_event
 from cidrgate.process.forking import notice_forks
 from cidrgate.replica.follower import Follower
 from cidrgate.replica.published_store import PublishedStore
-from cidrgate.replica.snapshots import SharedSnapshot
+from cidrgate.replica.snapshots import SharedSnapshot, check_snapshot_path
 from cidrgate.values import seconds
 
 if TYPE_CHECKING:
@@ -102,9 +102,13 @@ class Replica:
             progress: Called while the whole store is read, with the number of accounts since the last call.
 
         Raises:
+            SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             StoreError: If the store cannot be read.
         """
-        self.published.load(progress, None if snapshot is None else Path(snapshot))
+        path = None if snapshot is None else Path(snapshot)
+        if path is not None:
+            check_snapshot_path(path)
+        self.published.load(progress, path)
 
     def save_snapshot(self, path: str | PathLike[str]) -> None:
         """Write a snapshot from which `open` starts without reading the store.

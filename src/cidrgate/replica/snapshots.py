@@ -14,15 +14,34 @@ from pathlib import Path
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
+from cidrgate.process.database_files import DatabaseFileError, refuse_database
 from cidrgate.process.private_files import open_lock
 from cidrgate.replica.expiry import ExpirySchedule
 
-__all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
+__all__ = ["SharedSnapshot", "check_snapshot_path", "read_snapshot", "write_snapshot"]
 
 _CONTENT = 2
 """The version of a snapshot's content, stored in its note. From 2 on, a snapshot contains every account of the store.
 Older notes had no version, and older snapshots left out accounts without entries, which a gate would treat as unknown.
 """
+
+
+def check_snapshot_path(path: Path) -> None:
+    """Refuse a path for a shared snapshot that, or whose lock file, is a database or belongs to one.
+
+    Raises:
+        SnapshotError: If it is such a path.
+    """
+    for file in (path, _lock_of(path)):
+        try:
+            refuse_database(file)
+        except DatabaseFileError as error:
+            raise SnapshotError(f"{file} cannot be used for a snapshot: {error.strerror}") from None
+
+
+def _lock_of(path: Path) -> Path:
+    """Return the file whose lock decides which process writes a snapshot."""
+    return Path(f"{path}.lock")
 
 
 def write_snapshot(path: Path, matcher: Matcher, schedule: ExpirySchedule, position: str) -> None:
@@ -141,9 +160,9 @@ class SharedSnapshot:
             return True
         import fcntl  # only POSIX has it
 
-        name = f"{self.path}.lock"
+        name = _lock_of(self.path)
         try:
-            self._lock = open_lock(Path(name))
+            self._lock = open_lock(name)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()

@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.event_log import log_event
+from cidrgate.process.database_files import DatabaseFileError, refuse_name
 from cidrgate.process.forking import join_forks, sqlite_is_lost, work
 from cidrgate.process.private_files import create_empty
 from cidrgate.stores import migrations
@@ -490,6 +491,7 @@ def _find_file(path: Path, name: str, *, create: bool) -> bool:
         StoreError: If the file cannot be read or created.
     """
     try:
+        refuse_name(path)
         try:
             found = path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -501,6 +503,8 @@ def _find_file(path: Path, name: str, *, create: bool) -> bool:
             except FileExistsError:  # another process was first
                 return False
             return True
+    except DatabaseFileError:
+        raise StoreNotFoundError(f"{name} is a file of another SQLite database: check the path") from None
     except OSError as error:
         raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from None
     except ValueError:
