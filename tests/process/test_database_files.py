@@ -208,3 +208,10 @@ def test_a_database_takes_one_descriptor_however_often_it_is_named(store: Path) 
                 with pytest.raises(DatabaseFileError):
                     refuse_database(f"{store}{ending}")
     assert descriptors() == before
+
+
+def test_a_file_that_was_a_database_can_be_written_and_read_again(store: Path) -> None:
+    with pytest.raises(DatabaseFileError):
+        refuse_database(store)
+    store.write_bytes(b"text")
+    refuse_database(store)

@@ -35,8 +35,8 @@ _ENDINGS = ("wal", "shm", "journal")
 
 _IS_DATABASE, _IS_BESIDE = "the file is a database", "the file belongs to a database"
 
-_kept: dict[tuple[int, int], tuple[int, str]] = {}
-"""The descriptors of the files that were refused, which are never closed, and what each file is."""
+_kept: dict[tuple[int, int], int] = {}
+"""The descriptors of the files that were refused, which are never closed."""
 
 
 class DatabaseFileError(FileExistsError):
@@ -95,7 +95,7 @@ def open_no_database(path: str | PathLike[str], flags: int) -> int:
         os.close(descriptor)
         raise
     if what is not None:
-        _kept.setdefault((found.st_dev, found.st_ino), (descriptor, what))
+        _kept.setdefault((found.st_dev, found.st_ino), descriptor)
         raise DatabaseFileError(what, os.fsdecode(path))
     return descriptor
 
@@ -125,9 +125,15 @@ def _kind(descriptor: int) -> str | None:
 
 
 def _refuse_known(found: os.stat_result, path: str) -> None:
-    known = _kept.get((found.st_dev, found.st_ino))
-    if known is not None:
-        raise DatabaseFileError(known[1], os.fsdecode(path))
+    what = _known(found)
+    if what is not None:
+        raise DatabaseFileError(what, os.fsdecode(path))
+
+
+def _known(found: os.stat_result) -> str | None:
+    """Return what a file is that was refused before, or None. It may have been overwritten by something else since."""
+    descriptor = _kept.get((found.st_dev, found.st_ino))
+    return None if descriptor is None else _kind(descriptor)
 
 
 def _is_database(path: str) -> bool:
@@ -136,15 +142,15 @@ def _is_database(path: str) -> bool:
         found = os.stat(path)  # noqa: PTH116 - the path is text
         if not stat.S_ISREG(found.st_mode):
             return False
-        known = _kept.get((found.st_dev, found.st_ino))
+        known = _known(found)
         if known is not None:
-            return known[1] is _IS_DATABASE
+            return known is _IS_DATABASE
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         what = _kind(descriptor)
         if what is None:
             os.close(descriptor)
         else:
             found = os.fstat(descriptor)
-            _kept.setdefault((found.st_dev, found.st_ino), (descriptor, what))
+            _kept.setdefault((found.st_dev, found.st_ino), descriptor)
         return what is _IS_DATABASE
     return False
