@@ -41,7 +41,8 @@ cdef struct Field:
     Py_ssize_t n_steps
     const Step *steps
 
-# What a part has: the text before is the whole part, and has no separator, or the part begins and ends with these texts.
+# What a part has: the text before is the whole part, and has no separator, or the part begins and ends with these
+# texts.
 cdef struct Ends:
     Text before
     Text after

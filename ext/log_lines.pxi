@@ -13,8 +13,8 @@ from libc.string cimport memchr, memcmp
 
 from log_lines cimport (
     ANY_NUMBER, CLF, DROP, HAPROXY, NO_CUTTER, NO_TIME, PART, PEER, WITHOUT_ORIGIN, WITHOUT_PORT, Check, Column, Ends,
-    Field, Minute, Output, Rules, Step, Text, append, append_column, cut_line, end_row, field_of, is_clear_path, is_whole,
-    no_text, part, read_time, sliced, unescaped,
+    Field, Minute, Output, Rules, Step, Text, append, append_column, cut_line, end_row, field_of, is_clear_path,
+    is_whole, no_text, part, read_time, sliced, unescaped,
 )
 
 cdef dict ACTIONS = {
