@@ -538,9 +538,13 @@ def test_a_worker_that_cannot_start_and_one_that_lost_its_supervisor(tmp_path: P
 
 
 def test_what_other_libraries_say_has_the_same_format(tmp_path: Path) -> None:
-    """Here uvicorn, which cannot make its socket."""
+    """Here uvicorn, which cannot make its socket: as if the folder had gone after the path was checked."""
+    code = (
+        "from cidrgate.authorize import server; from cidrgate.cli import main; "
+        "server.check_socket_path = lambda path: None; main()"
+    )
     url = database(tmp_path)
-    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--workers", "2"]
+    command = [sys.executable, "-c", code, "-d", url, "authorize", "--unlisted", "allow", "--workers", "2"]
     command += ["--uds", str(tmp_path / "no" / "authorize.sock")]
     done = output_of(command, text=True, timeout=60)
     said = [json.loads(line) for line in done.stderr.splitlines()]
