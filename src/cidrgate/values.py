@@ -154,7 +154,7 @@ def truth(value: bool, name: str) -> bool:
     return value
 
 
-_MOST_REQUESTS = 2**63 - 1
+MOST_REQUESTS = 2**63 - 1
 """How many requests an observation can have: what the store sums up has 64 bits."""
 
 
@@ -794,7 +794,7 @@ class Observation:
         for name, kind in (("account", str), ("network", str), ("first_seen", datetime), ("last_seen", datetime)):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
-        if not 1 <= whole_number(self.requests, "requests") <= _MOST_REQUESTS:
+        if not 1 <= whole_number(self.requests, "requests") <= MOST_REQUESTS:
             raise ValueError(f"an observation has from 1 to 2^63 - 1 requests, not {self.requests}")
         if self.first_seen.tzinfo is None or self.last_seen.tzinfo is None:
             raise ValueError("first_seen and last_seen need a time zone, such as datetime.now(UTC)")

@@ -460,6 +460,14 @@ def test_csv_whose_lines_end_in_different_ways_says_so(tmp_path: Path, ends: tup
         assert replay(source_of(path, "csv"), LISTS).requests == 3
 
 
+def test_line_ends_are_not_blamed_for_what_else_is_wrong(tmp_path: Path) -> None:
+    for name, column in (("a.csv", "time"), ("b.csv", "when")):
+        row = f'acct-1,8.8.8.8,{AT},"x\ny"\r\n'
+        (tmp_path / name).write_bytes(f"account,address,{column},agent\r\n{row * 3}".encode())
+    with pytest.raises(LogError, match="its files do not have the same columns"):
+        replay(source_of(tmp_path / "[ab].csv", "csv"), LISTS)
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet", "cloudfront"])
 def test_a_message_names_the_file_as_it_was_named(tmp_path: Path, form: str) -> None:
     """Not the copy of a file that can be read only once, nor the pattern that stands for a name with brackets."""

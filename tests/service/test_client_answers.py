@@ -339,6 +339,9 @@ def test_a_page_that_leads_to_itself_ends(schemas: dict[str, Any]) -> None:
             record = example(schemas, call.schema) | {"next_cursor": "x"}
             with pytest.raises(ApiError, match="has next_cursor that is that of this page"):
                 CALLS[name].call(answered(json.dumps(record).encode()))
+            turns = [json.dumps(record | {"next_cursor": cursor}).encode() for cursor in "xyzy"]
+            with pytest.raises(ApiError, match="has next_cursor that is that of an earlier page"):
+                CALLS[name].call(answered(*turns))
 
 
 @pytest.mark.parametrize("name", NO_JSON)

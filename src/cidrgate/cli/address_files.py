@@ -18,7 +18,7 @@ from cidrgate.lists.encodings import read_text_file
 from cidrgate.lists.restrictions import restricts_by_name, restricts_by_value
 from cidrgate.lists.rows import ListFileError, quoted
 from cidrgate.rules.asked_networks import network_of
-from cidrgate.values import Observation
+from cidrgate.values import MOST_REQUESTS, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -33,7 +33,6 @@ _REQUEST_COLUMNS = ("requests", "count", "hits")
 _ACCOUNT_COLUMN = "account"
 _ALLOWED_COLUMN = "allowed"
 _TRUTHS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
-_MOST_REQUESTS = 2**63 - 1
 _SEPARATORS = ",;\t"
 _COUNT = re.compile(r"[0-9]{1,18}")
 _COUNT_FIRST = re.compile(r"([0-9]{1,18})[ \t]++(\S++)")
@@ -247,7 +246,7 @@ def _denials(network: str, requests: int) -> Iterator[Observation]:
     """Yield denied requests as observations, of which each has so many at most."""
     at = datetime.now(UTC)  # nothing asks when they were
     while requests > 0:
-        some = min(requests, _MOST_REQUESTS)
+        some = min(requests, MOST_REQUESTS)
         requests -= some
         yield Observation(account="", network=network, allowed=False, requests=some, first_seen=at, last_seen=at)
 

@@ -16,7 +16,7 @@ from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.output import DRY, counted
 from cidrgate.errors import AccountExistsError, SubaccountError
 from cidrgate.manager.backups import BACKUP_FORMAT
-from cidrgate.manager.evaluations import Foresight, changed_list
+from cidrgate.manager.evaluations import Foresight, collector
 from cidrgate.manager.exports import EXPORT_FORMAT, has_format
 
 if TYPE_CHECKING:
@@ -206,12 +206,11 @@ def import_exported(
 ) -> None:
     """Import an export: all of its accounts, or nothing if one has a problem."""
     opened = session.open(create=create, dry_run=dry_run)
-    at = datetime.now(UTC)
     changes: list[ChangedList] = []
     foresight = Foresight()
     with opened as manager, session.output.progress("importing accounts") as advance:
         if dry_run:
-            manager = manager.with_hooks(before_store=lambda outcome: changes.append(changed_list(outcome, at)))
+            manager = manager.with_hooks(before_store=collector(changes))
         report = manager.import_export(
             lines,
             replace=replace_existing,

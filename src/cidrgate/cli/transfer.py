@@ -4,7 +4,6 @@ import gc
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +46,7 @@ from cidrgate.cli.past_requests import Days, PastRequests
 from cidrgate.cli.program_lists import ProgramFormat, ProgramLists, Unenforced
 from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import ImportReport, RuleManager
-from cidrgate.manager.evaluations import changed_list
+from cidrgate.manager.evaluations import collector
 
 if TYPE_CHECKING:
     from cidrgate.foresight.evaluation import ChangedList
@@ -128,11 +127,10 @@ def _import(
     whole = strict or (replace and bool(plan.stray))
     stopped = whole and bool(plan.stray)
     importing = session.output.progress("importing accounts", len(plan.lists))
-    at = datetime.now(UTC)
     changes: list[ChangedList] = []
     with _without_collector(), session.open(create=create, dry_run=dry_run) as manager, importing as advance:
         if dry_run:
-            manager = manager.with_hooks(before_store=lambda outcome: changes.append(changed_list(outcome, at)))
+            manager = manager.with_hooks(before_store=collector(changes))
         report = manager.import_accounts(
             plan.rewritten(normalize=normalize, collapse=collapse),
             replace=replace,

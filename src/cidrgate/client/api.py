@@ -978,14 +978,17 @@ class Client:
     ) -> Iterator[_Value]:
         """Yield pages; `read` returns one and the cursor of the next."""
         asked: dict[str, Any] = {"limit": _PAGE} | {name: value for name, value in query.items() if value is not None}
+        read_already: set[str] = set()
         while True:
             response = self._sent(self._request("GET", path, query=asked))
             page, cursor = self._value(read, response)
             yield page
             if cursor is None:
                 return
-            if cursor == asked.get("cursor"):
-                raise error_of_another_service(response, UnexpectedJsonError("that of this page", "next_cursor"))
+            if cursor in read_already:
+                which = "this" if cursor == asked["cursor"] else "an earlier"
+                raise error_of_another_service(response, UnexpectedJsonError(f"that of {which} page", "next_cursor"))
+            read_already.add(cursor)
             asked["cursor"] = cursor
 
     def _pages(self, path: str, kind: type[_Value], **query: Any) -> Iterator[_Value]:

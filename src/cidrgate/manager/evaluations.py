@@ -31,6 +31,7 @@ __all__ = [
     "GivenObservations",
     "changed_list",
     "changed_lists",
+    "collector",
     "evaluation_of",
     "foresight_of",
     "not_all_kept",
@@ -100,6 +101,12 @@ def changed_lists(outcomes: Iterable[ListOutcome]) -> list[ChangedList]:
     """Return what lists allow now and after changes."""
     at = datetime.now(UTC)
     return [changed_list(outcome, at) for outcome in outcomes]
+
+
+def collector(changes: list[ChangedList]) -> Callable[[ListOutcome], None]:
+    """Return a hook that appends what each tried change does to its list, which takes less memory than outcomes."""
+    at = datetime.now(UTC)
+    return lambda outcome: changes.append(changed_list(outcome, at))
 
 
 def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:

@@ -1793,7 +1793,8 @@ class RuleManager:
         exists and is like the file already does not change.
 
         Args:
-            lines: The lines of the file, from `export`. They are read once, and never all at once.
+            lines: The lines of the file, from `export`. They are read once, and never all at once; a dry run with a
+                hook of `with_hooks` holds what it would change until the last line was read.
             replace: Whether accounts that exist and differ become what the file says. Otherwise they are problems.
             skip_existing: Whether accounts that exist stay as they are.
             create: Whether to create accounts that do not exist.

@@ -666,8 +666,9 @@ def _told(source: LogSource, files: Sequence[str]) -> Iterator[None]:
     except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
         named = [file for file in files if file != _STDIN and file in str(error)] or source.files
         listed = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
-        differ = source.form.reader == "csv" and any(_ends_differ(file) for file in named)
-        reason = _ENDS_DIFFER if differ else _reason_of(error)
+        reason = _reason_of(error)
+        if reason == DAMAGED and source.form.reader == "csv" and any(_ends_differ(file) for file in named):
+            reason = _ENDS_DIFFER
         raise LogError(f"{listed} cannot be read as {source.form.title}: {reason}") from error
 
 
