@@ -18,19 +18,26 @@ from cidrgate.rules.notations import meaning_of
 from tests.length import length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Address = IPv4Address | IPv6Address
 Span = tuple[int, int, int]
 """A version, and the first and the last of consecutive addresses."""
 
+MAPPED = (0xFFFF << 32, (0xFFFF << 32) + 2**32 - 1)
+"""The first and the last IPv4-mapped address."""
+
 ANYTHING = Policy(max_entries=10_000, allow_special=True)
 
 
 def spans(texts: Iterable[tuple[Address, Address]]) -> list[Span]:
-    """The addresses of ranges as few spans as possible: an obviously right form of a set of addresses."""
+    """The addresses of ranges as few spans as possible: an obviously right form of a set of addresses.
+
+    Between addresses of IPv6, the IPv4-mapped ones mean nothing: they are matched as IPv4.
+    """
     found: list[Span] = []
-    for version, first, last in sorted((one.version, int(one), int(other)) for one, other in texts):
+    whole = [(one.version, int(one), int(other)) for one, other in texts]
+    for version, first, last in sorted(part for one in whole for part in without_mapped(*one)):
         if found and found[-1][0] == version and first <= found[-1][2] + 1:
             found[-1] = (version, found[-1][1], max(found[-1][2], last))
         else:
@@ -38,22 +45,44 @@ def spans(texts: Iterable[tuple[Address, Address]]) -> list[Span]:
     return found
 
 
+def without_mapped(version: int, first: int, last: int) -> Iterator[Span]:
+    if version == 4:
+        yield version, first, last
+        return
+    if first < MAPPED[0]:
+        yield version, first, min(last, MAPPED[0] - 1)
+    if last > MAPPED[1]:
+        yield version, max(first, MAPPED[1] + 1), last
+
+
 def overlap(rows: list[tuple[str, Address, Address]]) -> bool:
     """Whether two ranges have an address in common."""
-    ends = [(unmapped(first), unmapped(last)) for _, first, last in rows]
+    ends = [unmapped(first, last) for _, first, last in rows]
     return any(
         one[0].version == other[0].version and int(one[0]) <= int(other[1]) and int(other[0]) <= int(one[1])
         for one, other in combinations(ends, 2)
     )
 
 
-def unmapped(address: Address) -> Address:
-    return getattr(address, "ipv4_mapped", None) or address
+def is_mapped(address: Address) -> bool:
+    return address.version == 6 and MAPPED[0] <= int(address) <= MAPPED[1]
+
+
+def unmapped(first: Address, last: Address) -> tuple[Address, Address]:
+    """The ends of a range, as IPv4 if both are IPv4-mapped."""
+    if is_mapped(first) and is_mapped(last):
+        return IPv4Address(int(first) - MAPPED[0]), IPv4Address(int(last) - MAPPED[0])
+    return first, last
 
 
 # Near each other, so that networks are equal, adjacent and inside one another.
 V4 = st.integers(0, 40).map(lambda number: IPv4Address(int(IPv4Address("8.8.8.0")) + number)) | st.ip_addresses(v=4)
-V6 = st.integers(0, 40).map(lambda number: IPv6Address(int(IPv6Address("2606:4700::")) + number)) | st.ip_addresses(v=6)
+V6 = (
+    st.integers(0, 40).map(lambda number: IPv6Address(int(IPv6Address("2606:4700::")) + number))
+    | st.integers(-40, 40).map(lambda number: IPv6Address(MAPPED[0] + number))
+    | st.integers(-40, 40).map(lambda number: IPv6Address(MAPPED[1] + number))
+    | st.ip_addresses(v=6)
+)
 
 
 @st.composite
@@ -89,7 +118,10 @@ def written(draw: st.DrawFn) -> tuple[str, Address, Address]:
             text = ".".join([*str(network.network_address).split(".")[:known], *["*"] * (4 - known)])
             text = text if known < 4 else str(network)
         case _:
-            last = type(address)(min(int(address) + draw(st.integers(0, 70)), 2**bits - 1))
+            more = draw(st.integers(0, 70) | st.integers(2**32 - 70, 2**32 + 70))
+            last = type(address)(min(int(address) + more, 2**bits - 1))
+            if {is_mapped(address), is_mapped(last)} == {True, False} and int(last) != MAPPED[1]:
+                return str(address), address, address  # such a range has no meaning
             dash = draw(st.sampled_from(["-", " - ", "\u2013", " to "]))
             return f"{address}{dash}{last}", address, last
     return text, network.network_address, network.broadcast_address
@@ -98,11 +130,13 @@ def written(draw: st.DrawFn) -> tuple[str, Address, Address]:
 @given(rows=st.lists(written(), max_size=6), collapse=st.booleans())
 @settings(max_examples=length(150, 3_000))
 @example(rows=[("10.0.0.*", IPv4Address("10.0.0.0"), IPv4Address("10.0.0.255"))], collapse=True)
+@example(rows=[("::/80", IPv6Address("::"), IPv6Address(MAPPED[1]))], collapse=False)
+@example(rows=[("::fffe:0:1-::1:0:0:5", IPv6Address("::fffe:0:1"), IPv6Address("::1:0:0:5"))], collapse=False)
 def test_a_normalized_list_has_exactly_the_addresses_that_were_written(
     rows: list[tuple[str, Address, Address]], collapse: bool
 ) -> None:
     texts = [text for text, _, _ in rows]
-    wanted = spans((unmapped(first), unmapped(last)) for _, first, last in rows)
+    wanted = spans(unmapped(first, last) for _, first, last in rows)
     if not collapse and overlap(rows):
         with pytest.raises(RuleError) as caught:
             normalized(texts, ANYTHING, collapse=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate._engine import canonical_prefix
 from cidrgate.rules.characters import unseen_character
-from cidrgate.rules.notations import Notation, address_of, has_leading_zeros, meaning_of
+from cidrgate.rules.notations import Notation, address_of, has_leading_zeros, has_one_mapped_end, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -265,6 +265,8 @@ def _hint_on_range(text: str) -> FormatHint | None:
         return None
     first, last = (address_of(part) for part in _DASH.split(text))
     match first, last:
+        case IPv6Address(), IPv6Address() if first < last and has_one_mapped_end(int(first), int(last)):
+            return FormatHint(f"one end of this range is IPv4-mapped, and the other is not: {_WANTED}")
         case (IPv4Address(), IPv4Address()) | (IPv6Address(), IPv6Address()):
             return FormatHint(f"this range ends before it begins: {_WANTED}")
         case None, _:

@@ -1,7 +1,8 @@
 """The notations in which people write networks, and the CIDRs that they mean.
 
 Only what has one meaning is read. Numbers with leading zeros, three numbers (`1.2.3`), netmasks with holes, ranges that
-end before they begin, and zone ids mean different things to different programs; they have no meaning here.
+end before they begin, ranges with one IPv4-mapped end, and zone ids mean different things to different programs;
+they have no meaning here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["Meaning", "Notation", "address_of", "cidr_of", "has_leading_zeros", "meaning_of"]
+__all__ = ["Meaning", "Notation", "address_of", "cidr_of", "has_leading_zeros", "has_one_mapped_end", "meaning_of"]
 
 _EDGES = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\x00"
 _UNSEEN_AT_THE_ENDS = re.compile(rf"\A[\s{_EDGES}]+|[\s{_EDGES}]+\Z")
@@ -40,6 +41,9 @@ _LENGTH_OF_MASK = {str(IPv4Network((0, length)).netmask): length for length in r
     str(IPv4Network((0, length)).hostmask): length for length in range(1, 32)
 }
 """The length that each netmask and wildcard mask means."""
+
+_MAPPED = range(0xFFFF << 32, (0xFFFF + 1) << 32)
+"""The IPv4-mapped addresses, as numbers."""
 
 
 class Notation(StrEnum):
@@ -184,14 +188,26 @@ def _range(first: str, last: str) -> Meaning | None:
     low, high = _numbers(first), _numbers(last)
     if low is None or high is None or low[0] != high[0] or low > high:
         return None
+    if low[0] == 6 and has_one_mapped_end(low[1], high[1]):
+        return None
     return Meaning(Notation.RANGE, tuple(_summary(low[0], low[1], high[1])))
 
 
+def has_one_mapped_end(low: int, high: int) -> bool:
+    """Return whether a range of IPv6 begins or ends between IPv4-mapped addresses, and has others."""
+    return (low in _MAPPED) is not (high in _MAPPED) and high != _MAPPED[-1]
+
+
 def _summary(version: int, low: int, high: int) -> Iterator[str]:
-    """Yield the fewest networks that make up a range: at each step the largest that begins there and fits."""
+    """Yield the fewest networks that make up a range: at each step the largest that begins there and fits.
+
+    A range of IPv6 around the IPv4-mapped addresses contains no IPv4 address, as a network around them does not.
+    """
     bits = 32 if version == 4 else 128
+    around = version == 6 and low not in _MAPPED
     while low <= high:
         fits = (high - low + 1).bit_length() - 1
         host_bits = min(fits, (low & -low).bit_length() - 1) if low else fits
-        yield cidr_of(version, low, bits - host_bits)
+        if not (around and low in _MAPPED):
+            yield cidr_of(version, low, bits - host_bits)
         low += 1 << host_bits
