@@ -6,7 +6,7 @@ from libc.stdlib cimport free
 from accounts cimport (
     DEAD, MAX_NAME, AccountHeader, Accounts, Name, Slot, SlotTable, find_from, first_place, header_of,
 )
-from batch cimport CODES, NOTHING, PIECE, Batch, code_at, is_null, octets_at
+from batch cimport CODES, NOTHING, PIECE, Batch, code_at, is_null, octets_at, value_at
 from native cimport allocate_array, keyed_hash, load_acquire, load_pointer, prefetch
 from verify cimport is_utf8
 
@@ -102,14 +102,15 @@ cdef void find_names_of_batch(const Accounts *accounts, const Batch *batch, int3
     """Find the row number of each name of a batch: UNKNOWN, NO_NAME or a row. A dictionary's values are found once."""
     cdef Py_ssize_t index
     cdef int32_t *of_values = NULL
+    cdef Batch own = batch[0]
     if batch.form == CODES and batch.dictionary.count <= batch.count:
         of_values = <int32_t *>allocate_array(batch.dictionary.count, sizeof(int32_t))
     if of_values == NULL:
         find_each_name(accounts, batch, rows)
         return
     find_each_name(accounts, batch.dictionary, of_values)
-    for index in range(batch.count):
-        rows[index] = NO_NAME if is_null(batch, index) else of_values[code_at(batch, index)]
+    for index in range(own.count):
+        rows[index] = value_at(&own, of_values, index, NO_NAME)
     free(of_values)
 
 

@@ -10,7 +10,7 @@ from libc.stdlib cimport free
 from libc.string cimport strchr, strlen
 
 from address cimport IPV4, MAX_TEXT, Address, write_address
-from batch cimport CODES, NUMBERS, OCTETS, PIECE, POINTERS, Batch, code_at, is_null, read_piece
+from batch cimport CODES, NUMBERS, OCTETS, PIECE, POINTERS, Batch, read_piece, value_at
 from bitmap cimport is_worthwhile, look_up, make_bitmap
 from native cimport allocate_array
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
@@ -279,10 +279,16 @@ cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indic
     """Do the same as `match_batches` for one batch."""
     cdef int32_t *of_values = match_values(trie, batch)
     cdef Py_ssize_t start = 0, got = PIECE
+    cdef Batch own = batch[0]
+    cdef int32_t value
     if of_values != NULL:
-        while start < batch.count and not is_null(batch, start) and of_values[code_at(batch, start)] != NO_ADDRESS:
-            indices[start] = of_values[code_at(batch, start)]
-            start += 1
+        for start in range(own.count):
+            value = value_at(&own, of_values, start, NO_ADDRESS)
+            if value == NO_ADDRESS:
+                break
+            indices[start] = value
+        else:
+            start = own.count
         free(of_values)
         return start
     while start < batch.count and got == PIECE:
@@ -296,10 +302,16 @@ cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found)
     cdef int32_t matches[PIECE]
     cdef int32_t *of_values = match_values(trie, batch)
     cdef Py_ssize_t start = 0, got = PIECE, index
+    cdef Batch own = batch[0]
+    cdef int32_t value
     if of_values != NULL:
-        while start < batch.count and not is_null(batch, start) and of_values[code_at(batch, start)] != NO_ADDRESS:
-            found[start] = of_values[code_at(batch, start)] != NONE
-            start += 1
+        for start in range(own.count):
+            value = value_at(&own, of_values, start, NO_ADDRESS)
+            if value == NO_ADDRESS:
+                break
+            found[start] = value != NONE
+        else:
+            start = own.count
         free(of_values)
         return start
     if batch.count >= WORTHWHILE and 0 < trie.n4 <= MOST_PREFIXES and trie.n6 <= SMALL:

@@ -159,6 +159,16 @@ cdef inline uint64_t code_at(const Batch *batch, Py_ssize_t index) noexcept nogi
     return code
 
 
+cdef inline int32_t value_at(
+    const Batch *batch, const int32_t *of_values, Py_ssize_t index, int32_t of_null
+) noexcept nogil:
+    """Return what was found for the value of an element of a dictionary.
+
+    A loop passes a copy of the batch: what it writes is in no copy, so the form is looked at once, and not each time.
+    """
+    return of_null if is_null(batch, index) else of_values[code_at(batch, index)]
+
+
 cdef inline Py_ssize_t first_wrong_code(const Batch *batch, uint64_t most) noexcept nogil:
     """Return the first element that is not null and whose index is `most` or more, or the count."""
     cdef Py_ssize_t index

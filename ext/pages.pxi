@@ -46,6 +46,7 @@ cdef class _Texts:
 
     Args:
         room: How many texts there will be at most.
+        expected: How many octets they will probably have.
     """
 
     cdef Py_ssize_t room
@@ -55,13 +56,14 @@ cdef class _Texts:
     cdef object offsets             # int32[room + 1]
     cdef object octets              # uint8[capacity + WIDE_COPY]
 
-    def __cinit__(self, Py_ssize_t room):
-        if not 0 <= room < MOST_OCTETS:
+    def __cinit__(self, Py_ssize_t room, Py_ssize_t expected=0):
+        if not (0 <= room < MOST_OCTETS and expected >= 0):
             raise ValueError(f"there cannot be {room} texts in an array")
         self.room = room
+        self.capacity = min(expected, <Py_ssize_t>MOST_OCTETS)
         self.offsets = _numpy().empty(room + 1, _numpy().int32)
         self.offsets[0] = 0
-        self.octets = _numpy().empty(WIDE_COPY, _numpy().uint8)
+        self.octets = _numpy().empty(self.capacity + WIDE_COPY, _numpy().uint8)
 
     cdef int reserve(self, Py_ssize_t count, Py_ssize_t size) except -1:
         """Make room for octets, and check that there is room for texts."""

@@ -22,9 +22,9 @@ def read(texts: _Texts) -> list[bytes]:
     return [octets[start:end].tobytes() for start, end in pairwise(offsets)]
 
 
-@given(pages=st.lists(TEXTS, max_size=4), before=st.binary(max_size=3))
-def test_plain_texts_are_read_in_pieces(pages: list[list[bytes]], before: bytes) -> None:
-    texts = _Texts(sum(map(len, pages)))
+@given(pages=st.lists(TEXTS, max_size=4), before=st.binary(max_size=3), expected=st.integers(0, 2_000))
+def test_plain_texts_are_read_in_pieces(pages: list[list[bytes]], before: bytes, expected: int) -> None:
+    texts = _Texts(sum(map(len, pages)), expected)
     for page in pages:
         at, octets = len(before), before + page_of(page)
         for start in range(0, len(page), 7):

@@ -6,6 +6,7 @@ import io
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -55,16 +56,19 @@ def texts(array: Any) -> list[str | None]:
     return found
 
 
-def read(path: Path, size: int) -> dict[str, list[str | None]]:
-    """Return what a file says, with batches of this size."""
+def read(path: Path, size: int, shortest: int = 1_000_000) -> dict[str, list[str | None]]:
+    """Return what a file says, with batches of this size, or of one dictionary and at least the shortest one."""
     found: dict[str, list[str | None]] = {"account": [], "address": []}
     lengths = []
-    for batch in plain_batches([str(path)], COLUMNS, size):
-        batch.validate(full=True)
-        lengths.append(batch.num_rows)
-        for role, values in found.items():
-            values += texts(batch.column(role))
-    assert all(length == size for length in lengths[:-1])
+    with patch("cidrgate.replay.parquet._SHORTEST", shortest):
+        for batch in plain_batches([str(path)], COLUMNS, size):
+            batch.validate(full=True)
+            lengths.append(batch.num_rows)
+            for role, values in found.items():
+                values += texts(batch.column(role))
+    ends = list(accumulate(lengths))
+    assert all(end % size == 0 or length >= shortest for end, length in zip(ends[:-1], lengths[:-1], strict=True))
+    assert all((end - 1) // size == (end - length) // size for end, length in zip(ends, lengths, strict=True))
     return found
 
 
@@ -78,6 +82,7 @@ def without_dashes(accounts: list[str | None]) -> list[str | None]:
     repeated=st.sampled_from([1, 40]),
     options=OPTIONS,
     size=st.sampled_from([1, 8, 1_000]),
+    shortest=st.sampled_from([1, 5, 1_000_000]),
     required=st.booleans(),
 )
 def test_texts_are_those_that_pyarrow_reads(
@@ -86,6 +91,7 @@ def test_texts_are_those_that_pyarrow_reads(
     repeated: int,
     options: dict[str, Any],
     size: int,
+    shortest: int,
     required: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("logs") / "a.parquet"
@@ -94,9 +100,19 @@ def test_texts_are_those_that_pyarrow_reads(
     fields = [pa.field(name, pa.string(), nullable=not required) for name in COLUMNS]
     pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(fields)), path, **options)
     assert plain_rows([str(path)], COLUMNS) == len(rows) * repeated
-    found = read(path, size)
+    found = read(path, size, shortest)
     assert found["address"] == columns[1].to_pylist()
     assert found["account"] == without_dashes(columns[0].to_pylist())
+
+
+def test_values_of_one_dictionary_are_not_copied(tmp_path: Path) -> None:
+    """Behind a dictionary that has grown too large, texts are plain."""
+    rows = [(f"acct-{number % 3}", f"8.8.{number % 256}.{number // 256}") for number in range(60_000)]
+    columns = {"account": [account for account, _ in rows], "address": [address for _, address in rows]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", dictionary_pagesize_limit=500_000)
+    found = list(plain_batches([str(tmp_path / "a.parquet")], COLUMNS, 122_880))
+    assert [str(batch.column("address").type).partition("<")[0] for batch in found] == ["dictionary", "string"]
+    assert [row for batch in found for row in zip(*batch.to_pydict().values(), strict=True)] == rows
 
 
 ROWS = [(f"acct-{number % 7}" if number % 5 else None, f"8.8.{number % 256}.{number % 250}") for number in range(3_000)]
@@ -158,6 +174,8 @@ MOMENTS = st.one_of(st.none(), st.integers(-(2**63) + 1_000, 2**63 - 2), st.inte
     zone=st.sampled_from([None, "UTC", "America/New_York"]),
     counts=st.sampled_from([pa.int64(), pa.uint64()]),
     kind=st.sampled_from([pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]),
+    limit=st.sampled_from([40, 2**20]),
+    shortest=st.sampled_from([2, 1_000_000]),
 )
 def test_requests_are_those_that_duckdb_reads(
     tmp_path_factory: pytest.TempPathFactory,
@@ -166,6 +184,8 @@ def test_requests_are_those_that_duckdb_reads(
     zone: str | None,
     counts: Any,
     kind: Any,
+    limit: int,
+    shortest: int,
 ) -> None:
     path = tmp_path_factory.mktemp("logs") / "a.parquet"
     accounts, addresses, times, requests = zip(*rows, strict=True)
@@ -180,10 +200,11 @@ def test_requests_are_those_that_duckdb_reads(
             "n": pa.array([None if one is None else abs(one) for one in requests], counts),
         }
     )
-    pq.write_table(table, path, version="2.6")
+    pq.write_table(table, path, version="2.6", dictionary_pagesize_limit=limit, write_batch_size=2)
     source = LogSource(files=[str(path)], form=FORMATS["parquet"], columns={"requests": "N"})
     wanted = frozenset({"account", "address", "time", "requests"})
-    assert batches(source, wanted, by_database=False) == batches(source, wanted, by_database=True)
+    with patch("cidrgate.replay.parquet._SHORTEST", shortest):
+        assert batches(source, wanted, by_database=False) == batches(source, wanted, by_database=True)
 
 
 @given(

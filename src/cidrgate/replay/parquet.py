@@ -12,6 +12,7 @@ pages by the compact protocol of Apache Thrift. A file is not trusted.
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,9 @@ _WINDOW = 2**20
 """How many bytes of a column are read at a time, or a page if that is more."""
 
 _LONGEST_HEADER = 16 * 2**20
+
+_SHORTEST = 16_384
+"""How many rows of one dictionary are a batch of their own, whose values are not copied and are looked up once."""
 
 
 def plain_rows(files: Sequence[str], columns: Mapping[str, str]) -> int | None:
@@ -138,18 +142,29 @@ def _batches_of(file: str, columns: Mapping[str, str], size: int) -> Iterator[An
         texts = {role: _TextColumn(raw.fileno(), one) for role, one in plain.items() if role in _TEXTS}
         numbers = {role: one.name for role, one in plain.items() if role not in _TEXTS}
         for count, batch in _lengths(file, metadata.rows, list(numbers.values()), size):
-            arrays = {role: column.take(count) for role, column in texts.items()}
-            good = None
-            if "account" in arrays:
-                arrays["account"] = _without_dashes(arrays["account"])
-            if "time" in numbers:
-                arrays["time"], good = _microseconds(batch.column(numbers["time"]))
-            if "requests" in numbers:
-                arrays["requests"], possible = _counted(batch.column(numbers["requests"]))
-                good = possible if good is None else good & possible
-            if good is not None and not good.all():
-                arrays["address"] = _where(good, arrays["address"])
-            yield pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
+            at = 0
+            while at < count:
+                alike = min((column.alike(count - at) for column in texts.values()), default=count - at)
+                here = alike if alike >= _SHORTEST else count - at
+                arrays = {role: column.take(here) for role, column in texts.items()}
+                read = {role: batch.column(name).slice(at, here) for role, name in numbers.items()}
+                arrays, at = _request_columns(arrays, read), at + here
+                yield pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
+
+
+def _request_columns(texts: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of requests; the address is null where a row is none."""
+    columns, good = dict(texts), None
+    if "account" in columns:
+        columns["account"] = _without_dashes(columns["account"])
+    if "time" in numbers:
+        columns["time"], good = _microseconds(numbers["time"])
+    if "requests" in numbers:
+        columns["requests"], possible = _counted(numbers["requests"])
+        good = possible if good is None else good & possible
+    if good is not None and not good.all():
+        columns["address"] = _where(good, columns["address"])
+    return columns
 
 
 def _lengths(file: str, rows: int, numbers: list[str], size: int) -> Iterator[tuple[int, Any]]:
@@ -345,7 +360,28 @@ class _TextColumn:
         self._nullable = column.about.get(3) == _OPTIONAL
         self._pages = (page for chunk in column.chunks for page in self._pages_of(chunk))
         self._page = _Page(0, None, b"")
+        self._ahead: deque[_Page] = deque()
         self._window, self._begin = b"", 0
+
+    def alike(self, count: int) -> int:
+        """Return how many of the next values are of one dictionary, or of none; at most as many as are asked about."""
+        found, dictionary = 0, None
+        for page in self._coming():
+            left = page.count - page.taken
+            if left and found and page.dictionary is not dictionary:
+                break
+            found, dictionary = found + left, page.dictionary
+            if found >= count:
+                break
+        return min(found, count)
+
+    def _coming(self) -> Iterator[_Page]:
+        """Yield the current page and those behind it, which are kept."""
+        yield self._page
+        yield from self._ahead
+        for page in self._pages:
+            self._ahead.append(page)
+            yield page
 
     def take(self, count: int) -> Any:
         """Return the next values as an Arrow array of strings, or of a dictionary of strings.
@@ -359,7 +395,7 @@ class _TextColumn:
         while left:
             page = self._page
             if page.taken == page.count:
-                self._page = next(self._pages, _Page(0, None, b""))
+                self._page = self._ahead.popleft() if self._ahead else next(self._pages, _Page(0, None, b""))
                 if not self._page.count:
                     raise ValueError("a column has fewer values than there are rows")
                 continue
@@ -374,7 +410,7 @@ class _TextColumn:
         texts = [(page, n if present is None else int(np.count_nonzero(present))) for page, present, n in parts]
         if dictionary is not None:
             return _coded([_codes(page, n) for page, n in texts], dictionary, valid)
-        gathered = _Texts(count)
+        gathered = _Texts(count, sum(len(page.octets) - page.at for page, _ in texts if page.dictionary is None))
         for page, n in texts:
             if page.dictionary is not None:
                 gathered.chosen(page.dictionary.texts, _codes(page, n))
