@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run check surfaces test test-long coverage dist race stress clients faults spark image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
+.PHONY: help run check surfaces test test-long coverage dist race stress clients faults spark image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots aarch64 bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -136,6 +136,9 @@ fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage, then it
 fuzz-snapshots: sanitize-build ## damage FUZZ_FILES snapshots for at most FUZZ_SECONDS and use what is opened, sanitized
 	$(SANITIZED) $(BIN)/python tests/fuzz/snapshots.py --first $(FUZZ_FIRST) --files $(FUZZ_FILES) \
 		--seconds $(FUZZ_SECONDS)
+
+aarch64: .venv/dev ## test the engine on an emulated AArch64 processor; on Debian, with a cross compiler and qemu-user
+	$(BIN)/python -m tests.aarch64
 
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import faulthandler
 import json
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["FOREIGN_FORKS", "in_child", "report_of", "start_child"]
 
 PATIENCE = 60.0
-_FORKS = 3
+_BEGINS = 20.0
+"""Seconds in which a child begins, or does not count."""
+_TURNS = 0.1
+_FORKS = 10
 
 
 def fork_without_hooks() -> int:
@@ -77,12 +81,13 @@ def _fork_in_c(
 def start_child(do: Callable[[], object], fork: Callable[[], int] = os.fork) -> tuple[int, int]:
     """Fork; the child's process id, and where it will say what the function made.
 
-    If another thread is just taking the interpreter's lock at a fork without hooks, the child's lock is lost before any
-    of our code runs there. Such a child does not count, and there is another fork.
+    If another thread waits for the interpreter's lock at a fork without hooks, the child hangs as soon as two threads
+    take turns there, whatever they run: glibc waits for all who wait on a condition variable, and the child does not
+    have that thread. Such a child does not begin and does not count, and there is another fork.
     """
     for _ in range(_FORKS):
         pid, said = _forked(do, fork)
-        if select.select([said], [], [], PATIENCE)[0]:
+        if select.select([said], [], [], _BEGINS)[0]:
             os.read(said, 1)
             return pid, said
         os.kill(pid, signal.SIGKILL)
@@ -97,7 +102,7 @@ def _forked(do: Callable[[], object], fork: Callable[[], int]) -> tuple[int, int
         warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks is the point
         pid = fork()
     if pid == 0:
-        time.sleep(0)  # this gives the interpreter's lock away, and takes it again
+        _take_turns()
         os.write(saying, b" ")
         faulthandler.register(signal.SIGUSR1, saying)
         try:
@@ -108,6 +113,22 @@ def _forked(do: Callable[[], object], fork: Callable[[], int]) -> tuple[int, int
         os._exit(0)
     os.close(saying)
     return pid, said
+
+
+def _take_turns() -> None:
+    """Let two threads take the interpreter's lock from each other for a while."""
+    ended: list[bool] = []
+
+    def other() -> None:
+        end = time.monotonic() + _TURNS
+        while time.monotonic() < end:
+            pass
+        ended.append(True)
+
+    time.sleep(0)
+    _thread.start_new_thread(other, ())  # a thread of `threading` waits for its beginning
+    while not ended:
+        pass
 
 
 def report_of(child: tuple[int, int]) -> dict[str, Any]:

@@ -45,6 +45,27 @@ def test_what_is_named_and_counted_is_all_there_is(cidrs: list[str], holes: list
     assert (list(change.lost), change.more_lost) == (networks_without(cidrs, holes), 0)
 
 
+# Around the IPv4-mapped addresses, which are the block 0xFFFF of this length.
+BLOCKS = st.tuples(st.integers(0xFFF8, 0x10007), st.integers(93, 96)).map(
+    lambda pair: ip_network((pair[0] << 32, pair[1]), strict=False)
+)
+MAPPED = ip_network("::ffff:0:0/96")
+AROUND = st.lists(BLOCKS.map(str).filter(lambda block: block != str(MAPPED)), min_size=1, max_size=5, unique=True)
+
+
+@given(AROUND, AROUND)
+def test_ipv4_mapped_addresses_are_none_of_a_network_of_ipv6(cidrs: list[str], holes: list[str]) -> None:
+    blocks, other = (
+        {str(block) for cidr in part for block in ip_network(cidr).subnets(new_prefix=96)} for part in (cidrs, holes)
+    )
+    left = networks_without(cidrs, holes)
+    assert str(MAPPED) not in left
+    found = {str(block) for cidr in left for block in ip_network(cidr).subnets(new_prefix=96)}
+    assert found - {str(MAPPED)} == blocks - other - {str(MAPPED)}
+    change = access_change([entry(1, cidr) for cidr in cidrs], [entry(1, cidr) for cidr in holes], NOW)
+    assert (list(change.lost), change.more_lost) == (left, 0)
+
+
 def test_thousands_of_networks_are_counted() -> None:
     wide, hosts = ["2600::/12"], [f"2600:{number:x}::1/128" for number in range(5_000)]
     change = access_change([entry(1, wide[0])], [entry(number, host) for number, host in enumerate(hosts)], NOW)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_network, summarize_address_range
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network, summarize_address_range
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from cidrgate.rules.decisions import decide, enforced
+from cidrgate.rules.special_ranges import IPV4_MAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
-    from ipaddress import IPv4Network, IPv6Network
+    from ipaddress import IPv4Network
 
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.values import Account, Address, Decision, Entry
@@ -160,12 +161,18 @@ def _stretches_without(cidrs: Iterable[str], holes: Iterable[str]) -> list[_Stre
     return left
 
 
+_MAPPED = IPv6Network(IPV4_MAPPED.cidr)
+"""The IPv4-mapped addresses. Among networks of IPv6 they mean nothing: they are matched as IPv4."""
+
+
 def _networks_of(stretch: _Stretch) -> Iterator[IPv4Network | IPv6Network]:
-    """Return the fewest networks that together are a stretch."""
+    """Yield the fewest networks that together are a stretch."""
     version, first, end = stretch
     if version == 4:
-        return summarize_address_range(IPv4Address(first), IPv4Address(end - 1))
-    return summarize_address_range(IPv6Address(first), IPv6Address(end - 1))
+        yield from summarize_address_range(IPv4Address(first), IPv4Address(end - 1))
+    else:
+        networks = summarize_address_range(IPv6Address(first), IPv6Address(end - 1))
+        yield from (network for network in networks if network != _MAPPED)
 
 
 def _network_count(stretch: _Stretch) -> int:
@@ -173,7 +180,10 @@ def _network_count(stretch: _Stretch) -> int:
 
     The address in the stretch with the most trailing zero bits divides it. Each part has one network for each set bit.
     """
-    _, first, end = stretch
+    version, first, end = stretch
     bit = (first ^ end).bit_length() - 1
     middle = end >> bit << bit
-    return (middle - first).bit_count() + (end - middle).bit_count()
+    mapped, size = int(_MAPPED.network_address), _MAPPED.num_addresses
+    # It is left out where it would be a network, and not a part of a larger one, which begins before it.
+    alone = version == 6 and mapped - size < first <= mapped <= end - size
+    return (middle - first).bit_count() + (end - middle).bit_count() - alone
