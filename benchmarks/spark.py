@@ -31,6 +31,10 @@ RUNS = 3
 _FILES = 8
 _SEED = 7
 _GOAL = 1.7
+_PART = "16m"
+"""How much of the log a task reads. With the 128 MB of Spark there were three tasks, for which two processors need two
+turns.
+"""
 _LOCAL = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_HOSTNAME": "localhost", "PYSPARK_PYTHON": sys.executable}
 
 
@@ -102,7 +106,11 @@ def _measure(folder: Path, processors: int, runs: int) -> dict[str, float]:
 
     from cidrgate.replay.spark import allows
 
-    options = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": str(2 * processors)}
+    options = {
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.files.maxPartitionBytes": _PART,
+    }
     builder = SparkSession.builder.master(f"local[{processors}]")
     for name, value in options.items():
         builder = builder.config(name, value)

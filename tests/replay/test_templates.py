@@ -85,8 +85,10 @@ def pattern_of(template: str, account: str, address: str) -> str:
             after = len(template[at:]) - len(template[at:].lstrip("] "))
             pattern += rf'\s*[^"\[\]]+\s*{re.escape(template[at : at + after].strip())}\s*'
             at += after
-        else:
-            pattern += "%" if field == "%%" else '[^"]*'
+        elif field == "%%":
+            pattern += "%"
+        else:  # in what is not between quotes, a quote is a character as any other
+            pattern += '[^"]*' if template[: found.start()].endswith('"') else ".*"
     return pattern + re.escape(template[at:])
 
 

@@ -101,7 +101,7 @@ def plain_batches(files: Sequence[str], columns: Mapping[str, str], size: int) -
 
     Args:
         files: Files of this machine.
-        columns: The columns to read, by role.
+        columns: The columns to read, by role; the address is among them.
         size: How many rows a batch has at most.
 
     Raises:
@@ -144,7 +144,7 @@ def _batches_of(file: str, columns: Mapping[str, str], size: int) -> Iterator[An
         for count, batch in _lengths(file, metadata.rows, list(numbers.values()), size):
             at = 0
             while at < count:
-                alike = min((column.alike(count - at) for column in texts.values()), default=count - at)
+                alike = texts["address"].alike(count - at)
                 here = alike if alike >= _SHORTEST else count - at
                 arrays = {role: column.take(here) for role, column in texts.items()}
                 read = {role: batch.column(name).slice(at, here) for role, name in numbers.items()}
