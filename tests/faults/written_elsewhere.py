@@ -69,7 +69,9 @@ def command_of(url: str, name: str, revision: str | None = None) -> list[str]:
 
 @contextmanager
 def writer_process(url: str, ledger: Ledger, name: str, *, revision: str | None = None) -> Iterator[Writer]:
-    """A process that changes lists; killed at the end of the block, unless it has ended.
+    """A process that changes lists, once one of its changes is stored; killed at the end of the block.
+
+    What several of them have stored does not show that each has begun.
 
     Args:
         url: The store.
@@ -84,6 +86,7 @@ def writer_process(url: str, ledger: Ledger, name: str, *, revision: str | None 
         noting = threading.Thread(target=writer.note, args=(process.stdout, ledger))
         noting.start()
         try:
+            eventually(lambda: any(label.startswith(f"{name}-") for label in tuple(ledger.acknowledged)))
             yield writer
         finally:
             process.kill()
