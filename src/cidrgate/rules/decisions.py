@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import PrefixTrie
@@ -10,7 +11,7 @@ from cidrgate.errors import InvalidAddressError
 from cidrgate.values import Account, Decision, Entry, ListState, list_state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from datetime import datetime
     from ipaddress import IPv4Address
 
@@ -101,20 +102,21 @@ def decide(account: Account | str, entries: Collection[Entry], address: Address,
         return Decision(allowed=True, reason="matched", account=name, entry=matched, mode=mode)
     if mode == "off" or not has_list(entries, owner):
         return Decision(allowed=True, reason="not_enforced", account=name, mode=mode)
-    nearest = _nearest(matching, ip_address(address))
+    nearest = _nearest(trie.values(), ip_address(address))
     return Decision(allowed=mode != "enforce", reason="not_listed", account=name, nearest=nearest, mode=mode)
 
 
-def _nearest(entries: Collection[Entry], address: IPv4Address | IPv6Address) -> Entry | None:
+def _nearest(entries: Iterable[Entry], address: IPv4Address | IPv6Address) -> Entry | None:
     """Return the entry of the address's family that shares the most leading bits with it; the first if several do."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
+    family, number = (AF_INET if address.version == 4 else AF_INET6), int(address)
     nearest: Entry | None = None
     fewest_differing = address.max_prefixlen + 1
-    for entry in in_address_order(entries):
-        network = ip_network(entry.cidr).network_address
-        if network.version == address.version:
-            differing = (int(network) ^ int(address)).bit_length()
+    for entry in entries:
+        if (":" in entry.cidr) == (family == AF_INET6):
+            network_address = inet_pton(family, entry.cidr.partition("/")[0])
+            differing = (int.from_bytes(network_address, "big") ^ number).bit_length()
             if differing < fewest_differing:
                 nearest, fewest_differing = entry, differing
     return nearest
