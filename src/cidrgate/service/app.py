@@ -37,6 +37,7 @@ from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.failed_sign_ins import FailedSignInLog
 from cidrgate.service.auth.own_allowlist import gate_of_account, gate_of_networks, guarded_account
 from cidrgate.service.auth.rate_limit import LoginRateLimit
+from cidrgate.service.auth.token_checks import TokenChecks
 from cidrgate.service.console import add_console
 from cidrgate.service.http.idempotency import IdempotentResponses
 from cidrgate.service.http.limits import MOST_STREAMS
@@ -117,6 +118,7 @@ def create_app(
     app.state.service = Service(
         manager=manager,
         credentials=credentials,
+        token_checks=TokenChecks(credentials, manager._store.lock_timeout),
         settings=chosen,
         resolver=found,
         failures=LoginRateLimit(chosen.login_failures),

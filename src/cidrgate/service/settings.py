@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.service.auth.credentials import Credentials
     from cidrgate.service.auth.failed_sign_ins import FailedSignInLog
     from cidrgate.service.auth.rate_limit import LoginRateLimit
+    from cidrgate.service.auth.token_checks import TokenChecks
     from cidrgate.service.http.idempotency import IdempotentResponses
     from cidrgate.service.http.metrics import Metrics
     from cidrgate.service.http.threads import StoreProbe, Threads
@@ -108,6 +109,7 @@ class Service:
 
     manager: RuleManager
     credentials: Credentials
+    token_checks: TokenChecks
     settings: Settings
     resolver: ClientIPResolver
     failures: LoginRateLimit

@@ -61,7 +61,7 @@ class _TokenOwner(HTTPBearer):
         """Return the owner of the token. The token is checked once, before the body is read."""
         known: Principal | None = request.scope.get(_KNOWN)
         if known is None:
-            known = request.scope[_KNOWN] = await run_in_threadpool(_authenticate, request)
+            known = request.scope[_KNOWN] = await _authenticate(request)
         return known
 
 
@@ -71,14 +71,14 @@ _token_owner = _TokenOwner(
 BEFORE_BODY.add(_token_owner)
 
 
-def _authenticate(request: Request) -> Principal:
+async def _authenticate(request: Request) -> Principal:
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not secret:
         raise _unauthorized("send a token: Authorization: Bearer ...")
     service = service_of(request)
-    token = service.credentials.authenticate(secret.strip())
+    token = await service.token_checks.check(secret.strip())
     if token is None:
-        refuse_failure(request)
+        await run_in_threadpool(refuse_failure, request)
         raise _unauthorized("this token is unknown, revoked or expired")
 
     def rely_on(transaction: Transaction) -> Token:

@@ -140,17 +140,25 @@ class Credentials:
         Raises:
             StoreError: If the store cannot be read.
         """
-        parts = _TOKEN.fullmatch(secret)
-        if parts is None:
-            return None
-        with self._store.read_autocommit() as transaction:
-            row = CredentialRows(transaction).token(int(parts[1]))
-        # Always compared, so that the time does not reveal which ids exist.
-        same = hmac.compare_digest(_hash(parts[2]), _hash("") if row is None else row.secret_hash)
-        if row is None or not same:
-            return None
-        token = _token(row)
-        return token if token.usable(datetime.now(UTC)) else None
+        return self.authenticate_all([secret])[secret]
+
+    def authenticate_all(self, secrets: Iterable[str]) -> dict[str, Token | None]:
+        """Return for each secret what `authenticate` returns, with one connection to the store.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        parts = {secret: _TOKEN.fullmatch(secret) for secret in secrets}
+        ids = {int(found[1]) for found in parts.values() if found is not None}
+        rows: dict[int, TokenRow | None] = {}
+        if ids:
+            with self._store.read_autocommit() as transaction:
+                reading = CredentialRows(transaction)
+                rows = {token_id: reading.token(token_id) for token_id in ids}
+        return {
+            secret: None if found is None else _usable_token(rows[int(found[1])], found[2])
+            for secret, found in parts.items()
+        }
 
     def is_usable(self, token_id: int) -> bool:
         """Return whether a token is neither revoked nor expired now.
@@ -536,6 +544,16 @@ def _check_name(name: str) -> None:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _usable_token(row: TokenRow | None, secret: str) -> Token | None:
+    """Return the token of a row; None if it has another secret, or is revoked or expired."""
+    # Always compared, so that the time does not reveal which ids exist.
+    same = hmac.compare_digest(_hash(secret), _hash("") if row is None else row.secret_hash)
+    if row is None or not same:
+        return None
+    token = _token(row)
+    return token if token.usable(datetime.now(UTC)) else None
 
 
 def _token(row: TokenRow) -> Token:

@@ -1,0 +1,206 @@
+"""Tokens of simultaneous requests are checked together, with the result that each check alone has."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import StoreBusyError, StoreError
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.token_checks import _READS, TokenChecks
+from cidrgate.service.auth.values import Scope
+from cidrgate.stores import open_store
+from tests.waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cidrgate.service.auth.values import Token
+    from cidrgate.stores import Store
+
+
+class SlowCredentials(Credentials):
+    """Reads as credentials do, each time after it may.
+
+    Args:
+        store: Theirs.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.may_read = threading.Semaphore(0)
+        self.reads: list[list[str]] = []
+        self.error: Exception | None = None
+
+    def authenticate_all(self, secrets: Iterable[str]) -> dict[str, Token | None]:
+        asked = list(secrets)
+        self.reads.append(asked)
+        assert self.may_read.acquire(timeout=PATIENCE)
+        if self.error is not None:
+            raise self.error
+        return super().authenticate_all(asked)
+
+
+@pytest.fixture
+def credentials() -> Iterator[SlowCredentials]:
+    store = open_store("memory://")
+    slow = SlowCredentials(store)
+    yield slow
+    for _ in range(99):
+        slow.may_read.release()
+    store.close()
+
+
+async def begun(credentials: SlowCredentials, number: int) -> None:
+    """Wait until so many reads have begun."""
+    async with asyncio.timeout(PATIENCE):
+        while len(credentials.reads) < number:
+            await asyncio.sleep(0.001)
+
+
+async def busy(checks: TokenChecks, credentials: SlowCredentials) -> list[asyncio.Task[Token | None]]:
+    """Begin as many reads as there may be at once."""
+    first = []
+    for number in range(_READS):
+        first.append(asyncio.create_task(checks.check(f"first {number}")))
+        await begun(credentials, number + 1)
+    return first
+
+
+async def waiting(checks: TokenChecks, *secrets: str) -> list[asyncio.Task[Token | None]]:
+    """Let requests wait for the next read."""
+    tasks = [asyncio.create_task(checks.check(secret)) for secret in secrets]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+def test_one_read_serves_the_requests_that_wait(credentials: SlowCredentials) -> None:
+    """Each of them gets the answer about its own secret, and so does one whose secret is another's too."""
+    made = [credentials.create_token(name, [Scope("admin")]) for name in ("a", "b", "revoked")]
+    credentials.revoke_token(made[2].token.id)
+    other_secret = f"cidrgate_{made[0].token.id}_{made[1].secret.partition('_')[2].partition('_')[2]}"
+    secrets = [made[0].secret, made[1].secret, made[2].secret, other_secret, "no token", made[0].secret]
+
+    async def ask() -> list[Token | None]:
+        checks = TokenChecks(credentials, PATIENCE)
+        first = await busy(checks, credentials)
+        others = await waiting(checks, *secrets)
+        for _ in range(_READS + 1):
+            credentials.may_read.release()
+        return [await task for task in (*first, *others)]
+
+    answers = asyncio.run(ask())
+    assert answers == [None] * _READS + [made[0].token, made[1].token, None, None, None, made[0].token]
+    assert credentials.reads[_READS:] == [list(dict.fromkeys(secrets))]
+
+
+def test_a_token_that_is_revoked_before_its_request_is_refused(credentials: SlowCredentials) -> None:
+    """Also if a read was under way then: it began before the request, and serves only earlier ones."""
+    made = credentials.create_token("a", [Scope("admin")])
+
+    async def ask() -> list[Token | None]:
+        checks = TokenChecks(credentials, PATIENCE)
+        first = await busy(checks, credentials)
+        earlier = await waiting(checks, made.secret)
+        credentials.may_read.release()  # it ends one of the first, and the read for the earlier request begins
+        await begun(credentials, _READS + 1)
+        credentials.revoke_token(made.token.id)
+        later = await waiting(checks, made.secret)
+        for _ in range(_READS + 1):
+            credentials.may_read.release()
+        return [await task for task in (*first, *earlier, *later)]
+
+    assert asyncio.run(ask())[-1] is None
+    assert credentials.reads[_READS:] == [[made.secret], [made.secret]]
+
+
+def test_an_error_of_the_store_reaches_every_request(credentials: SlowCredentials) -> None:
+    async def ask() -> None:
+        checks = TokenChecks(credentials, PATIENCE)
+        first = await busy(checks, credentials)
+        others = await waiting(checks, "one", "two")
+        credentials.error = StoreError("the store is gone")
+        for _ in range(_READS + 1):
+            credentials.may_read.release()
+        for task in (*first, *others):
+            with pytest.raises(StoreError, match="the store is gone"):
+                await task
+        credentials.error = None
+        credentials.may_read.release()
+        assert await checks.check("one") is None
+
+    asyncio.run(ask())
+
+
+def test_nobody_waits_longer_than_a_change(credentials: SlowCredentials) -> None:
+    async def ask() -> None:
+        checks = TokenChecks(credentials, 0.05)
+        first = await busy(checks, credentials)
+        with pytest.raises(StoreBusyError, match="try again later"):
+            await checks.check("one")
+        for _ in range(_READS + 1):
+            credentials.may_read.release()
+        assert await asyncio.gather(*first) == [None] * _READS
+
+    asyncio.run(ask())
+
+
+def test_a_request_that_ends_early_ends_no_check_of_another(credentials: SlowCredentials) -> None:
+    made = credentials.create_token("a", [Scope("admin")])
+
+    async def ask() -> Token | None:
+        checks = TokenChecks(credentials, PATIENCE)
+        first = await busy(checks, credentials)
+        one, other = await waiting(checks, "one", made.secret)
+        one.cancel()
+        with suppress(asyncio.CancelledError):
+            await one
+        for _ in range(_READS + 1):
+            credentials.may_read.release()
+        await asyncio.gather(*first)
+        return await other
+
+    assert asyncio.run(ask()) == made.token
+
+
+def test_event_loops_share_the_checks(credentials: SlowCredentials) -> None:
+    """One that ended while its requests waited does not stop those of the next one."""
+    checks = TokenChecks(credentials, PATIENCE)
+
+    async def abandon() -> None:
+        first = await busy(checks, credentials)
+        left = await waiting(checks, "left behind")
+        for task in (*first, *left):
+            task.cancel()
+        for _ in range(_READS):
+            credentials.may_read.release()
+
+    asyncio.run(abandon())
+    credentials.may_read.release()
+    credentials.may_read.release()
+    assert asyncio.run(checks.check("no token")) is None
+
+
+def test_services_in_one_event_loop_share_nothing(credentials: SlowCredentials) -> None:
+    """A token of one store is none of another, also while the requests of both wait."""
+    made = credentials.create_token("a", [Scope("admin")])
+    store = open_store("memory://")
+    others = SlowCredentials(store)
+
+    async def ask() -> list[Token | None]:
+        checks, other_checks = TokenChecks(credentials, PATIENCE), TokenChecks(others, PATIENCE)
+        first = [*await busy(checks, credentials), *await busy(other_checks, others)]
+        tasks = [*await waiting(checks, made.secret), *await waiting(other_checks, made.secret)]
+        for _ in range(_READS + 1):
+            credentials.may_read.release()
+            others.may_read.release()
+        await asyncio.gather(*first)
+        return [await task for task in tasks]
+
+    assert asyncio.run(ask()) == [made.token, None]
+    store.close()
