@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import signal
@@ -167,6 +168,8 @@ def test_what_is_no_request_is_answered_as_carefully_as_the_rest(server: Server,
     assert re.match(rb"http/1\.1 4\d\d ", received), received[:200]
     for header in (b"content-security-policy: ", b"x-frame-options: deny", b"x-content-type-options: nosniff"):
         assert header in received
+    problem = json.loads(received.partition(b"\r\n\r\n")[2])
+    assert set(problem) == {"type", "title", "status", "detail", "code", "errors", "more_errors", "confirm"}
 
 
 def test_records_that_are_alike_are_counted_after_a_while() -> None:

@@ -320,7 +320,7 @@ def _inner_class() -> type[Any]:
 
 
 def _refusal(code: str, detail: str) -> bytes:
-    problem = problem_details(code, detail)
+    problem = problem_details(code, detail, more_errors=0, confirm=[])  # all members that the API's errors have
     body = json.dumps(problem, separators=(",", ":")).encode()
     head = f"HTTP/1.1 {problem['status']} {problem['title']}\r\n".encode()
     return b"%s%scontent-length: %d\r\n\r\n%s" % (head, _HEADERS, len(body), body)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AccountName", "EncodedSlashes", "account_path"]
 
-_SLASH = "\x00"
-"""Replaces a slash inside a name until the path is split; no account name contains a control character."""
+_SLASH, _NUL = "\x00s", "\x00n"
+"""What stands for a slash and for a NUL inside a name until the path is split."""
 
 
 class EncodedSlashes:
@@ -34,8 +34,7 @@ class EncodedSlashes:
         raw = scope.get("raw_path") or b""
         if scope["type"] == "http" and b"%" in raw:
             parts = raw.decode("ascii", "replace").split("/")
-            # A NUL in the request must not count as our mark: it becomes another character that no name contains.
-            names = (unquote(part).replace(_SLASH, "\x01").replace("/", _SLASH) for part in parts)
+            names = (unquote(part).replace("\x00", _NUL).replace("/", _SLASH) for part in parts)
             scope["path"] = "/".join(names)
         await self._app(scope, receive, send)
 
@@ -44,7 +43,7 @@ class _AccountConvertor(Convertor[str]):
     regex = "[^/]+"
 
     def convert(self, value: str) -> str:
-        return value.replace(_SLASH, "/")
+        return value.replace(_SLASH, "/").replace(_NUL, "\x00")
 
     def to_string(self, value: str) -> str:
         return quote(value, safe="")
