@@ -137,7 +137,7 @@ def test_an_error_of_the_store_reaches_every_request(credentials: SlowCredential
     asyncio.run(ask())
 
 
-def test_nobody_waits_longer_than_a_change(credentials: SlowCredentials) -> None:
+def test_nobody_waits_longer_than_a_read_may_take(credentials: SlowCredentials) -> None:
     async def ask() -> None:
         checks = TokenChecks(credentials, 0.05)
         first = await busy(checks, credentials)

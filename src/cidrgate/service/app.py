@@ -49,6 +49,7 @@ from cidrgate.service.http.request_ids import RequestIds
 from cidrgate.service.http.security_headers import BodyLimit, HeadLimit, SecurityHeaders
 from cidrgate.service.http.threads import StoreProbe, Threads
 from cidrgate.service.settings import Service, Settings
+from cidrgate.stores.waits import SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,7 +119,7 @@ def create_app(
     app.state.service = Service(
         manager=manager,
         credentials=credentials,
-        token_checks=TokenChecks(credentials, manager._store.lock_timeout),
+        token_checks=TokenChecks(credentials, manager._store.lock_timeout + SILENCE),
         settings=chosen,
         resolver=found,
         failures=LoginRateLimit(chosen.login_failures),

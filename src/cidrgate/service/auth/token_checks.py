@@ -25,7 +25,7 @@ class TokenChecks:
 
     Args:
         credentials: The credentials of the store.
-        seconds: How long a request may wait for its check.
+        seconds: How long a request may wait for its check if others are being made: as long as a read may take.
     """
 
     def __init__(self, credentials: Credentials, seconds: float) -> None:
