@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -309,3 +310,26 @@ def test_a_damaged_file_is_said_or_read(
         for batch in plain_batches([str(path)], COLUMNS, 7):
             batch.validate(full=True)
             pc.count(batch.column("address"))
+
+
+def test_metadata_with_any_bit_wrong_is_said_or_read(tmp_path: Path) -> None:
+    """Its members may have any type then."""
+    written = io.BytesIO()
+    pq.write_table(pa.table({"account": ["acct-1"], "address": ["8.8.8.8"]}), written, store_schema=False)
+    octets = written.getvalue()
+    begin = len(octets) - 8 - int.from_bytes(octets[-8:-4], "little")
+    path = tmp_path / "a.parquet"
+    outcomes = Counter[str]()
+    for at in range(begin, len(octets)):
+        for bit in range(8):
+            damaged = bytearray(octets)
+            damaged[at] ^= 1 << bit
+            path.write_bytes(damaged)
+            try:
+                for batch in plain_batches([str(path)], COLUMNS, 7):
+                    batch.validate(full=True)
+            except LogError:
+                outcomes["said"] += 1
+            else:
+                outcomes["read"] += 1
+    assert min(outcomes["said"], outcomes["read"]) > 100

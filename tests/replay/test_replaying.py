@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -324,3 +325,42 @@ def test_the_account_is_the_one_that_the_gate_finds_in_the_path(
         except UnclearAccountError:
             expected.append(None)
     assert pq.read_table(rows).column("account").to_pylist() == expected
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_bad_lines_at_the_beginning_do_not_make_every_line_bad(tmp_path: Path, form: str) -> None:
+    """Whatever ends there: a file, or a group of rows with a dictionary of its own."""
+    bad, good = [("acct-1", "-", "2026-01-01T00:00:00Z")], [("acct-1", "8.8.8.8", "2026-01-01T00:00:00Z")]
+    if form == "parquet":
+        paths = [tmp_path / "groups.parquet", tmp_path / "other.parquet"]
+        for path, groups in zip(paths, ([bad * 20_000, good * 90_000], [bad]), strict=True):
+            tables = [
+                pa.table(
+                    {
+                        "account": [account for account, _, _ in rows],
+                        "address": [address for _, address, _ in rows],
+                        "time": pa.array([START] * len(rows), pa.timestamp("us", "UTC")),
+                    }
+                )
+                for rows in groups
+            ]
+            with pq.ParquetWriter(path, tables[0].schema) as writer:
+                for table in tables:
+                    writer.write_table(table)
+        expected = (110_001, 20_001)
+    else:
+        paths = []
+        for name, rows in {"bad": bad, "good": good * 1_000}.items():
+            (tmp_path / name).mkdir()
+            paths.append(written(tmp_path / name, form, rows))
+        expected = (1_001, 1)
+    for files in (paths, paths[::-1]):
+        report = replay(LogSource(files=list(map(str, files)), form=FORMATS[form]), BEFORE)
+        assert (report.lines, report.bad) == expected
+
+
+def test_a_log_of_another_format_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("account,address,time\n" + "acct-1,-,2026-01-01T00:00:00Z\n" * 1_000_000)
+    with pytest.raises(LogError, match=r"none of the first (\d+,\d+) lines of .*a\.csv is as the format csv says"):
+        replay(LogSource(files=[str(path)], form=FORMATS["csv"]), BEFORE, threads=1)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sqlite3
 import threading
+import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import Engine, event
 
-from cidrgate import StoreBusyError, StoreError
+from cidrgate import StoreError
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.token_checks import _READS, TokenChecks
 from cidrgate.service.auth.values import Scope
@@ -18,6 +22,7 @@ from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from cidrgate.service.auth.values import Token
     from cidrgate.stores import Store
@@ -36,13 +41,20 @@ class SlowCredentials(Credentials):
         self.reads: list[list[str]] = []
         self.error: Exception | None = None
 
-    def authenticate_all(self, secrets: Iterable[str]) -> dict[str, Token | None]:
+    def authenticate(self, secret: str) -> Token | None:
+        self._begin([secret])
+        return super().authenticate(secret)
+
+    def authenticate_all(self, secrets: Iterable[str]) -> dict[str, Token | Exception | None]:
         asked = list(secrets)
+        self._begin(asked)
+        return super().authenticate_all(asked)
+
+    def _begin(self, asked: list[str]) -> None:
         self.reads.append(asked)
         assert self.may_read.acquire(timeout=PATIENCE)
         if self.error is not None:
             raise self.error
-        return super().authenticate_all(asked)
 
 
 @pytest.fixture
@@ -141,7 +153,7 @@ def test_nobody_waits_longer_than_a_read_may_take(credentials: SlowCredentials) 
     async def ask() -> None:
         checks = TokenChecks(credentials, 0.05)
         first = await busy(checks, credentials)
-        with pytest.raises(StoreBusyError, match="try again later"):
+        with pytest.raises(StoreError, match="did not answer in time"):
             await checks.check("one")
         for _ in range(_READS + 1):
             credentials.may_read.release()
@@ -168,22 +180,98 @@ def test_a_request_that_ends_early_ends_no_check_of_another(credentials: SlowCre
     assert asyncio.run(ask()) == made.token
 
 
-def test_event_loops_share_the_checks(credentials: SlowCredentials) -> None:
+def test_event_loops_share_the_checks_and_are_freed(credentials: SlowCredentials) -> None:
     """One that ended while its requests waited does not stop those of the next one."""
     checks = TokenChecks(credentials, PATIENCE)
+    ended: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
     async def abandon() -> None:
+        ended.append(weakref.ref(asyncio.get_running_loop()))
         first = await busy(checks, credentials)
-        left = await waiting(checks, "left behind")
+        left = await waiting(checks, "left behind", "another")
         for task in (*first, *left):
             task.cancel()
         for _ in range(_READS):
             credentials.may_read.release()
 
-    asyncio.run(abandon())
-    credentials.may_read.release()
-    credentials.may_read.release()
+    for _ in range(3):
+        credentials.reads.clear()
+        asyncio.run(abandon())
+    for _ in range(2):
+        credentials.may_read.release()
     assert asyncio.run(checks.check("no token")) is None
+    gc.collect()
+    assert [reference() for reference in ended] == [None] * 3
+
+
+def test_a_read_that_is_cancelled_stops_no_later_request(credentials: SlowCredentials) -> None:
+    """Another program in the event loop may cancel all of its tasks."""
+    made = credentials.create_token("a", [Scope("admin")])
+
+    async def ask() -> Token | None:
+        checks = TokenChecks(credentials, PATIENCE)
+        first = await busy(checks, credentials)
+        await waiting(checks, "one", "two")
+        for task in asyncio.all_tasks() - {asyncio.current_task(), *first}:
+            task.cancel()
+        (later,) = await waiting(checks, made.secret)
+        for _ in range(_READS + 1):
+            credentials.may_read.release()
+        await asyncio.gather(*first)
+        return await later
+
+    assert asyncio.run(ask()) == made.token
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("scopes", "{broken"), ("scopes", '["nonsense"]'), ("created_at", "yesterday")]
+)
+def test_a_damaged_token_fails_only_its_own_requests(tmp_path: Path, column: str, value: str) -> None:
+    """Also if somebody who knows no secret sends its id."""
+    store = open_store(f"sqlite:///{tmp_path}/lists.db", create=True)
+    credentials = SlowCredentials(store)
+    good, damaged = (credentials.create_token(name, [Scope("admin")]) for name in ("good", "damaged"))
+    with sqlite3.connect(tmp_path / "lists.db") as connection:
+        connection.execute(f"UPDATE tokens SET {column} = ? WHERE id = ?", (value, damaged.token.id))
+    connection.close()
+
+    async def ask() -> list[Token | BaseException | None]:
+        checks = TokenChecks(credentials, PATIENCE)
+        first = await busy(checks, credentials)
+        tasks = await waiting(checks, good.secret, damaged.secret, "no token")
+        for _ in range(_READS + 4):
+            credentials.may_read.release()
+        await asyncio.gather(*first)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = asyncio.run(ask())
+    store.close()
+    assert answers[::2] == [good.token, None]
+    assert isinstance(answers[1], ValueError)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_strangers_cost_no_message_each(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """However many tokens a read is about, it is one statement: the distance to the server counts once."""
+    url = f"sqlite:///{tmp_path}/lists.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    store = open_store(url, create=True)
+    credentials = Credentials(store)
+    made = [credentials.create_token(f"{number}", [Scope("admin")]) for number in range(40)]
+    strangers = [f"cidrgate_{number}_{'x' * 43}" for number in range(1, 1_000)]
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        found = credentials.authenticate_all([*strangers, *(one.secret for one in made)])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    store.close()
+    assert [found[one.secret] for one in made] == [one.token for one in made]
+    assert {found[one] for one in strangers} == {None}
+    assert len([one for one in statements if "FROM" in one]) == 1
 
 
 def test_services_in_one_event_loop_share_nothing(credentials: SlowCredentials) -> None:

@@ -127,7 +127,15 @@ def _told(file: str) -> Iterator[None]:
         raise LogError(f"{file} cannot be read as Apache Parquet: {error}") from None
     except OSError as error:
         raise LogError(f"{file} cannot be read as Apache Parquet: {error.strerror or DAMAGED}") from error
-    except (ValueError, TypeError, LookupError, OverflowError, EOFError, pyarrow.ArrowException) as error:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,  # the members of the metadata have the types that a damaged file gives them
+        LookupError,
+        OverflowError,
+        EOFError,
+        pyarrow.ArrowException,
+    ) as error:
         raise LogError(f"{file} cannot be read as Apache Parquet: {DAMAGED}") from error
 
 

@@ -49,6 +49,9 @@ __all__ = ["MOST_CHANGES", "Period", "ReplayReport", "VerdictChange", "observati
 MOST_CHANGES = 1_000
 """How many networks a report has, those with the most requests first."""
 
+_ALL_BAD = 100_000
+"""After how many lines a replay ends if none of them is good: their format is another one."""
+
 _MOST_PERIODS = 200
 _STEPS = (60, 300, 900, 3_600, 6 * 3_600, 86_400, 7 * 86_400, 30 * 86_400)
 """How long a period of a report can be, in seconds."""
@@ -206,12 +209,12 @@ def replay(
             write(decided)
             if progress is not None:
                 progress(batch.num_rows, log.rows)
-            if totals.bad == totals.lines or (max_bad is not None and totals.bad > max_bad):
+            if totals.bad == totals.lines >= _ALL_BAD or (max_bad is not None and totals.bad > max_bad):
                 break
         totals.reject(log.rejected())
         found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if totals.bad else ()
         if totals.lines and totals.bad == totals.lines:
-            raise LogError(_all_bad(source, found))
+            raise LogError(_all_bad(source, totals.lines, found))
         if max_bad is not None and totals.bad > max_bad:
             raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
         return totals.report(found, lenient.found, began)
@@ -272,7 +275,7 @@ def observations(
         found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if bad else ()
         # Of the lines about other accounts, it is not known here how many there are.
         if accounts is None and bad and bad == lines:
-            raise LogError(_all_bad(source, found))
+            raise LogError(_all_bad(source, lines, found))
         if max_bad is not None and bad > max_bad:
             raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
         if bad and on_bad is not None:
@@ -311,8 +314,10 @@ def _wanted(source: LogSource, resolver: ClientIPResolver | None) -> frozenset[s
     return frozenset(wanted)
 
 
-def _all_bad(source: LogSource, found: tuple[BadLine, ...]) -> str:
-    return f"no line of {source.files[0]} is as the format {source.form.name} says{_first(found)}"
+def _all_bad(source: LogSource, lines: int, found: tuple[BadLine, ...]) -> str:
+    of = source.files[0] if len(source.files) == 1 else f"{len(source.files):,} files"
+    read = f"none of the first {lines:,} lines" if lines >= _ALL_BAD else "no line"
+    return f"{read} of {of} is as the format {source.form.name} says{_first(found)}"
 
 
 def _first(found: tuple[BadLine, ...]) -> str:

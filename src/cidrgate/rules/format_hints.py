@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from cidrgate._engine import canonical_prefix
 from cidrgate.rules.characters import unseen_character
-from cidrgate.rules.notations import Notation, address_of, has_leading_zeros, has_one_mapped_end, meaning_of
+from cidrgate.rules.notations import (
+    MAPPED_LENGTH,
+    Notation,
+    address_of,
+    has_leading_zeros,
+    has_one_mapped_end,
+    meaning_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -285,5 +292,16 @@ def _hint_on_length(address: str, length: str) -> FormatHint | None:
         return FormatHint(
             f"the length of an IPv{written.version} network must be a number from 0 to {written.max_prefixlen}"
         )
+    if written.version == 6 and written.ipv4_mapped is not None and int(digits) < MAPPED_LENGTH:
+        return _hint_on_mapped(written.ipv4_mapped, int(digits))
     network = canonical_prefix(str(ip_network(f"{address}/{digits}", strict=False)))
     return FormatHint("write the length without leading zeros:", (Alternative((network,)),))
+
+
+def _hint_on_mapped(address: IPv4Address, length: int) -> FormatHint:
+    """Return the hint for an IPv4-mapped address in a network of IPv6, which contains no IPv4 address."""
+    ways = [Alternative((f"{address}/32",), "for the single address")]
+    if length <= address.max_prefixlen:
+        network = str(ip_network(f"{address}/{length}", strict=False))
+        ways.insert(0, Alternative((network,), "for the IPv4 network"))
+    return FormatHint(f"{address} is an IPv4 address: write", tuple(ways))

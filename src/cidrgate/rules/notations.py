@@ -1,8 +1,9 @@
 """The notations in which people write networks, and the CIDRs that they mean.
 
 Only what has one meaning is read. Numbers with leading zeros, three numbers (`1.2.3`), netmasks with holes, ranges that
-end before they begin, ranges with one IPv4-mapped end, and zone ids mean different things to different programs;
-they have no meaning here.
+end before they begin, and zone ids mean different things to different programs; they have no meaning here. Nor have
+networks around an IPv4-mapped address, and ranges with one IPv4-mapped end that are no network: networks of IPv6
+contain no IPv4 address.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["Meaning", "Notation", "address_of", "cidr_of", "has_leading_zeros", "has_one_mapped_end", "meaning_of"]
+__all__ = [
+    "MAPPED_LENGTH",
+    "Meaning",
+    "Notation",
+    "address_of",
+    "cidr_of",
+    "has_leading_zeros",
+    "has_one_mapped_end",
+    "meaning_of",
+]
 
 _EDGES = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\x00"
 _UNSEEN_AT_THE_ENDS = re.compile(rf"\A[\s{_EDGES}]+|[\s{_EDGES}]+\Z")
@@ -44,6 +54,8 @@ _LENGTH_OF_MASK = {str(IPv4Network((0, length)).netmask): length for length in r
 
 _MAPPED = range(0xFFFF << 32, (0xFFFF + 1) << 32)
 """The IPv4-mapped addresses, as numbers."""
+MAPPED_LENGTH = 96
+"""The length of the network of the IPv4-mapped addresses."""
 
 
 class Notation(StrEnum):
@@ -170,7 +182,7 @@ def _with_length(address: str, digits: str) -> Meaning | None:
     exact = _canonical(f"{address}/{digits}")  # without the spaces
     if exact is not None:
         return Meaning(Notation.SPELLING, (exact,))
-    around = _around(address, int(digits))
+    around = None if _is_mapped(address) and int(digits) < MAPPED_LENGTH else _around(address, int(digits))
     return None if around is None else Meaning(Notation.HOST_BITS, (around,))
 
 
@@ -194,8 +206,21 @@ def _range(first: str, last: str) -> Meaning | None:
 
 
 def has_one_mapped_end(low: int, high: int) -> bool:
-    """Return whether a range of IPv6 begins or ends between IPv4-mapped addresses, and has others."""
-    return (low in _MAPPED) is not (high in _MAPPED) and high != _MAPPED[-1]
+    """Return whether one end of a range of IPv6 is IPv4-mapped, and the range is no network, such as `::/80`."""
+    size = high - low + 1
+    is_network = size & (size - 1) == 0 and low % size == 0
+    return (low in _MAPPED) is not (high in _MAPPED) and not is_network
+
+
+def _is_mapped(address: str) -> bool:
+    """Return whether an address is IPv4-mapped.
+
+    Example:
+        >>> _is_mapped("::ffff:8.8.8.8"), _is_mapped("8.8.8.8")
+        (True, False)
+    """
+    found = address_of(address)
+    return found is not None and found.version == 6 and int(found) in _MAPPED
 
 
 def _summary(version: int, low: int, high: int) -> Iterator[str]:

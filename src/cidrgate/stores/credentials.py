@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, insert, or_, select, update
 
 from cidrgate.process.clock import certain_time
+from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.schema import links, sessions, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Row, Select, Table
@@ -89,6 +90,7 @@ _select_tokens = select(
     tokens.c.revoked_at,
 )
 _select_token = _select_tokens.where(tokens.c.id == bindparam("token_id"))
+_select_tokens_with = _select_tokens.where(in_keys(tokens.c.id, "ids"))
 _select_token_to_rely_on = _select_token.with_for_update(read=True)
 _session_columns = (
     sessions.c.secret_hash,
@@ -161,6 +163,11 @@ class CredentialRows:
         """Return the token with this id, even if it is revoked or expired, or None."""
         row = self._connection.execute(_select_token, {"token_id": token_id}).one_or_none()
         return None if row is None else TokenRow(*row)
+
+    def tokens_with(self, ids: Iterable[int]) -> dict[int, TokenRow]:
+        """Return the tokens with these ids by their ids, even if they are revoked or expired."""
+        rows = self._connection.execute(_select_tokens_with, {"ids": list(ids)})
+        return {row.id: TokenRow(*row) for row in rows}
 
     def token_to_rely_on(self, token_id: int) -> TokenRow | None:
         """Return the token with this id, and lock it so that it cannot be revoked until this write transaction ends."""

@@ -32,7 +32,7 @@ from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkR
 from cidrgate.values import Origin, in_utc, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cidrgate.service.auth.failed_sign_ins import FailedSignIns
     from cidrgate.stores import Store, Transaction
@@ -140,23 +140,28 @@ class Credentials:
         Raises:
             StoreError: If the store cannot be read.
         """
-        return self.authenticate_all([secret])[secret]
+        parts = _TOKEN.fullmatch(secret)
+        if parts is None:
+            return None
+        with self._store.read_autocommit() as transaction:
+            row = CredentialRows(transaction).token(int(parts[1]))
+        return _usable_token(row, parts[2])
 
-    def authenticate_all(self, secrets: Iterable[str]) -> dict[str, Token | None]:
-        """Return for each secret what `authenticate` returns, with one connection to the store.
+    def authenticate_all(self, secrets: Iterable[str]) -> dict[str, Token | Exception | None]:
+        """Return for each secret what `authenticate` returns, or raises for this secret alone, with one statement.
 
         Raises:
             StoreError: If the store cannot be read.
         """
         parts = {secret: _TOKEN.fullmatch(secret) for secret in secrets}
         ids = {int(found[1]) for found in parts.values() if found is not None}
-        rows: dict[int, TokenRow | None] = {}
-        if ids:
+        try:
             with self._store.read_autocommit() as transaction:
-                reading = CredentialRows(transaction)
-                rows = {token_id: reading.token(token_id) for token_id in ids}
+                rows = CredentialRows(transaction).tokens_with(ids)
+        except ValueError:  # the row of one of the tokens is damaged
+            return {secret: _result_of(self.authenticate, secret) for secret in parts}
         return {
-            secret: None if found is None else _usable_token(rows[int(found[1])], found[2])
+            secret: None if found is None else _result_of(_usable_token, rows.get(int(found[1])), found[2])
             for secret, found in parts.items()
         }
 
@@ -544,6 +549,14 @@ def _check_name(name: str) -> None:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _result_of(check: Callable[..., Token | None], *arguments: Any) -> Token | Exception | None:
+    """Return what a check returns, or the error that it raises."""
+    try:
+        return check(*arguments)
+    except Exception as error:  # noqa: BLE001 - it is raised for the request with this token
+        return error
 
 
 def _usable_token(row: TokenRow | None, secret: str) -> Token | None:
