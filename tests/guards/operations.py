@@ -98,8 +98,9 @@ LIBRARY: Rows = {
         ENDS_CREDENTIALS,
     ),
     **dict.fromkeys(
-        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "is_usable", "session", "sessions")]
-        + [f"Credentials.{name}" for name in ("session_by_id", "rely_on_token", "rely_on_session")],
+        [f"Credentials.{name}" for name in ("authenticate", "authenticate_all", "tokens", "any_usable", "is_usable")]
+        + [f"Credentials.{name}" for name in ("session", "sessions", "session_by_id", "rely_on_token")]
+        + ["Credentials.rely_on_session"],
         READS,
     ),
 }
