@@ -359,6 +359,19 @@ def test_bad_lines_at_the_beginning_do_not_make_every_line_bad(tmp_path: Path, f
         assert (report.lines, report.bad) == expected
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_limit_of_bad_lines_does_not_say_that_every_line_is_bad(tmp_path: Path, threads: int) -> None:
+    paths = []
+    for name, address in {"bad": "-", "good": "8.8.8.8"}.items():
+        (tmp_path / name).mkdir()
+        paths.append(str(written(tmp_path / name, "csv", [("acct-1", address, "2026-01-01T00:00:00Z")] * 20)))
+    source = LogSource(files=paths, form=FORMATS["csv"])
+    with pytest.raises(LogError, match="more than 5 lines are bad; the first is line 2 of"):
+        replay(source, BEFORE, max_bad=5, threads=threads)
+    with pytest.raises(LogError, match="more than 5 lines are bad; the first is line 2 of"):
+        list(observations(source, BEFORE, max_bad=5, threads=threads))
+
+
 def test_a_log_of_another_format_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("account,address,time\n" + "acct-1,-,2026-01-01T00:00:00Z\n" * 1_000_000)

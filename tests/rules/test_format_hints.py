@@ -92,6 +92,8 @@ def suggested(text: str) -> list[str]:
         ("::fffe:0:0-::ffff:ffff:ffff", "write ::fffe:0:0/95"),
         ("::ffff:8.8.8.8/24", "8.8.8.8 is an IPv4 address: write 8.8.8.0/24 for the IPv4 network, or 8.8.8.8/32 for"),
         ("::ffff:8.8.8.8/024", "8.8.8.8 is an IPv4 address: write 8.8.8.0/24 for the IPv4 network, or 8.8.8.8/32 for"),
+        ("::ffff:8.8.8.8/0", "8.8.8.8 is an IPv4 address: write 8.8.8.8/32 for the single address"),
+        ("::ffff:8.8.8.8/32", "8.8.8.8 is an IPv4 address: write 8.8.8.8/32 for the single address"),
         ("::ffff:8.8.8.8/64", "8.8.8.8 is an IPv4 address: write 8.8.8.8/32 for the single address"),
         ("::ffff:8.8.8.8 / 95", "8.8.8.8 is an IPv4 address: write 8.8.8.8/32 for the single address"),
         ("::ffff:8.8.8.8/120", "write 8.8.8.0/24 for the network, or 8.8.8.8/32 for the single address"),

@@ -224,15 +224,24 @@ def test_a_read_that_is_cancelled_stops_no_later_request(credentials: SlowCreden
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("scopes", "{broken"), ("scopes", '["nonsense"]'), ("created_at", "yesterday")]
+    "damage",
+    [
+        "scopes = '{broken'",
+        "scopes = '[\"nonsense\"]'",
+        f"scopes = '{'[' * 100_000}'",
+        "created_at = 'yesterday'",
+        "created_at = x'ff'",
+        "name = CAST(x'ff' AS text)",
+    ],
+    ids=lambda damage: damage[:20],
 )
-def test_a_damaged_token_fails_only_its_own_requests(tmp_path: Path, column: str, value: str) -> None:
+def test_a_damaged_token_fails_only_its_own_requests(tmp_path: Path, damage: str) -> None:
     """Also if somebody who knows no secret sends its id."""
     store = open_store(f"sqlite:///{tmp_path}/lists.db", create=True)
     credentials = SlowCredentials(store)
     good, damaged = (credentials.create_token(name, [Scope("admin")]) for name in ("good", "damaged"))
     with sqlite3.connect(tmp_path / "lists.db") as connection:
-        connection.execute(f"UPDATE tokens SET {column} = ? WHERE id = ?", (value, damaged.token.id))
+        connection.execute(f"UPDATE tokens SET {damage} WHERE id = ?", (damaged.token.id,))
     connection.close()
 
     async def ask() -> list[Token | BaseException | None]:
@@ -247,7 +256,22 @@ def test_a_damaged_token_fails_only_its_own_requests(tmp_path: Path, column: str
     answers = asyncio.run(ask())
     store.close()
     assert answers[::2] == [good.token, None]
-    assert isinstance(answers[1], ValueError)
+    assert isinstance(answers[1], Exception)
+
+
+def test_what_is_no_token_needs_no_store() -> None:
+    store = open_store("memory://")
+    credentials = Credentials(store)
+    store.close()
+    assert credentials.authenticate_all(["", "no token"]) == {"": None, "no token": None}
+
+
+def test_a_store_that_is_gone_is_an_error_for_every_token() -> None:
+    store = open_store("memory://")
+    credentials = Credentials(store)
+    store.close()
+    found = credentials.authenticate_all([f"cidrgate_{number}_{'x' * 43}" for number in range(1, 50)])
+    assert {type(one) for one in found.values()} == {StoreError}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

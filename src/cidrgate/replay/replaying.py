@@ -202,6 +202,7 @@ def replay(
     with opened_log(source, memory=memory, threads=threads) as log, _written_rows(rows) as write:
         totals = _Totals(Pairs(log), compared=before is not None)
         lenient = _Lenient(matcher)
+        all_bad = False
         for batch in log.batches(wanted):
             decided = decider.decide(batch)
             totals.add(batch.num_rows, decided)
@@ -209,14 +210,15 @@ def replay(
             write(decided)
             if progress is not None:
                 progress(batch.num_rows, log.rows)
-            if totals.bad == totals.lines >= _ALL_BAD or (max_bad is not None and totals.bad > max_bad):
+            all_bad = totals.bad == totals.lines >= _ALL_BAD
+            if all_bad or (max_bad is not None and totals.bad > max_bad):
                 break
         totals.reject(log.rejected())
         found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if totals.bad else ()
-        if totals.lines and totals.bad == totals.lines:
-            raise LogError(_all_bad(source, totals.lines, found))
         if max_bad is not None and totals.bad > max_bad:
             raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
+        if totals.lines and totals.bad == totals.lines:
+            raise LogError(_all_bad(source, found, of_first=totals.lines if all_bad else None))
         return totals.report(found, lenient.found, began)
 
 
@@ -273,11 +275,11 @@ def observations(
         rejected = log.rejected()
         lines, bad = lines + rejected, bad + rejected
         found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if bad else ()
-        # Of the lines about other accounts, it is not known here how many there are.
-        if accounts is None and bad and bad == lines:
-            raise LogError(_all_bad(source, lines, found))
         if max_bad is not None and bad > max_bad:
             raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
+        # Of the lines about other accounts, it is not known here how many there are.
+        if accounts is None and bad and bad == lines:
+            raise LogError(_all_bad(source, found))
         if bad and on_bad is not None:
             on_bad(bad, found)
         for account, address, verdict, requests, first, last in pairs.rows():
@@ -314,9 +316,9 @@ def _wanted(source: LogSource, resolver: ClientIPResolver | None) -> frozenset[s
     return frozenset(wanted)
 
 
-def _all_bad(source: LogSource, lines: int, found: tuple[BadLine, ...]) -> str:
+def _all_bad(source: LogSource, found: tuple[BadLine, ...], *, of_first: int | None = None) -> str:
     of = source.files[0] if len(source.files) == 1 else f"{len(source.files):,} files"
-    read = f"none of the first {lines:,} lines" if lines >= _ALL_BAD else "no line"
+    read = "no line" if of_first is None else f"none of the first {of_first:,} lines"
     return f"{read} of {of} is as the format {source.form.name} says{_first(found)}"
 
 

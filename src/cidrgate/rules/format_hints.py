@@ -301,7 +301,7 @@ def _hint_on_length(address: str, length: str) -> FormatHint | None:
 def _hint_on_mapped(address: IPv4Address, length: int) -> FormatHint:
     """Return the hint for an IPv4-mapped address in a network of IPv6, which contains no IPv4 address."""
     ways = [Alternative((f"{address}/32",), "for the single address")]
-    if length <= address.max_prefixlen:
+    if 0 < length < address.max_prefixlen:
         network = str(ip_network(f"{address}/{length}", strict=False))
         ways.insert(0, Alternative((network,), "for the IPv4 network"))
     return FormatHint(f"{address} is an IPv4 address: write", tuple(ways))
