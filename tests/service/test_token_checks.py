@@ -18,7 +18,7 @@ from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.token_checks import _READS, TokenChecks
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -200,8 +200,12 @@ def test_event_loops_share_the_checks_and_are_freed(credentials: SlowCredentials
     for _ in range(2):
         credentials.may_read.release()
     assert asyncio.run(checks.check("no token")) is None
-    gc.collect()
-    assert [reference() for reference in ended] == [None] * 3
+
+    def freed() -> bool:
+        gc.collect()
+        return [reference() for reference in ended] == [None] * 3
+
+    eventually(freed, pause=0.05)  # the threads that read end after their event loop
 
 
 def test_a_read_that_is_cancelled_stops_no_later_request(credentials: SlowCredentials) -> None:
@@ -295,7 +299,7 @@ def test_strangers_cost_no_message_each(kind: str, request: pytest.FixtureReques
     store.close()
     assert [found[one.secret] for one in made] == [one.token for one in made]
     assert {found[one] for one in strangers} == {None}
-    assert len([one for one in statements if "FROM" in one]) == 1
+    assert len([one for one in statements if "FROM" in one and "tokens" in one]) == 1  # others are of other threads
 
 
 def test_services_in_one_event_loop_share_nothing(credentials: SlowCredentials) -> None:

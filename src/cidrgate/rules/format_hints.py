@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from cidrgate._engine import canonical_prefix
 from cidrgate.rules.characters import unseen_character
 from cidrgate.rules.notations import (
-    MAPPED_LENGTH,
     Notation,
     address_of,
     has_leading_zeros,
     has_one_mapped_end,
+    ipv4_in_ipv6,
     meaning_of,
 )
 
@@ -292,8 +292,9 @@ def _hint_on_length(address: str, length: str) -> FormatHint | None:
         return FormatHint(
             f"the length of an IPv{written.version} network must be a number from 0 to {written.max_prefixlen}"
         )
-    if written.version == 6 and written.ipv4_mapped is not None and int(digits) < MAPPED_LENGTH:
-        return _hint_on_mapped(written.ipv4_mapped, int(digits))
+    mapped = ipv4_in_ipv6(address, int(digits))
+    if mapped is not None:
+        return _hint_on_mapped(mapped, int(digits))
     network = canonical_prefix(str(ip_network(f"{address}/{digits}", strict=False)))
     return FormatHint("write the length without leading zeros:", (Alternative((network,)),))
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 __all__ = [
-    "MAPPED_LENGTH",
     "Meaning",
     "Notation",
     "address_of",
     "cidr_of",
     "has_leading_zeros",
     "has_one_mapped_end",
+    "ipv4_in_ipv6",
     "meaning_of",
 ]
 
@@ -54,8 +54,8 @@ _LENGTH_OF_MASK = {str(IPv4Network((0, length)).netmask): length for length in r
 
 _MAPPED = range(0xFFFF << 32, (0xFFFF + 1) << 32)
 """The IPv4-mapped addresses, as numbers."""
-MAPPED_LENGTH = 96
-"""The length of the network of the IPv4-mapped addresses."""
+_MAPPED_LENGTH = 96
+"""The length of their network."""
 
 
 class Notation(StrEnum):
@@ -121,6 +121,19 @@ def address_of(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+def ipv4_in_ipv6(address: str, length: int) -> IPv4Address | None:
+    """Return the address that is written as IPv4-mapped with the length of a larger network, which does not contain it.
+
+    Example:
+        >>> ipv4_in_ipv6("::ffff:8.8.8.8", 24)
+        IPv4Address('8.8.8.8')
+        >>> ipv4_in_ipv6("::ffff:8.8.8.8", 96), ipv4_in_ipv6("8.8.8.8", 24)
+        (None, None)
+    """
+    found = address_of(address)
+    return found.ipv4_mapped if found is not None and found.version == 6 and length < _MAPPED_LENGTH else None
+
+
 def cidr_of(version: int, first: int, length: int) -> str:
     """Return the canonical CIDR of a network in numbers.
 
@@ -182,7 +195,7 @@ def _with_length(address: str, digits: str) -> Meaning | None:
     exact = _canonical(f"{address}/{digits}")  # without the spaces
     if exact is not None:
         return Meaning(Notation.SPELLING, (exact,))
-    around = None if _is_mapped(address) and int(digits) < MAPPED_LENGTH else _around(address, int(digits))
+    around = None if ipv4_in_ipv6(address, int(digits)) is not None else _around(address, int(digits))
     return None if around is None else Meaning(Notation.HOST_BITS, (around,))
 
 
@@ -210,17 +223,6 @@ def has_one_mapped_end(low: int, high: int) -> bool:
     size = high - low + 1
     is_network = size & (size - 1) == 0 and low % size == 0
     return (low in _MAPPED) is not (high in _MAPPED) and not is_network
-
-
-def _is_mapped(address: str) -> bool:
-    """Return whether an address is IPv4-mapped.
-
-    Example:
-        >>> _is_mapped("::ffff:8.8.8.8"), _is_mapped("8.8.8.8")
-        (True, False)
-    """
-    found = address_of(address)
-    return found is not None and found.version == 6 and int(found) in _MAPPED
 
 
 def _summary(version: int, low: int, high: int) -> Iterator[str]:
