@@ -96,6 +96,7 @@ def _started(connection: socket.socket) -> tuple[str, list[str], list[int], bool
         os._exit(0)
     while not waits and os.getppid() == between:
         time.sleep(0.0005)  # a program may end when its parent changes
+    connection.close()  # by its owner: its number may be given to a file of the program
     if new_session:
         os.setsid()
     os.umask(umask)
