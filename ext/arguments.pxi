@@ -194,7 +194,7 @@ def _portable_parse(str text not None, /):
 
 def _set_limit(str name not None, object value, /):
     """Lower one of the engine's limits in the whole process, or restore it with None. For tests of the limits."""
-    cdef dict limit = {"prefixes": most.prefixes, "nodes": most.nodes, "slots": most.slots, "rows": most.rows,
+    cdef dict limit = {"prefixes": most.prefixes, "nodes": most.nodes, "words": most.words, "rows": most.rows,
                        "segments": most.segments}
     cdef uint32_t wanted = limit[name] if value is None else value
     if not 0 < wanted <= limit[name]:
@@ -203,8 +203,8 @@ def _set_limit(str name not None, object value, /):
         limits.prefixes = wanted
     elif name == "nodes":
         limits.nodes = wanted
-    elif name == "slots":
-        limits.slots = wanted
+    elif name == "words":
+        limits.words = wanted
     elif name == "rows":
         limits.rows = wanted
     else:

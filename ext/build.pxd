@@ -12,13 +12,19 @@ from address cimport IPV4, Prefix, same_network
 from counters cimport limits
 from native cimport changes, leading_zeros, reallocate_array, trailing_zeros
 from trie cimport (
-    BRANCH, CHILD, DIRECT, FANOUT, LEAF, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL, STRIDE, UPPER,
-    IndexHeader, Node, TrieHeader, arrays_size, index_size, ipv6_section, ipv6_width, padded, precedes, stride_of,
+    BRANCH, CHILD, DIRECT, FANOUT, FINAL, INHERITED, LEAF, NESTED, NONE, ROOTS, ROOT_BITS, RUN, RUN_WORDS, SKIP_WORDS,
+    SMALL, SPARSE, STRIDE, UPPER,
+    Final, IndexHeader, Node, TrieHeader, dense_size, final_size, index_size, ipv6_section, ipv6_width, is_match,
+    longer_size, padded, precedes, stride_of,
 )
 
 cdef enum:
     # Lists up to this size are sorted by insertion, which is faster than the library's sort for them.
     INSERTION = 64
+    # From this depth on, a lone prefix is a leaf even if its node would be final: few addresses of IPv6 come so far.
+    DEEP = 40
+    # A block is SPARSE if at most one IPv6 prefix of so many is longer than 64 bits.
+    SEVERAL = 16
 
 # A prefix to be written into a block, with its position in the caller's input.
 cdef struct Item:
@@ -29,19 +35,21 @@ cdef struct Item:
 cdef struct Growth:
     const Item *items
     Node *nodes
-    int32_t *slots
+    int32_t *words
     int32_t *root
     int32_t start
+    uint32_t roots
     uint32_t node_count
     uint32_t node_room
-    uint32_t slot_count
-    uint32_t slot_room
+    uint32_t word_count
+    uint32_t word_room
     bint failed
 
 cdef struct Plan:
     const Item *items
     uint32_t n4
     uint32_t n6
+    uint32_t longer         # how many IPv6 prefixes are in the section longer6
     TrieHeader header
     Growth index4
     Growth index6
@@ -108,13 +116,12 @@ cdef inline bint any_nested(const Item *items, uint32_t count) noexcept nogil:
     return False
 
 
-cdef inline bint any_longer(const Item *items, uint32_t count, int length) noexcept nogil:
-    """Return whether one of the prefixes is longer than a length."""
-    cdef uint32_t index
+cdef inline uint32_t count_longer(const Item *items, uint32_t count, int length) noexcept nogil:
+    """Return how many of the prefixes are longer than a length."""
+    cdef uint32_t index, longer = 0
     for index in range(count):
-        if items[index].prefix.length > length:
-            return True
-    return False
+        longer += items[index].prefix.length > length
+    return longer
 
 
 cdef inline void fill_spans(
@@ -164,15 +171,15 @@ cdef inline void *room_for(
     return larger
 
 
-cdef inline int32_t *room_for_slots(Growth *growth, uint32_t more) noexcept nogil:
-    """Return a pointer to the next slot, with room for `more`; NULL without memory or beyond the limit."""
+cdef inline int32_t *room_for_words(Growth *growth, uint32_t more) noexcept nogil:
+    """Return a pointer to the next word, with room for `more`; NULL without memory or beyond the limit."""
     cdef void *moved = room_for(
-        growth.slots, growth.slot_count, &growth.slot_room, more, sizeof(int32_t), limits.slots)
+        growth.words, growth.word_count, &growth.word_room, more, sizeof(int32_t), limits.words)
     if moved == NULL:
         growth.failed = True
         return NULL
-    growth.slots = <int32_t *>moved
-    return growth.slots + growth.slot_count
+    growth.words = <int32_t *>moved
+    return growth.words + growth.word_count
 
 
 cdef inline int shared_bits(const Prefix *first, const Prefix *last) noexcept nogil:
@@ -185,17 +192,17 @@ cdef inline int32_t grow_branch(
     Growth *growth, uint32_t start, int32_t kind, int32_t inherited, int32_t node
 ) noexcept nogil:
     """Append the description of a run or a skip; return the slot that points to it."""
-    cdef uint32_t size = RUN_SLOTS if kind > 0 else SKIP_SLOTS
-    cdef int32_t *slots = room_for_slots(growth, size)
-    if slots == NULL:
+    cdef uint32_t size = RUN_WORDS if kind > 0 else SKIP_WORDS
+    cdef int32_t *words = room_for_words(growth, size)
+    if words == NULL:
         return NONE
-    slots[0] = kind
-    slots[1] = <int32_t>start
-    slots[2] = inherited
+    words[0] = kind
+    words[1] = <int32_t>start
+    words[2] = inherited
     if kind <= 0:
-        slots[3] = node
-    growth.slot_count += size
-    return BRANCH - <int32_t>(growth.slot_count - size)
+        words[3] = node
+    growth.word_count += size
+    return BRANCH - <int32_t>(growth.word_count - size)
 
 
 cdef inline int32_t grow_child(
@@ -205,9 +212,9 @@ cdef inline int32_t grow_child(
     cdef const Prefix *first = &growth.items[start].prefix
     cdef int deeper
     cdef int32_t node
-    if stop - start <= RUN and any_longer(growth.items + start, stop - start, depth + STRIDE):
-        if stop - start == 1 and inherited == NONE:
-            return LEAF + <int32_t>start
+    if stop - start == 1 and inherited == NONE and (depth >= DEEP or first.length > depth + STRIDE):
+        return LEAF + <int32_t>start
+    if stop - start <= RUN and count_longer(growth.items + start, stop - start, depth + STRIDE):
         return grow_branch(growth, start, <int32_t>(stop - start), inherited, NONE)
     # A prefix that is not longer than the bits that all of them share covers all of them, and so it is the first.
     deeper = min(shared_bits(first, &growth.items[stop - 1].prefix), first.length - 1) & ~(STRIDE - 1)
@@ -224,35 +231,64 @@ cdef inline int32_t grow_node(
     # What is before the first span is no slot of it, so that a slot begins there.
     cdef int32_t padded_spans[FANOUT + 1]
     cdef int32_t *spans = padded_spans + 1
-    cdef int32_t *slots
+    cdef int32_t slots[FANOUT]
+    cdef int32_t *words
     cdef Node node
     cdef uint32_t span, word, count = 0
     cdef uint64_t begins
+    cdef bint is_final = stop - start <= INHERITED
     cdef void *moved
     for span in range(FANOUT):
         spans[span] = inherited
     fill_spans(growth, start, stop, depth, STRIDE, spans)
     spans[-1] = ~spans[0]
-    moved = room_for(growth.nodes, growth.node_count, &growth.node_room, 1, sizeof(Node), limits.nodes)
-    if moved == NULL:
-        growth.failed = True
+    if growth.failed:
         return NONE
-    growth.nodes = <Node *>moved
-    if room_for_slots(growth, FANOUT) == NULL or growth.failed:
-        return NONE
-    slots = growth.slots + growth.slot_count
     for word in range(4):
         node.before[word] = <uint8_t>count
         node.bits[word] = begins = changes(spans + 64 * word)
         while begins:
             slots[count] = spans[64 * word + trailing_zeros(begins)]
+            is_final &= is_match(slots[count])
             count += 1
             begins &= begins - 1
-    node.base = growth.slot_count
-    growth.slot_count += count
+    if is_final:
+        return grow_final(growth, &node, slots, count, start, inherited)
+    moved = room_for(growth.nodes, growth.node_count, &growth.node_room, 1, sizeof(Node), limits.nodes)
+    words = room_for_words(growth, count)
+    if moved != NULL:
+        growth.nodes = <Node *>moved
+    if moved == NULL or words == NULL:
+        growth.failed = True
+        return NONE
+    memcpy(words, slots, count * sizeof(int32_t))
+    node.base = growth.word_count
+    growth.word_count += count
     growth.nodes[growth.node_count] = node
     growth.node_count += 1
     return CHILD - <int32_t>(growth.node_count - 1)
+
+
+cdef inline int32_t grow_final(
+    Growth *growth, const Node *node, const int32_t *slots, uint32_t count, uint32_t start, int32_t inherited
+) noexcept nogil:
+    """Append a final node with the bits of a node; return the slot that points to it."""
+    cdef uint32_t size = final_size(count), rank
+    cdef int32_t *words = room_for_words(growth, size)
+    cdef Final *final = <Final *>words
+    cdef uint8_t *written = <uint8_t *>(final + 1)
+    if words == NULL:
+        return NONE
+    # The padding is compared and hashed with the block.
+    words[size - 1] = 0
+    memcpy(<void *>final, node.bits, sizeof(node.bits))
+    memcpy(final.before, node.before, sizeof(node.before))
+    final.start = <int32_t>start
+    final.inherited = inherited
+    for rank in range(count):
+        written[rank] = <uint8_t>(INHERITED if slots[rank] == inherited else slots[rank] - <int32_t>start)
+    growth.word_count += size
+    return FINAL - <int32_t>(growth.word_count - size)
 
 
 cdef inline size_t grow_index(Growth *growth, const Item *items, uint32_t count) noexcept nogil:
@@ -268,21 +304,34 @@ cdef inline size_t grow_index(Growth *growth, const Item *items, uint32_t count)
         if growth.root == NULL:
             growth.failed = True
             return 0
-        for span in range(<uint32_t>1 << ROOT_BITS):
+        for span in range(ROOTS):
             growth.root[span] = NONE
         fill_spans(growth, 0, count, 0, ROOT_BITS, growth.root)
+        keep_roots(growth, items[0].prefix.first.family)
     else:
         growth.start = grow_child(growth, 0, count, 0, NONE)
     describe_index(growth, &header)
     return index_size(&header)
 
 
+cdef inline void keep_roots(Growth *growth, int family) noexcept nogil:
+    """Find the slots of a direct root that are stored: of IPv6 no more than have prefixes."""
+    cdef uint32_t first = 0, last = ROOTS - 1
+    if family != IPV4 and not growth.failed:
+        while growth.root[first] == NONE:
+            first += 1
+        while growth.root[last] == NONE:
+            last -= 1
+    growth.start = <int32_t>first
+    growth.roots = last - first + 1
+
+
 cdef inline void describe_index(const Growth *growth, IndexHeader *header) noexcept nogil:
     """Fill in the header of a built index."""
     header.start = growth.start
-    header.roots = 0 if growth.root == NULL else <uint32_t>1 << ROOT_BITS
+    header.roots = growth.roots
     header.nodes = growth.node_count
-    header.slots = growth.slot_count
+    header.words = growth.word_count
 
 
 cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nogil:
@@ -296,9 +345,12 @@ cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nog
     plan.n6 = count - plan.n4
     plan.header.ipv4 = plan.n4 | (NESTED if any_nested(items, plan.n4) else 0)
     plan.header.ipv6 = plan.n6 | (NESTED if any_nested(items + plan.n4, plan.n6) else 0)
-    if plan.n6 and not any_longer(items + plan.n4, plan.n6, 64):
+    plan.longer = count_longer(items + plan.n4, plan.n6, 64)
+    if plan.n6 and plan.longer == 0:
         plan.header.ipv6 |= UPPER
-    plan.size = (arrays_size(&plan.header) + grow_index(&plan.index4, items, plan.n4)
+    elif plan.n6 > SMALL and plan.longer <= plan.n6 // SEVERAL:
+        plan.header.ipv4 |= SPARSE
+    plan.size = (planned_arrays(plan) + grow_index(&plan.index4, items, plan.n4)
                  + grow_index(&plan.index6, items + plan.n4, plan.n6))
     if plan.index4.failed or plan.index6.failed:
         drop_plan(plan)
@@ -306,13 +358,18 @@ cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nog
     return True
 
 
+cdef inline size_t planned_arrays(const Plan *plan) noexcept nogil:
+    """Return what `arrays_size` will return for the block."""
+    return dense_size(&plan.header) + (longer_size(plan.longer) if plan.header.ipv4 & SPARSE else 0)
+
+
 cdef inline void drop_plan(Plan *plan) noexcept nogil:
     """Free the memory of a plan."""
     free(plan.index4.nodes)
-    free(plan.index4.slots)
+    free(plan.index4.words)
     free(plan.index4.root)
     free(plan.index6.nodes)
-    free(plan.index6.slots)
+    free(plan.index6.words)
     free(plan.index6.root)
 
 
@@ -327,26 +384,27 @@ cdef inline char *write_index(const Growth *growth, char *section) noexcept nogi
         memcpy(at, growth.nodes, header.nodes * sizeof(Node))
         at += header.nodes * sizeof(Node)
     if header.roots:
-        memcpy(at, growth.root, header.roots * sizeof(int32_t))
+        memcpy(at, growth.root + growth.start, header.roots * sizeof(int32_t))
         at += header.roots * sizeof(int32_t)
-    if header.slots:
-        memcpy(at, growth.slots, header.slots * sizeof(int32_t))
-        at += header.slots * sizeof(int32_t)
+    if header.words:
+        memcpy(at, growth.words, header.words * sizeof(int32_t))
+        at += header.words * sizeof(int32_t)
     memset(at, 0, section + index_size(&header) - at)
     return section + index_size(&header)
 
 
 cdef inline void write_trie(const Plan *plan, char *block) noexcept nogil:
     """Write a planned trie into a block of `plan.size` bytes."""
-    cdef uint32_t index
+    cdef uint32_t index, found = 0
     cdef size_t width = ipv6_width(&plan.header)
     cdef uint32_t *first4 = <uint32_t *>(block + sizeof(TrieHeader))
     cdef uint8_t *length4 = <uint8_t *>(first4 + plan.n4)
     cdef uint64_t *high6
     cdef uint64_t *low6
     cdef uint8_t *length6
+    cdef uint32_t *longer
     cdef const Prefix *prefix
-    cdef char *section = block + arrays_size(&plan.header)
+    cdef char *section = block + planned_arrays(plan)
     memcpy(block, &plan.header, sizeof(TrieHeader))
     high6 = <uint64_t *>ipv6_section(block)
     low6 = high6 + plan.n6
@@ -362,7 +420,17 @@ cdef inline void write_trie(const Plan *plan, char *block) noexcept nogil:
         prefix = &plan.items[plan.n4 + index].prefix
         high6[index] = prefix.first.hi
         length6[index] = <uint8_t>prefix.length
-    if not plan.header.ipv6 & UPPER:
+    if plan.header.ipv4 & SPARSE:
+        longer = <uint32_t *>(block + dense_size(&plan.header))
+        low6 = <uint64_t *>(section - sizeof(uint64_t) * plan.longer)
+        longer[plan.longer + (plan.longer & 1 ^ 1)] = 0
+        longer[0] = plan.longer
+        for index in range(plan.n6):
+            if length6[index] > 64:
+                longer[1 + found] = index
+                low6[found] = plan.items[plan.n4 + index].prefix.first.lo
+                found += 1
+    elif not plan.header.ipv6 & UPPER:
         for index in range(plan.n6):
             low6[index] = plan.items[plan.n4 + index].prefix.first.lo
     if plan.n4 > SMALL:

@@ -6,7 +6,7 @@ cdef extern from "counters.h" nogil:
     struct Limits "cidrgate_limits_t":
         uint32_t prefixes
         uint32_t nodes
-        uint32_t slots
+        uint32_t words
         uint32_t rows
         uint32_t segments
     const Limits most "cidrgate_most"

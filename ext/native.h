@@ -34,6 +34,17 @@ static inline void cidrgate_backoff(void) {
 #endif
 #endif
 
+/* Return `one` if `value` is `wanted`, otherwise `other`, without a branch: nobody can predict which it is. */
+static inline int32_t cidrgate_select(int32_t value, int32_t wanted, int32_t one, int32_t other) {
+#if defined(__x86_64__)
+    /* Compilers make a branch of it, whatever form it has in C that takes one comparison. */
+    __asm__("cmpl %2, %1\n\tcmovel %3, %0" : "+r"(other) : "r"(value), "ri"(wanted), "r"(one) : "cc");
+    return other;
+#else
+    return other ^ ((one ^ other) & -(int32_t)(value == wanted));
+#endif
+}
+
 static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
 static inline int cidrgate_trailing_zeros(uint64_t bits) { return __builtin_ctzll(bits); } /* of bits that are not 0 */
 static inline int cidrgate_leading_zeros(uint64_t bits) { return bits == 0 ? 64 : __builtin_clzll(bits); }

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 cdef extern from "native.h" nogil:
     const bint UNLOCKED "CIDRGATE_UNLOCKED"
     int popcount "cidrgate_popcount" (uint64_t bits) noexcept
+    int32_t select "cidrgate_select" (int32_t value, int32_t wanted, int32_t one, int32_t other) noexcept
     void *allocate "cidrgate_allocate" (size_t size) noexcept
     void *allocate_array "cidrgate_allocate_array" (size_t count, size_t size) noexcept
     void *reallocate_array "cidrgate_reallocate_array" (void *array, uint64_t count, size_t size) noexcept

@@ -1,7 +1,8 @@
 """A matcher as one file: its layout, and the functions that write and open it.
 
-Format 2 has leaves, runs, skips and UPPER (`trie.pxd`), and modes of accounts (`accounts.pxd`). A file of format 1 has
-none of them and is otherwise the same, so the same code reads it.
+Format 3 has final nodes, SPARSE, and direct roots that begin and end where the prefixes do (`trie.pxd`). Format 2 has
+leaves, runs, skips and UPPER, and modes of accounts (`accounts.pxd`). A file of an earlier format has none of what came
+later and is otherwise the same, so the same code reads it.
 
     offset          section    content
     0               Snapshot   magic, version, byte order, sizes, checksums; padded to PAGE
@@ -41,10 +42,17 @@ not rely on a property that is not in this table. No check can prove who wrote t
     NESTED is set if a prefix covers another            verify_prefixes*    last_cover4, search6, search_many
     no IPv4-mapped prefix is written as IPv6            verify_prefixes6    Address: a mapped address is IPv4
     UPPER is set only if no IPv6 prefix is longer than  verify_prefixes6    low_at, search6, search_run
-    64 bits, and never of IPv4                          verify_block
+    64 bits
+    SPARSE is set only with an index and without UPPER  verify_block        search6: it has no longer6
+    longer6 is inside the block, and names each prefix  arrays_fit,         arrays_size, low_at
+    longer than 64 bits once, in order, and no other    verify_prefixes6
     an index is inside its block                        verify_index        view_index, index_size
     every walk of an index stays in it, ends, and finds verify_root,        walk, walk_many
     the longest match among the block's prefixes        verify_node
+    a direct root of IPv4 has all of its slots          verify_index        first_slot
+    slots of a direct root that are not stored are NONE verify_root         first_slot
+    a final node and its slots are inside the index,    begin_runs,         walk, end_at_finals
+    and no slot of it refers to a node                  verify_node
     a leaf is the only prefix of its span               verify_child        end_walk, end_walks
     a run has all prefixes of its span, at most RUN     verify_child        search_run
     a skip leads to a deeper node, past bits that all   verify_child        end_walk
@@ -81,7 +89,7 @@ from native cimport checksum
 from trie cimport padded
 
 cdef enum:
-    FORMAT_VERSION = 2
+    FORMAT_VERSION = 3
     PAGE = 4096
     SEGMENT_BYTES = 1048576
     MOST_NOTE = 67108864

@@ -5,8 +5,11 @@
     8       first4        n4 > 0     uint32[n4]   network addresses of the IPv4 prefixes
             length4                  uint8[n4]    their lengths, padded to 8 bytes
             high6         n6 > 0     uint64[n6]   first 64 bits of the IPv6 prefixes
-            low6          not UPPER  uint64[n6]   last 64 bits
+            low6          not UPPER, uint64[n6]   last 64 bits
+                          not SPARSE
             length6       n6 > 0     uint8[n6]    their lengths, padded to 8 bytes
+            longer6       SPARSE     uint32 count, uint32[count], padded to 8 bytes: which prefixes are longer than 64
+                                     bits; uint64[count] their last 64 bits
             index4        n4 > SMALL IndexHeader, nodes, root, slots
             index6        n6 > SMALL the same
 
@@ -25,13 +28,16 @@ few prefixes are left:
   network, and the walk continues in the node of its bits.
 
 So a prefix costs the index one path of nodes only as far as other prefixes share it, whatever its length is. Runs and
-skips are described by a few slots (`Branch`) beside those of the node that refers to them.
+skips are described by a few words (`Branch`) beside the slots of the node that refers to them.
+
+Most nodes are the last one of their walks, and have few prefixes. Such a *final* node (`Final`) has slots of one byte,
+which count from its first prefix. They follow the node, so a walk that is there waits for nothing far away.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from address cimport IPV4, IPV6, Address, Prefix, same_network, set_ipv4
-from native cimport popcount
+from native cimport popcount, select
 
 cdef extern from "ranks.h" nogil:
     uint32_t (*rank4 "cidrgate_rank4")(const uint32_t *first, uint32_t count, uint32_t address) noexcept
@@ -48,42 +54,52 @@ cdef enum:
     # Families of at least this many prefixes have a root of 2**ROOT_BITS slots.
     DIRECT = 8192
     ROOT_BITS = 16
+    ROOTS = 65536
     STRIDE = 8
     FANOUT = 256
     # Values of a slot: the index of a prefix (below LEAF), `LEAF + index` for a leaf, NONE for no prefix,
-    # `CHILD - number` for a node one stride below, or `BRANCH - position` for a run or a skip.
+    # `CHILD - number` for a node one stride below, `BRANCH - position` for a run or a skip, or `FINAL - position` for a
+    # final node.
     LEAF = 0x40000000
     NONE = -1
     CHILD = -2
     BRANCH = -0x40000002
-    # The most prefixes of one list, and the most nodes and slots to which a slot can refer.
+    FINAL = -0x60000002
+    # The most prefixes of one list, and the most nodes and words to which a slot can refer.
     MOST_LISTED = 0x3FFFFFFF
     MOST_NODES = 0x40000000
     # The most prefixes of a run. A search compares this many networks, so RUN - 1 that follow the run may be read. They
     # are in the block: families with an index have more than SMALL prefixes, and so many lengths after their networks.
     RUN = 8
-    # The slots that describe a run and a skip.
-    RUN_SLOTS = 3
-    SKIP_SLOTS = 4
+    # The words that describe a run and a skip.
+    RUN_WORDS = 3
+    SKIP_WORDS = 4
+    # The slot of a final node for the match of an address that is in none of its prefixes, and the most prefixes of it.
+    INHERITED = 255
 
 cdef enum: NESTED = 0x80000000
 # Of IPv6: no prefix is longer than 64 bits, and there is no section low6.
 cdef enum: UPPER = 0x40000000
 cdef enum: COUNT = 0x3FFFFFFF
+# Has the same bit as UPPER, but in the word of IPv4: few IPv6 prefixes are longer than 64 bits, and there is a section
+# longer6 instead of low6. Only of families with an index.
+cdef enum: SPARSE = 0x40000000
 # Has the same bit as NESTED. In a block without prefixes, it means that the account is enforced and allows nothing.
 cdef enum: CLOSED = 0x80000000
 # Shifted right by a prefix length, the lower half is the IPv4 network mask.
 cdef enum: IPV4_MASKS = 0xFFFFFFFF00000000
 
 cdef struct TrieHeader:
-    uint32_t ipv4           # count | NESTED
+    uint32_t ipv4           # count | NESTED | SPARSE
     uint32_t ipv6           # count | NESTED | UPPER
 
 cdef struct IndexHeader:
-    int32_t start           # the first slot of a walk if there is no direct root
-    uint32_t roots          # 2**ROOT_BITS, or 0 without a direct root
+    # Without a direct root, the first slot of a walk. With one, which of its 2**ROOT_BITS slots is the first that is
+    # stored: of IPv4 all are, of IPv6 those from the first prefix to the last one.
+    int32_t start
+    uint32_t roots          # the stored slots of a direct root, or 0
     uint32_t nodes
-    uint32_t slots
+    uint32_t words          # the slots of the nodes, and what they refer to by a position
 
 # A node covers FANOUT equal spans of addresses. Bit i of `bits` is set if span i has a different slot than span i - 1.
 # The slots of the set bits are stored in order from `base` on. `before[w]` counts the set bits below word w.
@@ -92,18 +108,33 @@ cdef struct Node:
     uint32_t base
     uint8_t before[4]
 
-# What the slots at the position of a run or of a skip contain.
+# What the words at the position of a run or of a skip contain.
 cdef struct Branch:
     int32_t kind            # run: how many prefixes; skip: -depth of the node
     int32_t start           # run: the first prefix; skip: a prefix inside the network
     int32_t inherited       # the longest match of an address that is in none of them
     int32_t node            # skip: the slot of the node
 
+# What the words at the position of a final node contain: a node, and behind it a byte for each set bit.
+cdef packed struct Final:
+    uint64_t bits[4]
+    int32_t start           # the first prefix of the node, from which the slots count
+    int32_t inherited       # the longest match of an address that is in none of them
+    uint8_t before[4]
+
 cdef struct Index:
     const int32_t *root     # NULL without a direct root
     const Node *nodes
-    const int32_t *slots
+    const int32_t *words
     int32_t start
+    uint32_t roots
+
+# The last 64 bits of the IPv6 prefixes: of all, or only of those that are longer than 64 bits, or of none.
+cdef struct Lows:
+    const uint64_t *dense   # NULL if UPPER or SPARSE
+    const uint64_t *sparse
+    const uint32_t *longer  # the prefixes that `sparse` has, in order
+    uint32_t count
 
 # Pointers to the sections of a block, so that they are computed only once.
 cdef struct Trie:
@@ -114,7 +145,7 @@ cdef struct Trie:
     const uint32_t *first4
     const uint8_t *length4
     const uint64_t *high6
-    const uint64_t *low6    # NULL if UPPER
+    Lows low6
     const uint8_t *length6
     Index index4
     Index index6
@@ -126,15 +157,47 @@ cdef inline size_t padded(size_t size) noexcept nogil:
     return (size + 7) & ~<size_t>7
 
 
-cdef inline size_t arrays_size(const TrieHeader *header) noexcept nogil:
-    """Return the bytes of the header and the sorted arrays."""
+cdef inline size_t dense_size(const TrieHeader *header) noexcept nogil:
+    """Return the bytes of the header and the sorted arrays without the section longer6."""
     return (sizeof(TrieHeader) + padded(5 * <size_t>(header.ipv4 & COUNT))
             + padded(ipv6_width(header) * (header.ipv6 & COUNT)))
 
 
+cdef inline size_t longer_size(uint32_t count) noexcept nogil:
+    """Return the bytes of a section longer6."""
+    return padded(sizeof(uint32_t) * (<size_t>count + 1)) + sizeof(uint64_t) * <size_t>count
+
+
+cdef inline size_t arrays_size(const TrieHeader *header) noexcept nogil:
+    """Return the bytes of the header of a block and its sorted arrays."""
+    cdef size_t size = dense_size(header)
+    if header.ipv4 & SPARSE:
+        size += longer_size((<const uint32_t *>(<const char *>header + size))[0])
+    return size
+
+
 cdef inline size_t ipv6_width(const TrieHeader *header) noexcept nogil:
-    """Return the bytes of an IPv6 prefix in the sorted arrays."""
-    return 9 if header.ipv6 & UPPER else 17
+    """Return the bytes of an IPv6 prefix in the sorted arrays, without those in the section longer6."""
+    return 9 if header.ipv6 & UPPER or header.ipv4 & SPARSE else 17
+
+
+cdef inline const uint8_t *view_lows(const char *block, Lows *lows) noexcept nogil:
+    """Locate the last 64 bits of the IPv6 prefixes of a block; return the start of their lengths."""
+    cdef const TrieHeader *header = <const TrieHeader *>block
+    cdef const uint64_t *behind_high6 = <const uint64_t *>ipv6_section(block) + (header.ipv6 & COUNT)
+    cdef const uint32_t *section
+    lows.count = 0
+    if ipv6_width(header) > 9:
+        lows.dense = behind_high6
+        return <const uint8_t *>(behind_high6 + (header.ipv6 & COUNT))
+    lows.dense = NULL
+    if header.ipv4 & SPARSE:
+        section = <const uint32_t *>(block + dense_size(header))
+        lows.count = section[0]
+        lows.longer = section + 1
+        lows.sparse = <const uint64_t *>(
+            <const char *>section + padded(sizeof(uint32_t) * (<size_t>lows.count + 1)))
+    return <const uint8_t *>behind_high6
 
 
 cdef inline const char *ipv6_section(const char *block) noexcept nogil:
@@ -144,7 +207,7 @@ cdef inline const char *ipv6_section(const char *block) noexcept nogil:
 
 cdef inline size_t index_size(const IndexHeader *header) noexcept nogil:
     """Return the bytes of an index section."""
-    return sizeof(IndexHeader) + header.nodes * sizeof(Node) + padded(4 * (<size_t>header.roots + header.slots))
+    return sizeof(IndexHeader) + header.nodes * sizeof(Node) + padded(4 * (<size_t>header.roots + header.words))
 
 
 cdef inline const char *view_index(const char *section, Index *index) noexcept nogil:
@@ -155,7 +218,8 @@ cdef inline const char *view_index(const char *section, Index *index) noexcept n
     index.nodes = <const Node *>(section + sizeof(IndexHeader))
     roots = <const int32_t *>(index.nodes + header.nodes)
     index.root = roots if header.roots else NULL
-    index.slots = roots + header.roots
+    index.roots = header.roots
+    index.words = roots + header.roots
     return section + index_size(header)
 
 
@@ -170,8 +234,7 @@ cdef inline void view_trie(const char *block, Trie *trie) noexcept nogil:
     trie.first4 = <const uint32_t *>(block + sizeof(TrieHeader))
     trie.length4 = <const uint8_t *>(trie.first4 + trie.n4)
     trie.high6 = <const uint64_t *>ipv6_section(block)
-    trie.low6 = NULL if header.ipv6 & UPPER else trie.high6 + trie.n6
-    trie.length6 = <const uint8_t *>(trie.high6 + trie.n6 if trie.low6 == NULL else trie.low6 + trie.n6)
+    trie.length6 = view_lows(block, &trie.low6)
     section = block + arrays_size(header)
     if trie.n4 > SMALL:
         section = view_index(section, &trie.index4)
@@ -193,6 +256,27 @@ cdef inline uint32_t node_slot(const Node *node, uint32_t span) noexcept nogil:
     return node.base + node.before[word] + popcount(node.bits[word] << (63 - (span & 63))) - 1
 
 
+cdef inline const Final *final_at(const Index *index, int32_t slot) noexcept nogil:
+    """Return the final node that a slot refers to."""
+    return <const Final *>(index.words + (<int64_t>FINAL - slot))
+
+
+cdef inline uint32_t final_size(uint32_t slots) noexcept nogil:
+    """Return the words of a final node with a number of slots."""
+    return <uint32_t>(sizeof(Final) + slots + 3) >> 2
+
+
+cdef inline const uint8_t *final_slot(const Final *node, uint32_t span) noexcept nogil:
+    """Return where a final node has its slot for a span."""
+    cdef uint32_t word = span >> 6
+    return <const uint8_t *>(node + 1) + node.before[word] + popcount(node.bits[word] << (63 - (span & 63))) - 1
+
+
+cdef inline int32_t final_match(const Final *node, uint8_t slot) noexcept nogil:
+    """Return the longest match that a slot of a final node stands for."""
+    return select(slot, INHERITED, node.inherited, node.start + slot)
+
+
 cdef inline bint is_match(int32_t slot) noexcept nogil:
     """Return whether a slot is the index of a prefix or NONE: the end of a walk."""
     return <uint32_t>slot + 1 <= LEAF
@@ -203,14 +287,40 @@ cdef inline bint is_node(int32_t slot) noexcept nogil:
     return <uint32_t>CHILD - <uint32_t>slot < MOST_NODES
 
 
+cdef inline bint is_final(int32_t slot) noexcept nogil:
+    """Return whether a slot refers to a final node."""
+    return slot <= FINAL
+
+
 cdef inline const Branch *branch_at(const Index *index, int32_t slot) noexcept nogil:
     """Return the run or the skip that a slot refers to."""
-    return <const Branch *>(index.slots + (<int64_t>BRANCH - slot))
+    return <const Branch *>(index.words + (<int64_t>BRANCH - slot))
 
 
-cdef inline uint64_t low_at(const uint64_t *low6, uint32_t index) noexcept nogil:
-    """Return the last 64 bits of an IPv6 prefix; all are 0 where there is no section of them."""
-    return 0 if low6 == NULL else low6[index]
+cdef inline uint64_t low_at(const Lows *lows, uint32_t index) noexcept nogil:
+    """Return the last 64 bits of an IPv6 prefix; all are 0 where they are not stored."""
+    cdef uint32_t low = 0, high, middle
+    if lows.dense != NULL:
+        return lows.dense[index]
+    high = lows.count
+    while low < high:
+        middle = (low + high) >> 1
+        if lows.longer[middle] < index:
+            low = middle + 1
+        else:
+            high = middle
+    return lows.sparse[low] if low < lows.count and lows.longer[low] == index else 0
+
+
+cdef inline int32_t first_slot(const Index *index, bint ipv6, uint64_t hi) noexcept nogil:
+    """Return the slot at which the walk of an address begins."""
+    cdef uint32_t span = <uint32_t>(hi >> (64 - ROOT_BITS))
+    if index.root == NULL:
+        return index.start
+    if not ipv6:
+        return index.root[span]
+    span -= <uint32_t>index.start
+    return index.root[span] if span < index.roots else NONE
 
 
 cdef inline const Index *index_of(const Trie *trie, bint ipv6) noexcept nogil:
@@ -223,13 +333,21 @@ cdef inline bint shares(
 ) noexcept nogil:
     """Return whether an address has the first `length` bits of a prefix's network."""
     if ipv6:
-        return same_network(trie.high6[index], low_at(trie.low6, index), hi, lo, length)
+        return same_network(trie.high6[index], low_at(&trie.low6, index) if length > 64 else 0, hi, lo, length)
     return ((trie.first4[index] ^ <uint32_t>(hi >> 32)) & <uint32_t>(IPV4_MASKS >> length)) == 0
 
 
 cdef inline bint covers(const Trie *trie, bint ipv6, uint32_t index, uint64_t hi, uint64_t lo) noexcept nogil:
     """Return whether a prefix covers an address."""
     return shares(trie, ipv6, index, trie.length6[index] if ipv6 else trie.length4[index], hi, lo)
+
+
+cdef inline uint32_t count_longer(const uint8_t *lengths, uint32_t count, int length) noexcept nogil:
+    """Return how many of `count` prefixes are longer than a length."""
+    cdef uint32_t index, longer = 0
+    for index in range(count):
+        longer += lengths[index] > length
+    return longer
 
 
 cdef inline int32_t search_run(
@@ -242,13 +360,17 @@ cdef inline int32_t search_run(
     if not ipv6:
         for at in range(RUN):
             rank += (trie.first4[start + at] <= address) & (at < count)
-    elif trie.low6 == NULL:
+    elif trie.low6.dense != NULL:
+        for at in range(RUN):
+            rank += ((trie.high6[start + at] < hi) | (
+                (trie.high6[start + at] == hi) & (trie.low6.dense[start + at] <= lo))) & (at < count)
+    elif trie.low6.count == 0 or count_longer(trie.length6 + start, count, 64) == 0:
         for at in range(RUN):
             rank += (trie.high6[start + at] <= hi) & (at < count)
     else:
-        for at in range(RUN):
-            rank += ((trie.high6[start + at] < hi) | (
-                (trie.high6[start + at] == hi) & (trie.low6[start + at] <= lo))) & (at < count)
+        for at in range(count):
+            rank += trie.high6[start + at] < hi or (
+                trie.high6[start + at] == hi and low_at(&trie.low6, start + at) <= lo)
     # Without branches for the last network that is not above the address: most often it decides.
     last = <int32_t>(start + rank - (rank > 0))
     last = last if (rank > 0) & covers(trie, ipv6, <uint32_t>last, hi, lo) else NONE
@@ -263,7 +385,7 @@ cdef inline int32_t search_run(
 cdef inline int32_t end_walk(
     const Trie *trie, bint ipv6, int32_t slot, uint64_t hi, uint64_t lo, uint8_t *depth
 ) noexcept nogil:
-    """Return what a leaf, a run or a skip comes to: a match, or a node after a skip, with its depth."""
+    """Return what a leaf, a run or a skip comes to: a match, or any node after a skip, with its depth."""
     cdef const Branch *branch
     if slot >= LEAF:
         return slot - LEAF if covers(trie, ipv6, <uint32_t>(slot - LEAF), hi, lo) else NONE
@@ -279,15 +401,16 @@ cdef inline int32_t end_walk(
 cdef inline int32_t walk(const Trie *trie, bint ipv6, uint64_t hi, uint64_t lo) noexcept nogil:
     """Return the longest match of an address in the multibit trie of a family."""
     cdef const Index *index = index_of(trie, ipv6)
-    cdef int32_t slot = index.start
-    cdef uint8_t depth = 0
-    if index.root != NULL:
-        slot = index.root[hi >> (64 - ROOT_BITS)]
-        depth = ROOT_BITS
+    cdef int32_t slot = first_slot(index, ipv6, hi)
+    cdef const Final *final
+    cdef uint8_t depth = 0 if index.root == NULL else ROOT_BITS
     while not is_match(slot):
         if is_node(slot):
-            slot = index.slots[node_slot(index.nodes + (CHILD - slot), stride_of(hi, lo, depth))]
+            slot = index.words[node_slot(index.nodes + (CHILD - slot), stride_of(hi, lo, depth))]
             depth += STRIDE
+        elif is_final(slot):
+            final = final_at(index, slot)
+            return final_match(final, final_slot(final, stride_of(hi, lo, depth))[0])
         else:
             slot = end_walk(trie, ipv6, slot, hi, lo, &depth)
     return slot
@@ -331,7 +454,7 @@ cdef inline int32_t search6(
             rank6(high, low, count, hi, lo) if count > FEW else rank6_portable(high, low, count, hi, lo))
     while rank > 0:
         rank -= 1
-        if same_network(high[rank], low_at(low, rank), hi, lo, length[rank]):
+        if same_network(high[rank], 0 if low == NULL else low[rank], hi, lo, length[rank]):
             return rank
         if not nested:
             break
@@ -351,7 +474,7 @@ cdef inline int32_t longest_match6(const Trie *trie, uint64_t hi, uint64_t lo) n
     if trie.n6 > SMALL:
         index = walk(trie, True, hi, lo)
     else:
-        index = search6(trie.high6, trie.low6, trie.length6, trie.n6, trie.nested6, hi, lo)
+        index = search6(trie.high6, trie.low6.dense, trie.length6, trie.n6, trie.nested6, hi, lo)
     return index if index < 0 else index + <int32_t>trie.n4
 
 
@@ -362,14 +485,6 @@ cdef inline int32_t longest_match(const Trie *trie, const Address *address) noex
     return longest_match6(trie, address.hi, address.lo)
 
 
-cdef inline uint32_t count_longer(const uint8_t *lengths, uint32_t count, int length) noexcept nogil:
-    """Return how many of `count` prefixes are longer than a length."""
-    cdef uint32_t index, longer = 0
-    for index in range(count):
-        longer += lengths[index] > length
-    return longer
-
-
 cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noexcept nogil:
     """Read the prefix at an index of the iteration order."""
     if index < trie.n4:
@@ -378,7 +493,7 @@ cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noe
     else:
         index -= trie.n4
         prefix.first.hi = trie.high6[index]
-        prefix.first.lo = low_at(trie.low6, index)
+        prefix.first.lo = low_at(&trie.low6, index)
         prefix.first.family = IPV6
         prefix.length = trie.length6[index]
 

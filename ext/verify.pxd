@@ -27,10 +27,11 @@ from snapshot cimport (
     Snapshot, held_size, next_place, next_segment, paged, place_block, reference, sum_header, sum_image, sum_until,
 )
 from trie cimport (
-    BRANCH, CHILD, CLOSED, COUNT, FANOUT, LEAF, MOST_LISTED, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL,
-    STRIDE, UPPER,
-    Branch, Index, IndexHeader, Node, TrieHeader, arrays_size, branch_at, index_size, ipv6_section, is_node, low_at,
-    node_slot, stride_of, view_index,
+    BRANCH, CHILD, CLOSED, COUNT, FANOUT, FINAL, LEAF, MOST_LISTED, NESTED, NONE, ROOTS, ROOT_BITS, RUN, RUN_WORDS,
+    SKIP_WORDS, SMALL, SPARSE, STRIDE, UPPER,
+    Branch, Final, Index, IndexHeader, Lows, Node, TrieHeader, arrays_size, branch_at, dense_size, final_at,
+    final_match, final_size, index_size, ipv6_section, is_final, is_node, longer_size, low_at, node_slot, stride_of,
+    view_index, view_lows,
 )
 
 cdef extern from "ranks.h" nogil:
@@ -59,7 +60,7 @@ cdef enum:
 cdef struct Family:
     const uint32_t *first4          # NULL for IPv6
     const uint64_t *high6
-    const uint64_t *low6            # NULL if UPPER
+    Lows low6
     const uint8_t *lengths
     uint32_t count
     Index index
@@ -70,6 +71,9 @@ cdef struct Family:
 # its slot, which is compared at once.
 cdef struct Runs:
     uint64_t bits[4]
+    uint64_t found[4]       # the bits that the node has
+    const Node *node        # NULL for a final node
+    const Final *final
     const int32_t *slots
     uint32_t most
     uint32_t count
@@ -123,22 +127,29 @@ cdef inline bint verify_prefixes4(
 
 
 cdef inline bint verify_prefixes6(
-    const uint64_t *high, const uint64_t *low, const uint8_t *length, uint32_t count, bint nested
+    const uint64_t *high, const Lows *lows, const uint8_t *length, uint32_t count, bint nested
 ) noexcept nogil:
     """Check the same for IPv6 prefixes, and that none of them is IPv4-mapped."""
-    cdef uint32_t index
+    cdef uint32_t index, found = 0
     cdef Prefix prefix
     cdef uint64_t before
+    prefix.first.lo = 0
     for index in range(count):
+        before = prefix.first.lo
         prefix.first.hi = high[index]
-        prefix.first.lo = low_at(low, index)
+        prefix.first.lo = 0 if lows.dense == NULL else lows.dense[index]
         prefix.length = length[index]
-        if (prefix.length > (64 if low == NULL else 128) or has_host_bits(&prefix)
+        if prefix.length > 64 and lows.dense == NULL:
+            # The next one of the prefixes whose last 64 bits are stored.
+            if found == lows.count or lows.longer[found] != index:
+                return False
+            prefix.first.lo = lows.sparse[found]
+            found += 1
+        if (prefix.length > 128 or has_host_bits(&prefix)
                 or (prefix.length >= 96 and is_mapped(&prefix.first))):
             return False
         if index == 0:
             continue
-        before = low_at(low, index - 1)
         if high[index] < high[index - 1]:
             return False
         if high[index] == high[index - 1]:
@@ -146,15 +157,19 @@ cdef inline bint verify_prefixes6(
                 return False
         if not nested and same_network(high[index], prefix.first.lo, high[index - 1], before, length[index - 1]):
             return False
-    return True
+    return found == lows.count
 
 
 cdef inline bint verify_index(const uint8_t *section, uint64_t left, Family *family, uint64_t *size) noexcept nogil:
     """Check that an index ends within `left` bytes, and that every walk through it finds the family's longest match."""
     cdef const IndexHeader *header = <const IndexHeader *>section
-    if left < sizeof(IndexHeader) or header.roots not in (0, 1 << ROOT_BITS):
+    if left < sizeof(IndexHeader):
         return False
-    if header.nodes > left // sizeof(Node) or header.slots > left // sizeof(int32_t) or index_size(header) > left:
+    if header.roots and (
+            header.start < 0 or header.roots > ROOTS or <uint32_t>header.start > ROOTS - header.roots
+            or (family.first4 != NULL and header.roots != ROOTS)):
+        return False
+    if header.nodes > left // sizeof(Node) or header.words > left // sizeof(int32_t) or index_size(header) > left:
         return False
     size[0] = index_size(header)
     view_index(<const char *>section, &family.index)
@@ -168,7 +183,8 @@ cdef inline bint verify_root(Family *family) noexcept nogil:
     """Check that a direct root and the nodes below it match the prefixes."""
     cdef int32_t *spans = family.roots
     cdef uint32_t index = 0, end, span, last
-    for span in range(<uint32_t>1 << ROOT_BITS):
+    cdef uint32_t first = <uint32_t>family.header.start, stop = first + family.header.roots
+    for span in range(ROOTS):
         spans[span] = NONE
     while index < family.count:
         span = root_span(family, index)
@@ -183,11 +199,15 @@ cdef inline bint verify_root(Family *family) noexcept nogil:
         while end < family.count and root_span(family, end) == span:
             end += 1
         # A slot for longer prefixes is copied as it is; what it refers to is checked.
-        if not verify_child(family, family.index.root[span], index, end, ROOT_BITS, spans[span]):
+        if not first <= span < stop or not verify_child(
+                family, family.index.root[span - first], index, end, ROOT_BITS, spans[span]):
             return False
-        spans[span] = family.index.root[span]
+        spans[span] = family.index.root[span - first]
         index = end
-    return memcmp(spans, family.index.root, sizeof(int32_t) << ROOT_BITS) == 0
+    for span in range(ROOTS):
+        if not first <= span < stop and spans[span] != NONE:
+            return False
+    return memcmp(spans + first, family.index.root, family.header.roots * sizeof(int32_t)) == 0
 
 
 cdef inline uint32_t root_span(const Family *family, uint32_t index) noexcept nogil:
@@ -201,7 +221,7 @@ cdef inline uint32_t node_span(const Family *family, uint32_t index, int depth) 
     """Return the number of the span of a node in which a prefix begins."""
     if family.first4 != NULL:
         return family.first4[index] >> (32 - STRIDE - depth) & (FANOUT - 1)
-    return stride_of(family.high6[index], low_at(family.low6, index), depth)
+    return stride_of(family.high6[index], low_at(&family.low6, index) if depth >= 64 else 0, depth)
 
 
 cdef inline bint have_in_common(const Family *family, uint32_t one, uint32_t other, int length) noexcept nogil:
@@ -209,8 +229,10 @@ cdef inline bint have_in_common(const Family *family, uint32_t one, uint32_t oth
     if family.first4 != NULL:
         return same_network(
             <uint64_t>family.first4[one] << 32, 0, <uint64_t>family.first4[other] << 32, 0, length)
+    if length <= 64:
+        return same_network(family.high6[one], 0, family.high6[other], 0, length)
     return same_network(
-        family.high6[one], low_at(family.low6, one), family.high6[other], low_at(family.low6, other), length)
+        family.high6[one], low_at(&family.low6, one), family.high6[other], low_at(&family.low6, other), length)
 
 
 cdef inline bint verify_child(
@@ -220,26 +242,27 @@ cdef inline bint verify_child(
     cdef const Branch *branch
     cdef uint64_t position
     cdef int deeper
-    if is_node(slot):
+    if is_node(slot) or is_final(slot):
         return verify_node(family, slot, start, stop, depth, inherited)
     if slot >= LEAF:
         return <uint32_t>(slot - LEAF) == start and stop - start == 1 and inherited == NONE
     if slot > BRANCH:
         return False
     position = <uint64_t>(<int64_t>BRANCH - slot)
-    if position + RUN_SLOTS > family.header.slots:
+    if position + RUN_WORDS > family.header.words:
         return False
     branch = branch_at(&family.index, slot)
     if <uint32_t>branch.start != start or branch.inherited != inherited:
         return False
     if branch.kind > 0:
         return <uint32_t>branch.kind == stop - start and stop - start <= RUN
-    if position + SKIP_SLOTS > family.header.slots or branch.kind < -128:
+    if position + SKIP_WORDS > family.header.words or branch.kind < -128:
         return False
     deeper = -branch.kind
     # Prefixes in order that share these bits are longer if the first of them is, so the node gets what it relies on.
     return (deeper > depth and deeper % STRIDE == 0 and family.lengths[start] > deeper
-            and have_in_common(family, start, stop - 1, deeper) and is_node(branch.node)
+            and have_in_common(family, start, stop - 1, deeper)
+            and (is_node(branch.node) or is_final(branch.node))
             and verify_node(family, branch.node, start, stop, deeper, inherited))
 
 
@@ -248,12 +271,50 @@ cdef inline void end_run(Runs *runs, uint32_t span, int32_t slot) noexcept nogil
     if span > runs.start:
         if runs.count == 0 or runs.slot != runs.before:
             runs.bits[runs.start >> 6] |= <uint64_t>1 << (runs.start & 63)
-            runs.wrong |= runs.count >= runs.most or runs.slots[runs.count] != runs.slot
+            runs.wrong |= runs.count >= runs.most or slot_of_run(runs, runs.count) != runs.slot
             runs.before = runs.slot
             # Never exceeds `most`: after the first wrong run, no further slot is read.
             runs.count += not runs.wrong
         runs.start = span
     runs.slot = slot
+
+
+cdef inline int32_t slot_of_run(const Runs *runs, uint32_t number) noexcept nogil:
+    """Return the slot that a node has for a run of spans."""
+    if runs.node == NULL:
+        return final_match(runs.final, (<const uint8_t *>(runs.final + 1))[number])
+    return runs.slots[number]
+
+
+cdef inline bint begin_runs(const Family *family, int32_t slot, Runs *runs) noexcept nogil:
+    """Begin with the node that a slot names; return False if the node or its slots are not inside the index."""
+    cdef uint64_t position = <uint64_t>(<int64_t>FINAL - slot)
+    cdef uint32_t number = <uint32_t>(<int64_t>CHILD - slot), words = family.header.words
+    memset(runs, 0, sizeof(Runs))
+    if is_final(slot):
+        if position + final_size(0) > words:
+            return False
+        runs.final = final_at(&family.index, slot)
+        memcpy(runs.found, <const void *>runs.final, sizeof(runs.found))
+        return has_counts(runs, runs.final.before) and position + final_size(runs.most) <= words
+    if not is_node(slot) or number >= family.header.nodes:
+        return False
+    runs.node = family.index.nodes + number
+    memcpy(runs.found, runs.node.bits, sizeof(runs.found))
+    if not has_counts(runs, runs.node.before) or runs.node.base > words or runs.most > words - runs.node.base:
+        return False
+    runs.slots = family.index.words + runs.node.base
+    return True
+
+
+cdef inline bint has_counts(Runs *runs, const uint8_t *before) noexcept nogil:
+    """Return whether a node has a slot for its first span and counts its slots; set how many there are."""
+    cdef uint32_t word
+    for word in range(4):
+        if before[word] != runs.most:
+            return False
+        runs.most += popcount(runs.found[word])
+    return runs.found[0] & 1 != 0
 
 
 cdef inline bint verify_node(
@@ -268,20 +329,11 @@ cdef inline bint verify_node(
     cdef int32_t slots[STRIDE + 3]
     cdef int top = 0
     cdef Runs runs
-    cdef const Node *node
-    cdef uint32_t span, word, rank = 0, index = start, end, number = <uint32_t>(<int64_t>CHILD - slot)
-    if not is_node(slot) or number >= family.header.nodes:
+    cdef uint32_t span, index = start, end, number
+    if not begin_runs(family, slot, &runs):
         return False
-    node = family.index.nodes + number
-    for word in range(4):
-        if node.before[word] != rank:
-            return False
-        rank += popcount(node.bits[word])
-    if not node.bits[0] & 1 or node.base > family.header.slots or rank > family.header.slots - node.base:
+    if runs.node == NULL and (<uint32_t>runs.final.start != start or runs.final.inherited != inherited):
         return False
-    memset(&runs, 0, sizeof(Runs))
-    runs.slots = family.index.slots + node.base
-    runs.most = rank
     runs.slot = inherited
     ends[0] = FANOUT
     slots[0] = inherited
@@ -294,11 +346,13 @@ cdef inline bint verify_node(
             slot = <int32_t>index
             end = span + (<uint32_t>1 << (depth + STRIDE - family.lengths[index]))
             index += 1
+        elif runs.node == NULL:
+            return False
         else:
             number = index + 1
             while number < stop and node_span(family, number, depth) == span:
                 number += 1
-            slot = family.index.slots[node_slot(node, span)]
+            slot = family.index.words[node_slot(runs.node, span)]
             end = span + 1
             if not verify_child(family, slot, index, number, depth + STRIDE, slots[top]):
                 return False
@@ -311,7 +365,7 @@ cdef inline bint verify_node(
         top -= 1
         end_run(&runs, ends[top + 1], slots[top])
     end_run(&runs, FANOUT, NONE)
-    return not runs.wrong and runs.count == rank and memcmp(runs.bits, node.bits, sizeof(runs.bits)) == 0
+    return not runs.wrong and runs.count == runs.most and memcmp(runs.bits, runs.found, sizeof(runs.bits)) == 0
 
 
 cdef inline bint is_ascii(const uint8_t *text, uint32_t size) noexcept nogil:
@@ -352,6 +406,15 @@ cdef inline bint is_utf8(const uint8_t *text, uint32_t size) noexcept nogil:
     return True
 
 
+cdef inline bint arrays_fit(const TrieHeader *counts, uint64_t left) noexcept nogil:
+    """Return whether the sorted arrays end within `left` bytes, which are more than those of their header."""
+    cdef uint64_t size = dense_size(counts)
+    if size > left or not counts.ipv4 & SPARSE:
+        return size <= left
+    return left - size >= sizeof(uint32_t) and (
+        longer_size((<const uint32_t *>(<const char *>counts + size))[0]) <= left - size)
+
+
 cdef inline uint64_t verify_block(
     const uint8_t *block, uint64_t left, uint32_t row_count, int32_t *roots
 ) noexcept nogil:
@@ -359,6 +422,7 @@ cdef inline uint64_t verify_block(
     cdef const AccountHeader *header = <const AccountHeader *>block
     cdef const TrieHeader *counts
     cdef uint64_t size, n4, n6, more = 0
+    cdef bint sparse
     cdef Family ipv4, ipv6
     if left < sizeof(AccountHeader) + sizeof(Kin) or header.row >= row_count:
         return 0
@@ -380,10 +444,12 @@ cdef inline uint64_t verify_block(
     n4 = counts.ipv4 & COUNT
     n6 = counts.ipv6 & COUNT
     # A flag without prefixes is only valid as CLOSED of an account without any prefixes.
-    if (n6 == 0 and counts.ipv6) or (n4 == 0 and counts.ipv4 and (n6 or counts.ipv4 != CLOSED)):
+    sparse = counts.ipv4 & SPARSE != 0
+    if (n6 == 0 and counts.ipv6) or (n4 == 0 and counts.ipv4 & NESTED and (n6 or counts.ipv4 != CLOSED)):
         return 0
-    # Bit 30 of the IPv4 word has no meaning.
-    if counts.ipv4 & UPPER or n4 + n6 > MOST_LISTED or n4 * 5 + n6 * 9 > left or size + arrays_size(counts) > left:
+    if sparse and (n6 <= SMALL or counts.ipv6 & UPPER):
+        return 0
+    if n4 + n6 > MOST_LISTED or n4 * 5 + n6 * 9 > left or not arrays_fit(counts, left - size):
         return 0
     ipv4.count = <uint32_t>n4
     ipv4.first4 = <const uint32_t *>(block + size + sizeof(TrieHeader))
@@ -391,11 +457,10 @@ cdef inline uint64_t verify_block(
     ipv6.count = <uint32_t>n6
     ipv6.first4 = NULL
     ipv6.high6 = <const uint64_t *>ipv6_section(<const char *>counts)
-    ipv6.low6 = NULL if counts.ipv6 & UPPER else ipv6.high6 + n6
-    ipv6.lengths = <const uint8_t *>(ipv6.high6 + n6 if ipv6.low6 == NULL else ipv6.low6 + n6)
+    ipv6.lengths = view_lows(<const char *>counts, &ipv6.low6)
     ipv4.roots = ipv6.roots = roots
     if not (verify_prefixes4(ipv4.first4, ipv4.lengths, ipv4.count, counts.ipv4 & NESTED != 0)
-            and verify_prefixes6(ipv6.high6, ipv6.low6, ipv6.lengths, ipv6.count, counts.ipv6 & NESTED != 0)):
+            and verify_prefixes6(ipv6.high6, &ipv6.low6, ipv6.lengths, ipv6.count, counts.ipv6 & NESTED != 0)):
         return 0
     size += arrays_size(counts)
     if n4 > SMALL:
@@ -473,6 +538,8 @@ cdef inline uint64_t claimed_size(const uint8_t *block, uint64_t left) noexcept 
     if header.flags & SUBACCOUNT or size + sizeof(TrieHeader) > left:
         return 0
     counts = <const TrieHeader *>(block + size)
+    if not arrays_fit(counts, left - size):
+        return 0
     size += arrays_size(counts)
     for family in range(2):
         if (counts.ipv6 if family else counts.ipv4) & COUNT > SMALL:

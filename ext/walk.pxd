@@ -2,7 +2,8 @@
 
 A single walk waits for every node and every slot. Here the nodes of all active walks are prefetched, then their slots,
 so that the waits overlap. Finished walks are removed by counting and not by branching, because a branch predictor
-cannot predict which walks finish. Walks that come to a leaf, a run or a skip wait until every other walk is there too.
+cannot predict which walks finish. Walks that come to a final node, and then those that come to a leaf, a run or a
+skip, wait until every other walk is there too.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -14,8 +15,8 @@ from edges cimport Edges, search_edges
 from native cimport network32, network64, prefetch
 from trie cimport (
     CHILD, FANOUT, IPV4_MASKS, LEAF, NONE, ROOT_BITS, SMALL, STRIDE,
-    Index, Trie, branch_at, covers, end_walk, index_of, is_match, is_node, last_cover4, longest_match4, longest_match6,
-    node_slot, stride_of,
+    Final, Index, Trie, branch_at, covers, end_walk, final_at, final_match, final_slot, first_slot, index_of, is_final,
+    is_match, is_node, last_cover4, longest_match4, longest_match6, node_slot, stride_of,
 )
 
 cdef extern from "ranks.h" nogil:
@@ -56,31 +57,91 @@ cdef inline uint32_t stride_at(bint ipv6, const Keys *keys, uint32_t key, int de
 
 
 cdef inline void walk_nodes(
-    const Index *index, bint ipv6, const Keys *keys, int32_t *slots, uint32_t *pending, uint32_t left, int depth,
-    const uint8_t *depths
+    const Index *index, bint ipv6, const Keys *keys, int32_t *slots, uint8_t *depths, bint begun, uint32_t *pending,
+    uint32_t left
 ) noexcept nogil:
-    """Walk from node to node until no key is left at one. Keys begin at `depth`, or at their own if `depths` is set."""
+    """Walk from node to node until no key is left at one. All keys have one depth if none has `begun`."""
     cdef uint32_t numbers[PIECE]
     cdef uint32_t still, at, key
-    cdef int below = 0, deep = depth
+    cdef uint8_t depth = depths[pending[0]] if left else 0
     while left:
         for at in range(left):
             prefetch(index.nodes + (CHILD - slots[pending[at]]))
         for at in range(left):
             key = pending[at]
-            if depths != NULL:
-                deep = depths[key] + below
-            numbers[at] = node_slot(index.nodes + (CHILD - slots[key]), stride_at(ipv6, keys, key, deep))
-            prefetch(index.slots + numbers[at])
+            if begun:
+                depth = depths[key]
+            numbers[at] = node_slot(index.nodes + (CHILD - slots[key]), stride_at(ipv6, keys, key, depth))
+            prefetch(index.words + numbers[at])
+            depths[key] = depth + STRIDE
         still = 0
         for at in range(left):
             key = pending[at]
-            slots[key] = index.slots[numbers[at]]
+            slots[key] = index.words[numbers[at]]
             pending[still] = key
             still += is_node(slots[key])
         left = still
-        below += STRIDE
-        deep += STRIDE
+        depth += STRIDE
+
+
+cdef inline void end_at_finals(
+    const Index *index, bint ipv6, const Keys *keys, int32_t *slots, const uint8_t *depths, const uint32_t *finals,
+    uint32_t count
+) noexcept nogil:
+    """End the walks of keys that are at final nodes."""
+    cdef const Final *nodes[PIECE]
+    cdef const uint8_t *places[PIECE]
+    cdef uint32_t at, key
+    for at in range(count):
+        nodes[at] = final_at(index, slots[finals[at]])
+        # Most of these nodes are in two lines of the cache.
+        prefetch(nodes[at])
+        prefetch(nodes[at] + 1)
+    for at in range(count):
+        key = finals[at]
+        places[at] = final_slot(nodes[at], stride_at(ipv6, keys, key, depths[key]))
+        prefetch(places[at])
+    for at in range(count):
+        slots[finals[at]] = final_match(nodes[at], places[at][0])
+
+
+cdef inline uint32_t begin_walks(
+    const Index *index, bint ipv6, const Keys *keys, int32_t *slots, uint32_t *pending, uint32_t *finals,
+    uint32_t *ended
+) noexcept nogil:
+    """Set the slots at which walks begin, and note the keys that are at final nodes; return how many are at others."""
+    cdef uint32_t left = 0, count = 0, key
+    if index.root == NULL:
+        for key in range(keys.count):
+            slots[key] = index.start
+            pending[key] = finals[key] = key
+        ended[0] = keys.count if is_final(index.start) else 0
+        return keys.count if is_node(index.start) else 0
+    for key in range(keys.count):
+        slots[key] = first_slot(index, ipv6, hi_of(ipv6, keys, key))
+        finals[count] = key
+        count += is_final(slots[key])
+    ended[0] = count
+    # First count without compacting: in a large table of IPv4, few walks begin at a node that is not final.
+    for key in range(keys.count):
+        left += is_node(slots[key])
+    if left:
+        left = 0
+        for key in range(keys.count):
+            pending[left] = key
+            left += is_node(slots[key])
+    return left
+
+
+cdef inline uint32_t note_finals(
+    const int32_t *slots, const uint32_t *walked, uint32_t count, uint32_t *finals, uint32_t ended
+) noexcept nogil:
+    """Add the keys that have come to final nodes to a list of `ended` keys; return how many it has then."""
+    cdef uint32_t at
+    for at in range(count):
+        finals[ended] = walked[at]
+        ended += is_final(slots[walked[at]])
+    return ended
 
 
 cdef inline void walk_many(const Trie *trie, bint ipv6, const Keys *keys, int32_t *slots) noexcept nogil:
@@ -89,13 +150,18 @@ cdef inline void walk_many(const Trie *trie, bint ipv6, const Keys *keys, int32_
     cdef uint8_t depths[PIECE]
     cdef uint32_t pending[PIECE]
     cdef uint32_t waiting[PIECE]
-    cdef uint32_t left = 0, later = 0, at, key
-    cdef int depth = 0 if index.root == NULL else ROOT_BITS
-    for key in range(keys.count):
-        slots[key] = index.start if index.root == NULL else index.root[hi_of(ipv6, keys, key) >> (64 - ROOT_BITS)]
-        pending[left] = key
-        left += is_node(slots[key])
-    walk_nodes(index, ipv6, keys, slots, pending, left, depth, NULL)
+    cdef uint32_t finals[PIECE]
+    cdef uint32_t left, ended = 0, found = 0, later = 0, at, key
+    memset(depths, 0 if index.root == NULL else ROOT_BITS, sizeof(depths))
+    left = begin_walks(index, ipv6, keys, slots, pending, finals, &ended)
+    if left:
+        memcpy(waiting, pending, left * sizeof(uint32_t))
+        walk_nodes(index, ipv6, keys, slots, depths, False, pending, left)
+        for key in range(keys.count):
+            found += is_final(slots[key])
+        if found > ended:
+            ended = note_finals(slots, waiting, left, finals, ended)
+    end_at_finals(index, ipv6, keys, slots, depths, finals, ended)
     # First count without compacting: most walks of a large table end at a match.
     for key in range(keys.count):
         later += not is_match(slots[key])
@@ -105,39 +171,51 @@ cdef inline void walk_many(const Trie *trie, bint ipv6, const Keys *keys, int32_
             waiting[later] = key
             later += not is_match(slots[key])
     while later:
-        left = end_walks(trie, ipv6, keys, waiting, later, slots, depths, pending)
+        later = end_walks(trie, ipv6, keys, waiting, later, slots, depths)
         # Only a skip leads to a node, and below the node there may be further leaves, runs and skips.
-        memcpy(waiting, pending, left * sizeof(uint32_t))
-        walk_nodes(index, ipv6, keys, slots, pending, left, 0, depths)
-        later = 0
-        for at in range(left):
-            key = waiting[at]
-            waiting[later] = key
-            later += not is_match(slots[key])
+        left = 0
+        for at in range(later):
+            pending[left] = waiting[at]
+            left += is_node(slots[waiting[at]])
+        walk_nodes(index, ipv6, keys, slots, depths, True, pending, left)
+        ended = note_finals(slots, waiting, later, finals, 0)
+        end_at_finals(index, ipv6, keys, slots, depths, finals, ended)
+        later = keep_unended(slots, waiting, later)
+
+
+cdef inline uint32_t keep_unended(const int32_t *slots, uint32_t *waiting, uint32_t count) noexcept nogil:
+    """Remove the keys whose walks have ended; return how many remain."""
+    cdef uint32_t still = 0, at, key
+    for at in range(count):
+        key = waiting[at]
+        waiting[still] = key
+        still += not is_match(slots[key])
+    return still
 
 
 cdef inline uint32_t end_walks(
-    const Trie *trie, bint ipv6, const Keys *keys, const uint32_t *waiting, uint32_t count, int32_t *slots,
-    uint8_t *depths, uint32_t *pending
+    const Trie *trie, bint ipv6, const Keys *keys, uint32_t *waiting, uint32_t count, int32_t *slots, uint8_t *depths
 ) noexcept nogil:
-    """Search the leaves, runs and skips at which keys wait; return how many of the keys continue, after skips."""
+    """Search the leaves, runs and skips at which keys wait; keep those that continue, after skips, and return how many.
+    """
     cdef const Index *index = index_of(trie, ipv6)
     cdef uint32_t branches[PIECE]
-    cdef uint32_t left = 0, leaves = 0, branched = 0, at, key
+    cdef uint32_t at_leaves[PIECE]
+    cdef uint32_t leaves = 0, branched = 0, left = 0, at, key
     for at in range(count):
         key = waiting[at]
         branches[branched] = key
-        pending[leaves] = key
+        at_leaves[leaves] = key
         branched += slots[key] < LEAF
         leaves += slots[key] >= LEAF
     for at in range(leaves):
-        prefetch_prefix(trie, ipv6, <uint32_t>(slots[pending[at]] - LEAF))
+        prefetch_prefix(trie, ipv6, <uint32_t>(slots[at_leaves[at]] - LEAF))
     for at in range(branched):
         prefetch(branch_at(index, slots[branches[at]]))
     for at in range(branched):
         prefetch_prefix(trie, ipv6, <uint32_t>branch_at(index, slots[branches[at]]).start)
     for at in range(leaves):
-        key = pending[at]
+        key = at_leaves[at]
         slots[key] = (
             slots[key] - LEAF if covers(
                 trie, ipv6, <uint32_t>(slots[key] - LEAF), hi_of(ipv6, keys, key), lo_of(ipv6, keys, key))
@@ -146,8 +224,8 @@ cdef inline uint32_t end_walks(
         key = branches[at]
         slots[key] = end_walk(
             trie, ipv6, slots[key], hi_of(ipv6, keys, key), lo_of(ipv6, keys, key), &depths[key])
-        pending[left] = key
-        left += is_node(slots[key])
+        waiting[left] = key
+        left += not is_match(slots[key])
     return left
 
 
@@ -159,8 +237,8 @@ cdef inline void prefetch_prefix(const Trie *trie, bint ipv6, uint32_t index) no
         return
     prefetch(trie.high6 + index)
     prefetch(trie.length6 + index)
-    if trie.low6 != NULL:
-        prefetch(trie.low6 + index)
+    if trie.low6.dense != NULL:
+        prefetch(trie.low6.dense + index)
 
 
 cdef inline void search_many(const Trie *trie, const Keys *keys, int32_t *matches) noexcept nogil:

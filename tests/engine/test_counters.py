@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NAMES = ["prefixes", "nodes", "slots", "rows", "segments"]
+NAMES = ["prefixes", "nodes", "words", "rows", "segments"]
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +37,13 @@ def scattered(count: int) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_limit_is_lowered_and_never_raised(name: str) -> None:
     for value in (0, 2**32 - 1, -1, 2**32, 2**40):
-        if name == "slots" and value == 2**32 - 1:
-            continue
         with pytest.raises((ValueError, OverflowError)):
             _set_limit(name, value)
     with pytest.raises(KeyError):
         _set_limit("nothing", 1)
 
 
-@pytest.mark.parametrize(("name", "prefixes"), [("nodes", 65), ("nodes", 300), ("slots", 65), ("slots", 5_000)])
+@pytest.mark.parametrize(("name", "prefixes"), [("nodes", 65), ("nodes", 300), ("words", 65), ("words", 2_500)])
 def test_an_index_ends_at_its_limits(name: str, prefixes: int) -> None:
     listed = scattered(prefixes)
     asked = [prefix.partition("/")[0] for prefix in listed[:50]]
@@ -72,12 +70,12 @@ def test_an_index_ends_at_its_limits(name: str, prefixes: int) -> None:
 
 
 def test_a_limit_is_met_exactly() -> None:
-    # One node of the third stride, after a skip, and one of the fourth for each /24.
-    listed = [f"8.8.{m}.{2 * n}/32" for m in range(4) for n in range(20)]
-    _set_limit("nodes", 5)
-    trie = PrefixTrie(listed)
-    assert len(trie) == 80
+    # One node of the second stride, after a skip, and one of the third for each /16; those of the fourth are final.
+    listed = [f"8.{k}.{m}.{2 * n}/32" for k in range(3) for m in range(4) for n in range(20)]
     _set_limit("nodes", 4)
+    trie = PrefixTrie(listed)
+    assert len(trie) == 240
+    _set_limit("nodes", 3)
     with pytest.raises(MemoryError):
         PrefixTrie(listed)
 

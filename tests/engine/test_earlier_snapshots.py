@@ -1,7 +1,8 @@
 """Snapshots of earlier format versions open, answer as they did, change, and are saved in today's format.
 
 `data/format-1.snapshot.xz` was written by the engine before format 2, from `lists()`. `data/format-2.snapshot.xz` was
-written by the first engine of format 2, from `lists()` and `deep_lists()`.
+written by the first engine of format 2, from `lists()` and `deep_lists()`, and `data/format-3.snapshot.xz` by the first
+one of format 3, from these and `compact_lists()`.
 """
 
 from __future__ import annotations
@@ -64,9 +65,21 @@ def deep_lists() -> dict[str, list[str]]:
     }
 
 
+def compact_lists() -> dict[str, list[str]]:
+    """Final nodes, few last 64 bits, and a direct root of IPv6 that begins and ends with the prefixes."""
+    final = [IPv4Network((9 << 24 | number << 9, 23 + number % 2)) for number in range(200)]
+    sparse = [IPv6Network((0x2600 << 112 | number << 90, 48)) for number in range(100)]
+    root = [IPv6Network(((0x2000 + number) << 112 | number << 96, 32)) for number in range(0x2400)]
+    return {
+        "final": [str(network) for network in [*final, IPv4Network("9.0.0.0/8")]],
+        "sparse": [str(network) for network in [*sparse, IPv6Network("2600::1:2/128"), IPv6Network("2600:0:0:2::/66")]],
+        "root6": [str(network) for network in root],
+    }
+
+
 def lists_of(version: int) -> dict[str, list[str]]:
     """The lists in the file of a format."""
-    return lists() | (deep_lists() if version == 2 else {})
+    return lists() | (deep_lists() if version > 1 else {}) | (compact_lists() if version > 2 else {})
 
 
 def answers(matcher: Matcher, version: int) -> dict[str, tuple[list[bool], list[str | None]]]:
@@ -87,7 +100,7 @@ def answers(matcher: Matcher, version: int) -> dict[str, tuple[list[bool], list[
     return found
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[1, 2, 3])
 def version(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 

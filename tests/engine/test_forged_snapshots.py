@@ -15,11 +15,14 @@ from cidrgate._engine import _seal_snapshot, _use_vector_form, _vector_forms
 from tests.fuzz import snapshots
 from tests.fuzz.layout import (
     BRANCH,
+    CHILD,
     DEAD,
+    FINAL,
     HEADER_FIELDS,
     LEAF,
     PAGE,
     SEGMENT,
+    SPARSE,
     UPPER,
     Block,
     Layout,
@@ -104,6 +107,8 @@ def fill_lists(matcher: Matcher) -> Matcher:
     matcher.publish("runs", [f"{n}.1.{m}.3/32" for n in range(1, 40) for m in (1, 2)] + ["9.0.0.0/8"])
     matcher.publish("skips6", [f"2600:0:0:1::{n:x}00/128" for n in range(70)])
     matcher.publish("upper6", [f"2600:{n:x}::/32" for n in range(66)])
+    matcher.publish("final", [f"9.8.{n}.0/{23 + n // 2 % 2}" for n in range(2, 182, 2)] + ["9.0.0.0/8"])
+    matcher.publish("sparse6", [f"2600:{n:x}::/32" for n in range(70)] + ["2600:1:2::1/128", "2600:2:2::/65"])
     matcher.publish("parent", ["8.0.0.0/8"])
     matcher.publish("other parent", ["9.0.0.0/8"])
     for number in range(3):
@@ -270,7 +275,7 @@ FORGERIES: dict[str, Callable[[File], None]] = {
     "an IPv4 prefix written as IPv6": ipv6(0, MAPPED | 0x08080000, 112),
     "all of IPv4 written as IPv6": ipv6(0, MAPPED, 96),
     "a slot of an index with another prefix": lambda file: file.write(
-        file.numbers("index slot", "index")[-2], 4, file.read(file.numbers("index slot", "index")[-2], 4) ^ 1
+        file.numbers("index word", "index")[-2], 4, file.read(file.numbers("index word", "index")[-2], 4) ^ 1
     ),
     "an index without its first node": number("index", "index", 0, 4, 0xFFFFFFFF),
     "an index that starts elsewhere": number("index", "index", 0, 4, 0xFFFFFFFE),
@@ -313,6 +318,42 @@ FORGERIES: dict[str, Callable[[File], None]] = {
     "a skip to a skip": lambda file: file.write(
         file.numbers("skip", "skips6")[3], 4, file.read(file.numbers("index", "skips6")[0], 4)
     ),
+    "a slot of a final node with another prefix": change("final slot", "final", 4, +1),
+    "a slot of a final node with the match around it": number("final slot", "final", 4, 1, 255),
+    "a slot of a final node with another one's match": change("final slot", "upper6", 2, -1),
+    "a final node of other prefixes": change("final start", "final", 0, +1),
+    "a final node with another match around it": change("final inherited", "final", 0, -1),
+    "a final node with a match around it": number("final inherited", "upper6", 0, 4, 0),
+    "a final node with another span": lambda file: file.write(
+        file.numbers("final bits", "final")[0], 8, file.read(file.numbers("final bits", "final")[0], 8) ^ 6
+    ),
+    "a final node whose first span has no slot": lambda file: file.write(
+        file.numbers("final bits", "final")[0], 8, file.read(file.numbers("final bits", "final")[0], 8) & ~1
+    ),
+    "a final node that counts its spans wrongly": number("final before", "final", 1, 1, 200),
+    "a final node that counts before its first span": number("final before", "upper6", 0, 1, 1),
+    "a final node outside of the words": number("final", "final", 0, 4, 0x80000000),
+    "a final node that ends outside of the words": lambda file: file.write(
+        file.numbers("final", "final")[0], 4, FINAL - (len(file.numbers("index word", "final")) - 11)
+    ),
+    "a final node read from other words": change("final", "final", 0, -1),
+    "a final node that is another node": number("final", "final", 0, 4, CHILD),
+    "a node that is final": lambda file: file.write(file.numbers("index word", "index")[-2], 4, FINAL),
+    "a run that is a final node": change("branch", "runs", 0, FINAL - BRANCH),
+    "more lower halves than there are": change("longer count", "sparse6", 0, +1),
+    "fewer lower halves than there are": change("longer count", "sparse6", 0, -1),
+    "no lower halves": number("longer count", "sparse6", 0, 4, 0),
+    "lower halves outside of the file": number("longer count", "sparse6", 0, 4, 0xFFFFFFFF),
+    "a lower half of another prefix": change("longer", "sparse6", 0, +1),
+    "two lower halves of a prefix": change("longer", "sparse6", 1, -2),
+    "a lower half of no prefix": number("longer", "sparse6", 1, 4, 72),
+    "host bits in a lower half of its own": number("sparse low6", "sparse6", 1, 8, 1),
+    "a network with a lower half of its own": number("sparse low6", "sparse6", 1, 8, 1 << 62),
+    "a sparse list that is called an upper half": lambda file: flip(file, "sparse6", 1, UPPER),
+    "a sparse list that is called whole": lambda file: flip(file, "sparse6", 0, SPARSE),
+    "an upper half that is called sparse": lambda file: flip(file, "upper6", 0, SPARSE),
+    "a whole list that is called sparse": lambda file: flip(file, "skips6", 0, SPARSE),
+    "a small list that is called sparse": lambda file: flip(file, "ipv6", 0, SPARSE),
     "an upper half that is called all": lambda file: flip(file, "upper6", 1, UPPER),
     "all that is called an upper half": lambda file: flip(file, "ipv6", 1, UPPER),
     "an upper half of IPv4": lambda file: flip(file, "few", 0, UPPER),
@@ -360,6 +401,35 @@ def test_a_property_that_does_not_hold_is_found(file: File, forge: Callable[[Fil
     forge(file)
     with pytest.raises(SnapshotError, match="is not consistent"):
         file.open()
+
+
+ROOT: dict[str, Callable[[File], None]] = {
+    "a root that begins later": change("index", "root6", 0, +1),
+    "a root that begins before": change("index", "root6", 0, -1),
+    "a root that begins nowhere": number("index", "root6", 0, 4, 0x80000000),
+    "a root that begins at its end": number("index", "root6", 0, 4, 0xFFFF),
+    "a root that is longer": change("index", "root6", 1, +1),
+    "a root that is shorter": change("index", "root6", 1, -1),
+    "a root of more slots than there are": number("index", "root6", 1, 4, 65_537),
+    "no root": number("index", "root6", 1, 4, 0),
+    "a root without its first slot": number("root", "root6", 0, 4, 0xFFFFFFFF),
+    "a root with another slot": change("root", "root6", 300, -1),
+    "a root that ends inside a prefix": change("root", "root6", -1, +1),
+}
+
+
+def test_a_direct_root_has_a_slot_for_every_prefix(tmp_path: Path) -> None:
+    matcher = Matcher()
+    # The last prefix is shorter than the spans of a root, and the first one longer.
+    matcher.publish("root6", [f"{n >> 7:x}{n & 127:02x}:{n:x}::/32" for n in range(0x2000, 0x4200)] + ["8000::/9"])
+    file = File(tmp_path / "root.snapshot", matcher)
+    sound = bytes(file.image)
+    assert len(file.numbers("root", "root6")) < 65_536
+    assert file.open().prefixes("root6") == matcher.prefixes("root6")
+    for name, forge in ROOT.items():
+        file.image[:] = sound
+        forge(file)
+        assert file.is_inconsistent(), name
 
 
 def beside_others(tmp_path: Path, *, before: bool) -> File:

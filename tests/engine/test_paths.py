@@ -22,6 +22,17 @@ def text(family: int, number: int) -> str:
     return str((IPv4Address if family == 4 else IPv6Address)(number))
 
 
+def with_few_long(random: Random, found: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The prefixes cut to 64 bits, enough others of that length, and a few longer ones beside and inside of them."""
+    upper = {(first >> 64 << 64, min(length, 64)) for first, length in found}
+    upper |= {(random.getrandbits(24) << 104 | random.getrandbits(40) << 64, 64) for _ in range(80)}
+    for _ in range(random.randrange(len(upper) // 16 + 1)):
+        first, _length = random.choice(sorted(upper))
+        length = random.choice([65, 66, 96, 127, 128])
+        upper.add(((first | random.getrandbits(64)) >> (128 - length) << (128 - length), length))
+    return upper
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
     """A family, and more prefixes than are searched as arrays: clusters at a depth, of few or many, nested or not."""
@@ -38,6 +49,8 @@ def tables(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
             length = random.choice(lengths)
             number = base | random.getrandbits(min(spread, bits - depth)) << max(0, bits - depth - spread)
             found.add((number >> (bits - length) << (bits - length), length))
+    if family == 6 and draw(st.booleans()):
+        found = with_few_long(random, found)
     while len(found) <= 64:
         found.add((random.getrandbits(bits), bits))
     mapped = 0xFFFF << 32
@@ -146,14 +159,14 @@ def test_a_branch_ends_at_the_limit_of_slots() -> None:
     runs = [f"{n}.1.{m}.3/32" for n in range(1, 40) for m in (1, 2)]
     try:
         for limit in range(1, 400, 7):
-            _set_limit("slots", limit)
+            _set_limit("words", limit)
             try:
                 trie = PrefixTrie(runs)
             except MemoryError:
                 continue
             assert [trie.match(prefix.partition("/")[0]) for prefix in runs] == runs
     finally:
-        _set_limit("slots", None)
+        _set_limit("words", None)
     assert len(PrefixTrie(runs)) == len(runs)
 
 

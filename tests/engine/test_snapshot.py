@@ -168,7 +168,7 @@ REFUSED_AT_ONCE = [
     (lambda data: b"", "not a snapshot"),
     (lambda data: b"SQLite format 3\0" + data[16:], "not a snapshot"),
     (lambda data: data[:100], "not a snapshot"),
-    (lambda data: data[:8] + struct.pack("<I", 3) + data[12:], "newer version"),
+    (lambda data: data[:8] + struct.pack("<I", 4) + data[12:], "newer version"),
     (lambda data: data[:12] + struct.pack(">I", 0x01020304) + data[16:], "byte order"),
     (lambda data: data[:-PAGE], "not have the length"),
     (lambda data: data + bytes(PAGE), "not have the length"),

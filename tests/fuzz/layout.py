@@ -22,10 +22,10 @@ SEGMENT = SEGMENT_UNITS * UNIT
 EXACT = 64
 DEAD = 0xFFFFFFFF
 KIN, SUBACCOUNT, REPORT_ONLY, OFF = 1, 2, 4, 8
-COUNT, FLAG, UPPER = 0x3FFFFFFF, 0x80000000, 0x40000000
+COUNT, FLAG, UPPER, SPARSE = 0x3FFFFFFF, 0x80000000, 0x40000000, 0x40000000
 SMALL = 64
 ROOTS = 65_536
-LEAF, CHILD, BRANCH = 0x40000000, -2, -0x40000002
+LEAF, CHILD, BRANCH, FINAL = 0x40000000, -2, -0x40000002, -0x60000002
 HEADER = struct.Struct("<8sIIQQQQQQQIIQQ")
 HEADER_FIELDS = {
     "version": (8, 4),
@@ -204,6 +204,7 @@ class Layout:
         ipv4, ipv6 = struct.unpack_from("<II", self.image, place)
         self.note("counts", place, 4, 2)
         n4, n6 = ipv4 & COUNT, ipv6 & COUNT
+        sparse = bool(ipv4 & SPARSE)
         block.closed = not n4 and not n6 and bool(ipv4)
         place += 8
         firsts = struct.unpack_from(f"<{n4}I", self.image, place)
@@ -216,23 +217,39 @@ class Layout:
         highs = struct.unpack_from(f"<{n6}Q", self.image, place)
         self.note("high6", place, 8, n6)
         place += 8 * n6
-        lows = (0,) * n6 if upper else struct.unpack_from(f"<{n6}Q", self.image, place)
-        self.note("low6", place, 8, 0 if upper else n6)
-        place += 0 if upper else 8 * n6
+        width = 9 if upper or sparse else 17
+        lows = [0] * n6 if width == 9 else struct.unpack_from(f"<{n6}Q", self.image, place)
+        self.note("low6", place, 8, 0 if width == 9 else n6)
+        place += 0 if width == 9 else 8 * n6
         lengths = self.image[place : place + n6]
         self.note("length6", place, 1, n6)
+        place += n6 + padded(n6 * width) - n6 * width
+        if sparse:
+            place, lows = self.longer(place, n6)
         block.prefixes += [
             prefix_text(6, high << 64 | low, length) for high, low, length in zip(highs, lows, lengths, strict=True)
         ]
-        place += n6 + padded(n6 * (9 if upper else 17)) - n6 * (9 if upper else 17)
         for count in (n4, n6):
             if count > SMALL:
                 place = self.index(place)
         return place
 
+    def longer(self, place: int, count: int) -> tuple[int, list[int]]:
+        """Read the last 64 bits of the few prefixes that have them; returns where they end, and those of all."""
+        (longer,) = struct.unpack_from("<I", self.image, place)
+        self.note("longer count", place, 4)
+        self.note("longer", place + 4, 4, longer)
+        numbers = struct.unpack_from(f"<{longer}I", self.image, place + 4)
+        place += padded(4 + 4 * longer)
+        self.note("sparse low6", place, 8, longer)
+        lows = [0] * count
+        for number, low in zip(numbers, struct.unpack_from(f"<{longer}Q", self.image, place), strict=True):
+            lows[number] = low
+        return place + 8 * longer, lows
+
     def index(self, place: int) -> int:
         start = place
-        _, roots, nodes, slots = struct.unpack_from("<iIII", self.image, place)
+        _, roots, nodes, words = struct.unpack_from("<iIII", self.image, place)
         self.note("index", place, 4, 4)
         place += 16
         for number in range(nodes if self.wanted else 0):
@@ -241,20 +258,29 @@ class Layout:
             self.note("before", place + 40 * number + 36, 1, 4)
         place += 40 * nodes
         self.note("root", place, 4, roots)
-        self.note("index slot", place + 4 * roots, 4, slots)
+        self.note("index word", place + 4 * roots, 4, words)
         if self.wanted:
-            self.branches(start, place, roots, slots)
-        return place + padded(4 * (roots + slots))
+            self.branches(start, place, roots, words)
+        return place + padded(4 * (roots + words))
 
-    def branches(self, start: int, place: int, roots: int, slots: int) -> None:
-        """Note the leaves, runs and skips that the start, the root and the slots of an index refer to."""
-        end = place + 4 * (roots + slots)
+    def branches(self, start: int, place: int, roots: int, words: int) -> None:
+        """Note the leaves, runs, skips and final nodes that the start, the root and the words of an index refer to."""
+        end = place + 4 * (roots + words)
         for at in (start, *range(place, end, 4)):
             (slot,) = struct.unpack_from("<i", self.image, at)
             branch = place + 4 * (roots + BRANCH - slot)
+            final = place + 4 * (roots + FINAL - slot)
             if slot >= LEAF:
                 self.note("leaf", at, 4)
-            elif slot <= BRANCH and branch + 16 <= end:
+            elif slot <= FINAL and final + 44 <= end:
+                self.note("final", at, 4)
+                self.note("final bits", final, 8, 4)
+                self.note("final start", final + 32, 4)
+                self.note("final inherited", final + 36, 4)
+                self.note("final before", final + 40, 1, 4)
+                count = int.from_bytes(self.image[final : final + 32], "little").bit_count()
+                self.note("final slot", final + 44, 1, min(count, end - final - 44))
+            elif FINAL < slot <= BRANCH and branch + 16 <= end:
                 self.note("branch", at, 4)
                 is_run = int.from_bytes(self.image[branch : branch + 4], "little", signed=True) > 0
                 self.note("run" if is_run else "skip", branch, 4, 3 if is_run else 4)

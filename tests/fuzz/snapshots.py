@@ -97,6 +97,10 @@ def base(number: int) -> tuple[bytes, Layout, dict[str, list[Range]]]:
             "lone", [f"{n}.{n}.{n}.{n}/32" for n in range(1, 81)] + [f"{n:x}00::1/128" for n in range(32, 99)]
         )
         matcher.publish("deep", [f"2600:0:0:{n >> 3:x}::{n:x}/128" for n in range(source.choice([70, 200]))])
+        matcher.publish(
+            "sparse", [f"2600:{n >> 4:x}:{n:x}::/48" for n in range(90)] + ["2600::5/128", "2600:1:0:8::/66"]
+        )
+        matcher.publish("final", [f"8.8.{n}.0/{22 + n % 3}" for n in range(0, 252, 4)] + ["8.0.0.0/8", "8.8.64.0/18"])
         matcher.publish("upper", [f"2600:{n >> 4:x}:{n:x}:7::/64" for n in range(90)] + ["2600::/20", "2600:1::/32"])
     if number in LARGE and number % 8 == 7:
         matcher.publish("large", ipv4_list(source, source.choice([4_200, 9_000])) + ipv6_list(source, 70))
