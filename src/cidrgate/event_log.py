@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
+from cidrgate.process.interrupts import comes_again
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -215,7 +217,7 @@ def _log_uncaught_of_thread(arguments: threading.ExceptHookArgs) -> None:
 
 
 def _log_unraisable(arguments: sys.UnraisableHookArgs) -> None:
-    if arguments.exc_value is not None:
+    if not comes_again(arguments) and arguments.exc_value is not None:
         # Not its `repr`, which may fail too.
         name = getattr(arguments.object, "__qualname__", type(arguments.object).__qualname__)
         _uncaught(f"{arguments.err_msg or 'an error was ignored in'} {name}", arguments.exc_value)

@@ -20,7 +20,9 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus
     from cidrgate.errors import MissingExtraError, needs_extra
+    from cidrgate.process.interrupts import repeat_lost_interrupts
 
+    repeat_lost_interrupts()  # commands load further libraries
     try:
         with needs_extra("cli", "the cidrgate command"):
             from cidrgate.cli.app import run

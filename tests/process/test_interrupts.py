@@ -1,0 +1,53 @@
+"""Ctrl-C where no exception can be passed on ends the program nevertheless, and prints nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, signal, time, weakref
+{prepare}
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)  # it is raised here
+
+class Object:
+    __del__ = {del_}
+
+one = Object()
+{more}
+del one
+print("went on", flush=True)
+time.sleep(60)
+"""
+
+HOOKS = {
+    "plain": "from cidrgate.process.interrupts import repeat_lost_interrupts; repeat_lost_interrupts()",
+    "logging": "from cidrgate.event_log import log_to_stderr; log_to_stderr()",
+}
+PLACES = {
+    "destructor": ("interrupt", ""),
+    "callback": ("lambda self: None", "seen = weakref.ref(one, interrupt)"),
+    "again and again": ("lambda self: (interrupt(), interrupt())", "seen = weakref.ref(one, interrupt)"),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("place", PLACES)
+def test_an_interrupt_that_cannot_be_passed_on_comes_again(hook: str, place: str) -> None:
+    del_, more = PLACES[place]
+    program = PROGRAM.format(prepare=HOOKS[hook], del_=del_, more=more)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == "went on\n"
+    assert done.returncode == -2
+    assert "ignored" not in done.stderr
+
+
+def test_other_errors_are_printed() -> None:
+    program = PROGRAM.format(prepare=HOOKS["plain"], del_="lambda self: 1 / 0", more="time.sleep = print")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert "ZeroDivisionError" in done.stderr
