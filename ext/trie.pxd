@@ -10,7 +10,7 @@
             length6       n6 > 0     uint8[n6]    their lengths, padded to 8 bytes
             longer6       SPARSE     uint32 count, uint32[count], padded to 8 bytes: which prefixes are longer than 64
                                      bits; uint64[count] their last 64 bits
-            index4        n4 > SMALL IndexHeader, nodes, root, slots
+            index4        n4 > SMALL IndexHeader, nodes, root, words
             index6        n6 > SMALL the same
 
 The prefixes of a family are sorted by (network, length), which is the preorder of the trie they form: all prefixes
@@ -250,10 +250,15 @@ cdef inline uint32_t stride_of(uint64_t hi, uint64_t lo, int depth) noexcept nog
     return <uint32_t>(lo >> (120 - depth)) & (FANOUT - 1)
 
 
+cdef inline uint32_t rank_of(uint32_t before, uint64_t bits, uint32_t span) noexcept nogil:
+    """Return the number of a span's slot in its node, by the word of the bitmap that has its bit."""
+    return before + popcount(bits << (63 - (span & 63))) - 1
+
+
 cdef inline uint32_t node_slot(const Node *node, uint32_t span) noexcept nogil:
     """Return the number of the slot for a span."""
     cdef uint32_t word = span >> 6
-    return node.base + node.before[word] + popcount(node.bits[word] << (63 - (span & 63))) - 1
+    return node.base + rank_of(node.before[word], node.bits[word], span)
 
 
 cdef inline const Final *final_at(const Index *index, int32_t slot) noexcept nogil:
@@ -269,7 +274,7 @@ cdef inline uint32_t final_size(uint32_t slots) noexcept nogil:
 cdef inline const uint8_t *final_slot(const Final *node, uint32_t span) noexcept nogil:
     """Return where a final node has its slot for a span."""
     cdef uint32_t word = span >> 6
-    return <const uint8_t *>(node + 1) + node.before[word] + popcount(node.bits[word] << (63 - (span & 63))) - 1
+    return <const uint8_t *>(node + 1) + rank_of(node.before[word], node.bits[word], span)
 
 
 cdef inline int32_t final_match(const Final *node, uint8_t slot) noexcept nogil:

@@ -262,7 +262,6 @@ cdef inline bint verify_child(
     # Prefixes in order that share these bits are longer if the first of them is, so the node gets what it relies on.
     return (deeper > depth and deeper % STRIDE == 0 and family.lengths[start] > deeper
             and have_in_common(family, start, stop - 1, deeper)
-            and (is_node(branch.node) or is_final(branch.node))
             and verify_node(family, branch.node, start, stop, deeper, inherited))
 
 
@@ -422,7 +421,6 @@ cdef inline uint64_t verify_block(
     cdef const AccountHeader *header = <const AccountHeader *>block
     cdef const TrieHeader *counts
     cdef uint64_t size, n4, n6, more = 0
-    cdef bint sparse
     cdef Family ipv4, ipv6
     if left < sizeof(AccountHeader) + sizeof(Kin) or header.row >= row_count:
         return 0
@@ -444,10 +442,9 @@ cdef inline uint64_t verify_block(
     n4 = counts.ipv4 & COUNT
     n6 = counts.ipv6 & COUNT
     # A flag without prefixes is only valid as CLOSED of an account without any prefixes.
-    sparse = counts.ipv4 & SPARSE != 0
     if (n6 == 0 and counts.ipv6) or (n4 == 0 and counts.ipv4 & NESTED and (n6 or counts.ipv4 != CLOSED)):
         return 0
-    if sparse and (n6 <= SMALL or counts.ipv6 & UPPER):
+    if counts.ipv4 & SPARSE and (n6 <= SMALL or counts.ipv6 & UPPER):
         return 0
     if n4 + n6 > MOST_LISTED or n4 * 5 + n6 * 9 > left or not arrays_fit(counts, left - size):
         return 0

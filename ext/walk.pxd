@@ -57,10 +57,10 @@ cdef inline uint32_t stride_at(bint ipv6, const Keys *keys, uint32_t key, int de
 
 
 cdef inline void walk_nodes(
-    const Index *index, bint ipv6, const Keys *keys, int32_t *slots, uint8_t *depths, bint begun, uint32_t *pending,
+    const Index *index, bint ipv6, const Keys *keys, int32_t *slots, uint8_t *depths, bint mixed, uint32_t *pending,
     uint32_t left
 ) noexcept nogil:
-    """Walk from node to node until no key is left at one. All keys have one depth if none has `begun`."""
+    """Walk from node to node until no key is left at one. All keys begin at one depth, unless they are `mixed`."""
     cdef uint32_t numbers[PIECE]
     cdef uint32_t still, at, key
     cdef uint8_t depth = depths[pending[0]] if left else 0
@@ -69,7 +69,7 @@ cdef inline void walk_nodes(
             prefetch(index.nodes + (CHILD - slots[pending[at]]))
         for at in range(left):
             key = pending[at]
-            if begun:
+            if mixed:
                 depth = depths[key]
             numbers[at] = node_slot(index.nodes + (CHILD - slots[key]), stride_at(ipv6, keys, key, depth))
             prefetch(index.words + numbers[at])
@@ -196,8 +196,7 @@ cdef inline uint32_t keep_unended(const int32_t *slots, uint32_t *waiting, uint3
 cdef inline uint32_t end_walks(
     const Trie *trie, bint ipv6, const Keys *keys, uint32_t *waiting, uint32_t count, int32_t *slots, uint8_t *depths
 ) noexcept nogil:
-    """Search the leaves, runs and skips at which keys wait; keep those that continue, after skips, and return how many.
-    """
+    """Search the leaves, runs and skips at which keys wait; keep the keys that continue, and return how many do."""
     cdef const Index *index = index_of(trie, ipv6)
     cdef uint32_t branches[PIECE]
     cdef uint32_t at_leaves[PIECE]

@@ -47,6 +47,21 @@ def test_an_interrupt_that_cannot_be_passed_on_comes_again(hook: str, place: str
     assert "ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_interrupt_while_python_ends_does_not_keep_it(hook: str) -> None:
+    """A thread that is started then never runs, and who waits for its start waits for ever."""
+    program = f"""
+{HOOKS[hook]}
+class Object:
+    def __del__(self, finalizing=__import__("sys").is_finalizing, say=print):
+        say(finalizing(), flush=True)
+        raise KeyboardInterrupt
+kept = Object()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
 def test_other_errors_are_printed() -> None:
     program = PROGRAM.format(prepare=HOOKS["plain"], del_="lambda self: 1 / 0", more="time.sleep = print")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)

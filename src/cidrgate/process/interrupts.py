@@ -35,8 +35,9 @@ def comes_again(arguments: sys.UnraisableHookArgs) -> bool:
     """
     if not issubclass(arguments.exc_type, KeyboardInterrupt):
         return False
-    # By a thread: sent at once, it would come before this function has returned, and be lost too.
-    timer = threading.Timer(_AGAIN_AFTER, os.kill, (os.getpid(), signal.SIGINT))
-    timer.daemon = True
-    timer.start()
+    if not sys.is_finalizing():  # the process ends anyway, and the start of a thread would never return
+        # By a thread: sent at once, it would come before this function has returned, and be lost too.
+        timer = threading.Timer(_AGAIN_AFTER, os.kill, (os.getpid(), signal.SIGINT))
+        timer.daemon = True
+        timer.start()
     return True
