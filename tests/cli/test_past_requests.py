@@ -90,6 +90,17 @@ def test_an_import_says_whom_a_first_list_would_deny(cidrgate: Cidrgate, tmp_pat
     assert "add --dry-run" in cidrgate("import", "lists.csv", "--days", "7", status=2).err
 
 
+def test_a_creation_says_whom_its_list_would_deny(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / log).write_text(LOG.replace("b,", "new,"))
+    for more, denied, allowed in (([], 0, 2), (["--closed"], 2, 0), (["--parent", "a"], 2, 0)):
+        create = ["account", "create", "new", *more, "--dry-run", "--from-log", log]
+        evaluation = cidrgate(*create, "--json").record["evaluation"]
+        found = [evaluation[name]["requests"] for name in ("newly_denied", "allowed_if_created")]
+        assert found == [denied, allowed]
+        assert "what gates answer for account 'new' now" in cidrgate(*create).out
+    assert "add --dry-run" in cidrgate("account", "create", "new", "--days", "7", status=2).err
+
+
 def test_a_plan_and_a_resumption_evaluate_a_log(cidrgate: Cidrgate, log: str) -> None:
     assert DENIED in cidrgate("plan", "lists.toml", "--prune", "--from-log", log, status=2).out
     cidrgate("mode", "a", "off", "--confirm", "disable_enforcement")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -425,6 +425,33 @@ def test_a_creation_says_what_each_setting_of_gates_would_do(manager: RuleManage
     assert any(
         one.endswith("5 requests would be allowed that gates deny now if they deny unknown accounts") for one in said
     )
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"closed": True}, {"parent": "acct-2"}, {"parent": "paused"}, {"parent": "acct-1"}], ids=str
+)
+def test_a_new_account_decides_by_its_settings_or_by_the_list_of_its_parent(
+    manager: RuleManager, settings: dict[str, Any]
+) -> None:
+    manager.create_account("paused")
+    manager.add("paused", "9.9.9.9/32")
+    manager.set_mode("paused", "off", confirmed=["disable_enforcement"])
+    everything = list(manager.export())
+
+    def evaluated(account: str | None) -> Evaluation:
+        return manager.evaluate(
+            account, lambda dry: dry.create_account("new", **settings), observations=[*SEEN, *new_ones()]
+        )
+
+    found, of_all = evaluated("new"), evaluated(None)
+    assert list(manager.export()) == everything
+    manager.create_account("new", **settings)
+    allowed = sum(one.requests for one in new_ones() if manager.explain("new", one.network.partition("/")[0]).allowed)
+    for one in (found, of_all):
+        assert (one.lists, one.newly_denied.requests, one.newly_allowed.requests) == (1, 8 - allowed, 0)
+        assert (one.still_allowed.requests, one.allowed_if_created.requests) == (allowed, allowed)
+    codes = ["unlisted", "later"] if settings.get("parent") == "paused" else ["unlisted"]
+    assert [one.code for one in found.unknown] == codes
 
 
 def test_a_creation_without_a_list_changes_something_too(manager: RuleManager) -> None:

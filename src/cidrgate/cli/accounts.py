@@ -28,6 +28,7 @@ app = typer.Typer(help="Create, show, rename, move and delete accounts.", no_arg
 
 
 @command(app, "create")
+@takes_past_requests
 def _create(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new account.")],
@@ -40,20 +41,23 @@ def _create(
         bool, typer.Option("--closed", help="Enforce it while its list is empty too: every address is then denied.")
     ] = False,
     dry_run: DryRun = False,
+    past: PastRequests,
 ) -> None:
     """Create an account, or with --parent a subaccount, which inherits a list."""
     with session.open(create=True, dry_run=dry_run) as manager:
-        maker = manager.with_hooks(dry_run=True) if dry_run else manager
+        outcomes: list[ListOutcome] = []
+        maker = manager.with_hooks(before_store=outcomes.append, dry_run=True) if dry_run else manager
         account = maker.create_account(
             name, parent=parent, display_name=display_name, closed=closed, actor=session.actor
         )
         # A new account has the state of its parent's list, and a dry run creates none that could be asked for.
         states = manager.list_states([name if parent is None else parent])
+        foresight = past.foresight(session, manager, outcomes) if dry_run else None
     state = states.get(account.parent or name, ListState(entries=0, enforced=closed, closed=closed))
     inherits = "" if parent is None else f", which inherits the list of {parent}"
-    if dry_run:
-        record = {**account_record(account, state), "dry_run": True}
-        session.output.answer(record, f"would create account {name}{inherits}", DRY)
+    if foresight is not None:
+        record = {**account_record(account, state), "dry_run": True, **foresight.record()}
+        session.output.answer(record, f"would create account {name}{inherits}", *evaluation_lines(foresight), DRY)
     else:
         session.output.answer(account_record(account, state), f"created account {name}{inherits}")
 

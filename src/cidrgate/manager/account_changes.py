@@ -30,11 +30,11 @@ from cidrgate.stores import StoredChange
 from cidrgate.values import AccountDeletion, ListChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from cidrgate.stores import StoredAccount, Transaction
-    from cidrgate.values import Account, Origin
+    from cidrgate.values import Account, Entry, Origin
 
 __all__ = [
     "AccountEdit",
@@ -44,6 +44,7 @@ __all__ = [
     "account_edit",
     "continued_versions",
     "created_account",
+    "creation_outcome",
 ]
 
 _MOST_NAMED = 20
@@ -149,6 +150,29 @@ def created_account(
         transaction.apply([closing_change(Listing(made, (), at, iter(()), actor, origin=origin))], at=at)
         created = replace(created, version=created.version + 1, closed=True)
     return created
+
+
+def creation_outcome(account: Account, parent: Account | None, listed: Sequence[Entry], at: datetime) -> ListOutcome:
+    """Return what the creation of an account does: from then on a list decides, an empty one or that of the parent.
+
+    Args:
+        account: The account as it would be created.
+        parent: The account whose list it inherits, or None.
+        listed: The list of the parent; empty without one.
+        at: The time of the change, with a time zone.
+    """
+    decider, entries = parent or account, in_address_order(listed)
+    value = ListChange(
+        account=account.name,
+        version=account.version,
+        enforced=enforced(entries, decider, at),
+        before=(),
+        after=(),
+        entries=tuple(entries),
+        mode=decider.mode_at(at),
+    )
+    before = replace(account, parent=None, closed=False)
+    return ListOutcome(account, value, [], entries, before, parent=parent, created=True)
 
 
 def continued_versions(transaction: Transaction, created: dict[str, StoredAccount]) -> dict[str, StoredAccount]:

@@ -39,6 +39,7 @@ from cidrgate.manager.account_changes import (
     account_deletion,
     account_edit,
     created_account,
+    creation_outcome,
 )
 from cidrgate.manager.accounts import existing_account, parent_account, refuse_subaccount
 from cidrgate.manager.backups import BackupReport, backup_lines, restore_lines
@@ -773,16 +774,19 @@ class RuleManager:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
+            at = datetime.now(UTC)
             if self._dry_run:
-                return Account(
-                    name=account, parent=parent, created_at=datetime.now(UTC), display_name=display_name, closed=closed
-                )
+                made = Account(name=account, parent=parent, created_at=at, display_name=display_name, closed=closed)
+                if self._before_store is not None:
+                    listed = [] if owner is None else transaction.entries(owner)
+                    self._before_store(creation_outcome(made, None if owner is None else owner.value(), listed, at))
+                return made
             created = created_account(
                 transaction,
                 account,
                 parent=owner,
                 display_name=display_name,
-                at=datetime.now(UTC),
+                at=at,
                 actor=actor,
                 origin=self._origin,
                 closed=closed,
@@ -2156,8 +2160,8 @@ class RuleManager:
             before_store: Called with the outcome of a change of a list before it is stored. If it raises a
                 `CidrgateError`, nothing is stored. The outcome says what the change must be confirmed for.
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
-                confirmation then. The hooks are called by dry runs of `import_accounts` and `import_export` too, whose
-                changes otherwise call none; `create_account`, `prune_history` and `erase` call none at all.
+                confirmation then. The hooks are called by dry runs of `create_account`, `import_accounts` and
+                `import_export` too, whose changes otherwise call none; `prune_history` and `erase` call none at all.
             address: The caller's address; None if it is unknown, and then no change is a lock-out.
             confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`, `other_list`,
                 `wide_entry`. They add to those of this manager.
