@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import socket
 import sys
@@ -116,6 +117,16 @@ def test_lists_too_old_are_not_ready() -> None:
         told = Operation(manager._replica, ready_within=1e-9, metrics=None)
         start, body = messages_of(told, {"type": "http", "path": "/readyz", "method": "GET"})
         assert (start["status"], json.loads(body["body"])["status"]) == (503, "stale")
+
+
+@pytest.mark.parametrize("ready_within", [None, 60.0])
+def test_lists_of_an_unknown_age_are_not_ready(ready_within: float | None) -> None:
+    """They may be wrong, whatever age is allowed; and JSON has no infinity."""
+    with RuleManager.open("memory://", follow=False) as manager:
+        manager._replica.published._record_known_at(-math.inf)
+        operation = Operation(manager._replica, ready_within=ready_within, metrics=None)
+        start, body = messages_of(operation, {"type": "http", "path": "/readyz", "method": "GET"})
+        assert (start["status"], body["body"]) == (503, b'{"status": "stale", "staleness": null}')
 
 
 def test_it_can_only_report(tmp_path: Path, url: str) -> None:

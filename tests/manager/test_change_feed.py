@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
 import time
 from contextlib import closing
@@ -14,8 +16,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sqlalchemy import text
 
-from cidrgate import HistoryError, NewEntry, Origin, RuleManager
-from cidrgate.manager.change_feed import ChangeFeed
+from cidrgate import HistoryError, NewEntry, Origin, RuleManager, StoreError
+from cidrgate.manager import change_feed
+from cidrgate.manager.change_feed import ChangeFeed, ChangeReader
 from tests.change_log import Replay
 from tests.change_stream import MAX_ENTRIES, change_something, open_manager
 from tests.waiting import eventually
@@ -291,3 +294,86 @@ def test_rows_of_versions_without_origins_are_read(store_url: str) -> None:
             transaction.insert_accounts(["old"], parent=None, at=datetime.now(UTC), actor="me")
         [row] = manager.changes()
         assert (row.origin, row.details, row.actor) == (None, None, "me")
+
+
+@pytest.fixture
+def in_memory() -> Iterator[RuleManager]:
+    with RuleManager.open("memory://", follow=False) as manager:
+        yield manager
+
+
+@pytest.fixture
+def feed(in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChangeFeed]:
+    """A feed that tries again at once."""
+    monkeypatch.setattr(change_feed, "_RETRY", 0.01)
+    with closing(ChangeFeed(in_memory._store)) as feed:
+        yield feed
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files"), ValueError("unexpected")])
+def test_a_feed_outlives_any_error(
+    in_memory: RuleManager,
+    feed: ChangeFeed,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without its thread, streams would send heartbeats and no change for ever."""
+    caplog.set_level(logging.INFO, "cidrgate")
+    read = ChangeReader.read
+    failures = [error, error]
+
+    def fail(reader: ChangeReader, limit: int = 100) -> list[Change]:
+        if failures and threading.current_thread().name == "cidrgate-feed":
+            raise failures.pop()
+        return read(reader, limit)
+
+    monkeypatch.setattr(ChangeReader, "read", fail)
+    subscription = feed.subscribe(None, lambda: None)
+    assert subscription is not None
+    eventually(lambda: "works again" in caplog.text)
+    in_memory.create_account("acct-1")
+    eventually(lambda: [row.account for row in subscription.recent() or ()] == ["acct-1"])
+    events = [record.cidrgate["event"] for record in caplog.records if hasattr(record, "cidrgate")]
+    assert events.count("cidrgate.task_failed") == 1
+
+
+def test_a_feed_whose_thread_has_died_gets_another(feed: ChangeFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(feed, "_run", lambda: None)
+        first = feed.subscribe(None, lambda: None)
+        dead = feed._thread
+        assert first is not None
+        assert dead is not None
+        dead.join(10)
+    second = feed.subscribe(None, lambda: None)
+    assert second is not None
+    eventually(lambda: second.recent() is not None)
+    assert feed._thread is not dead
+
+
+def test_a_thread_that_cannot_be_started_refuses_one_subscription(
+    feed: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(StoreError, match="no thread can be started"):
+            feed.subscribe(None, lambda: None)
+    subscription = feed.subscribe(None, lambda: None)
+    assert subscription is not None
+    eventually(lambda: subscription.recent() is not None)
+
+
+def test_a_watch_without_descriptors_is_an_error_of_the_store(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(24, "Too many open files")
+
+    with RuleManager.open(postgres_url, create=True, follow=False) as manager:
+        monkeypatch.setattr(socket, "socketpair", fail)
+        with pytest.raises(StoreError, match="Too many open files"):
+            manager._store.watch()

@@ -22,6 +22,7 @@ class Operation:
     Args:
         lists: The lists of the endpoint.
         ready_within: The staleness of the lists, in seconds, after which the endpoint is not ready; None for no limit.
+            It is never ready while the staleness is infinite.
         metrics: The metrics for `/metrics`; None responds 404.
     """
 
@@ -44,7 +45,9 @@ class Operation:
             return 200, b"application/json", json.dumps({"status": "ok"}).encode()
         if path == "/readyz":
             staleness = self._lists.staleness
-            ready = staleness <= self._ready_within
-            record = {"status": "ready" if ready else "stale", "staleness": round(staleness, 3)}
+            # Without a limit too: lists of an unknown age may be wrong. JSON has no infinity (RFC 8259 section 6).
+            known = math.isfinite(staleness)
+            ready = known and staleness <= self._ready_within
+            record = {"status": "ready" if ready else "stale", "staleness": round(staleness, 3) if known else None}
             return 200 if ready else 503, b"application/json", json.dumps(record).encode()
         return 404, b"text/plain", b""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import HistoryError, StoreBusyError, StoreError
 from cidrgate.process.forking import join_forks
+from cidrgate.replica.follower import Complaint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -262,6 +263,7 @@ class ChangeFeed:
         self._complete_after: int | None = None  # every settled row after this sequence is in memory
         self._thread: threading.Thread | None = None
         self._watch: Watch | None = None
+        self._complaint = Complaint("task_failed", "the streams of changes cannot read the change log, and try again")
         self.closed = False
 
     def subscribe(self, after: int | None, woken: Callable[[], object]) -> Subscription | None:
@@ -273,7 +275,7 @@ class ChangeFeed:
 
         Raises:
             HistoryError: If the log cannot be read from there on.
-            StoreError: If the store cannot be read.
+            StoreError: If the store cannot be read, or no thread can be started.
         """
         subscription = Subscription(self, ChangeReader(self._store, after or 0), woken)
         with self._lock:
@@ -285,14 +287,25 @@ class ChangeFeed:
                 subscription.reader.begin_at_end()
             else:
                 subscription.reader.check()
-            with self._lock:
-                if self._thread is None and not self.closed:
-                    self._thread = threading.Thread(target=self._run, name="cidrgate-feed", daemon=True)
-                    self._thread.start()
+            self._have_thread()
         except BaseException:
             self.leave(subscription)
             raise
         return subscription
+
+    def _have_thread(self) -> None:
+        with self._lock:
+            if self.closed or (self._thread is not None and self._thread.is_alive()):
+                return
+            thread = threading.Thread(target=self._run, name="cidrgate-feed", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise StoreError(
+                    f"changes cannot be followed because no thread can be started ({error}): raise the limit on "
+                    "threads or memory for this process"
+                ) from error
+            self._thread = thread
 
     def leave(self, subscription: Subscription) -> None:
         """End a subscription."""
@@ -321,7 +334,7 @@ class ChangeFeed:
         with self._lock:
             subscribers = list(self._subscribers)
         for subscription in subscribers:
-            with suppress(RuntimeError):  # its event loop has ended
+            with suppress(Exception):  # its event loop has ended; what else fails concerns this subscriber alone
                 subscription.woken()
 
     def _wake(self) -> None:
@@ -352,9 +365,11 @@ class ChangeFeed:
                 finally:
                     self._watch = None
                     watch.close()
-            except (StoreError, HistoryError):
+            except Exception as error:  # noqa: BLE001 - without the thread, subscribers would never get a row again
                 with self._lock:
                     self._forget()  # subscribers read the store themselves, and learn what is wrong
+                if not isinstance(error, StoreError | HistoryError):  # the follower of the lists logs a lost store
+                    self._complaint.say(error)
                 self._tell()
                 time.sleep(_RETRY)
 
@@ -368,6 +383,7 @@ class ChangeFeed:
         self._tell()  # rows may have been committed since they subscribed
         while not self._ends():
             rows = reader.read()
+            self._complaint.withdraw()
             if rows:
                 with self._lock:
                     self._rows.extend(rows)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import OutcomeUnknownError
 from cidrgate.event_log import log_event
 from cidrgate.gate.repeated_denials import RepeatedDenials
 from cidrgate.process.forking import join_forks
+from cidrgate.replica.follower import Complaint
 from cidrgate.service.auth.rate_limit import client_of
 from cidrgate.values import Origin
 
@@ -92,7 +94,7 @@ class FailedSignInLog:
         self._awake = threading.Event()
         self._closed = False
         self._writer: threading.Thread | None = None
-        self._complained = False
+        self._complaint = Complaint("task_failed", "failed sign-ins cannot be logged in the store, and are tried again")
 
     def add(self, origin: Origin) -> None:
         """Count a failure.
@@ -102,12 +104,11 @@ class FailedSignInLog:
         """
         self._put(self._failures.add((origin.kind, client_of(origin.address)), origin))
         with self._lock:
-            if self._writer is None and not self._closed:
-                self._writer = threading.Thread(target=self._run, name="cidrgate-sign-ins", daemon=True)
-                try:
-                    self._writer.start()
-                except RuntimeError:  # no thread is left: the next failure tries again
-                    self._writer = None
+            if not self._closed and (self._writer is None or not self._writer.is_alive()):
+                writer = threading.Thread(target=self._run, name="cidrgate-sign-ins", daemon=True)
+                with suppress(RuntimeError):  # no thread is left: the next failure tries again
+                    writer.start()
+                    self._writer = writer
         if self._waiting:
             self._awake.set()
 
@@ -118,7 +119,7 @@ class FailedSignInLog:
             self._closed = True
             writer = self._writer
         self._awake.set()
-        if writer is not None:
+        if writer is not None and writer.is_alive():
             writer.join(_FAREWELL)
         elif self._waiting:
             self._store()
@@ -142,18 +143,22 @@ class FailedSignInLog:
             self._awake.wait(_RETRY if not stored else left if not self._waiting else 0.0)
 
     def _store(self) -> bool:
-        """Store the rows that wait, and return whether none is left behind."""
+        """Store the rows that wait, and return whether none has to be tried again."""
         rows = list(self._waiting)
         if not rows:
             return True
         try:
             self._write(rows)
-        except StoreError as error:
-            if not self._complained:
-                self._complained = True
-                log_event(logging.WARNING, "task_failed", f"failed sign-ins could not be logged in the store: {error}")
+        except OutcomeUnknownError as error:
+            # They are not stored again, because they may be stored already.
+            count = sum(row.count for row in rows)
+            message = f"{count} failed sign-ins may be missing from the change log: {error}"
+            log_event(logging.WARNING, "outcome_unknown", message)
+        except Exception as error:  # noqa: BLE001 - without the thread, no later row would be stored
+            self._complaint.say(error)
             return False
-        self._complained = False
+        else:
+            self._complaint.withdraw()
         for row in rows:
             if self._waiting and self._waiting[0] is row:  # it may have been dropped, to make room for a newer one
                 self._waiting.popleft()

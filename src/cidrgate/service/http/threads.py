@@ -139,8 +139,12 @@ class StoreProbe:
     def _ask(self) -> Future[bool]:
         with self._lock:
             if self._asked is None or self._asked.done():
-                self._asked = Future()
-                threading.Thread(target=self._run, args=(self._asked,), name="cidrgate-probe", daemon=True).start()
+                asked: Future[bool] = Future()
+                try:
+                    threading.Thread(target=self._run, args=(asked,), name="cidrgate-probe", daemon=True).start()
+                except RuntimeError:  # no thread is left: the next caller tries again
+                    asked.set_result(False)
+                self._asked = asked
             return self._asked
 
     def _run(self, asked: Future[bool]) -> None:

@@ -28,6 +28,9 @@ class PostgresWatch:
     Args:
         connect: Opens a connection with its own session, which commits each statement.
         schema: The schema whose changes are reported.
+
+    Raises:
+        StoreError: If the process may open no more files.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]], schema: str) -> None:
@@ -37,14 +40,17 @@ class PostgresWatch:
         self._errors = psycopg.Error
         self._connection: psycopg.Connection[Any] | None = None
         with ExitStack() as opened:
-            # Sockets, not a pipe: after a close, another file may get the same descriptor before `wake` writes to it.
-            self._woken, self._waker = socket.socketpair()
-            opened.callback(self._woken.close)
-            opened.callback(self._waker.close)
+            try:
+                # Sockets, not a pipe: after a close, another file may get the same descriptor before `wake` writes.
+                self._woken, self._waker = socket.socketpair()
+                opened.callback(self._woken.close)
+                opened.callback(self._waker.close)
+                self._selector = selectors.DefaultSelector()
+                opened.callback(self._selector.close)
+            except OSError as error:
+                raise StoreError(f"this process cannot open what it needs to wait for changes: {error}") from error
             self._woken.settimeout(0)
             self._waker.settimeout(0)
-            self._selector = selectors.DefaultSelector()
-            opened.callback(self._selector.close)
             self._connection = connect()
             opened.callback(self._connection.close)
             self._connection.execute(f"LISTEN {_CHANNEL}")
