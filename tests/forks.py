@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from cidrgate.process import forking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["FOREIGN_FORKS", "in_child", "report_of", "start_child"]
 
@@ -52,6 +53,21 @@ if sys.version_info < (3, 13):  # from then on the interpreter ends a child that
     FOREIGN_FORKS["half of the hooks"] = fork_with_half_of_the_hooks
 
 
+@contextmanager
+def _others_outside() -> Iterator[None]:
+    """Let other threads that want to use a store wait, without the interpreter's lock."""
+    me, enter, inside = threading.get_ident(), forking._gate.enter, threading.Lock()
+
+    def wait_and_enter(work: forking.Work) -> None:
+        if threading.get_ident() != me:
+            with inside:
+                pass
+        enter(work)
+
+    with inside, patch.object(forking._gate, "enter", wait_and_enter):
+        yield
+
+
 def _fork_in_c(
     before: list[Callable[[], object]], in_child: list[Callable[[], object]], in_parent: list[Callable[[], object]]
 ) -> int:
@@ -60,7 +76,7 @@ def _fork_in_c(
     # wait for ever if another thread were just taking the interpreter's lock, so these threads wait for ours.
     sys.setswitchinterval(3600)
     with ExitStack() as held:
-        held.enter_context(forking._gate._changed)
+        held.enter_context(_others_outside())
         if not in_child:
             # Nor may another thread hold a lock that each new thread and each line of a log takes: only the hooks of
             # Python make these anew in the child.

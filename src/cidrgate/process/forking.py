@@ -67,18 +67,35 @@ class Participant(Protocol):
         """
 
 
-class _Thread:
-    """How many `work()` blocks a thread is inside, and how many of these use SQLite."""
+class _Fork:
+    """A fork in progress, of one thread.
 
-    __slots__ = ("depth", "in_sqlite")
+    Attributes:
+        until: The `time.monotonic` time until which other threads wait for it: longer than it takes. A fork whose end
+            was interrupted blocks nobody after this time.
+        sealed: Whether it has stopped waiting for other threads: from now on, none of them begins to use SQLite.
+        ready: Whether everything was closed that a child must not inherit.
+    """
 
-    def __init__(self, *, sqlite: bool) -> None:
-        self.depth = 1
-        self.in_sqlite = int(sqlite)
+    __slots__ = ("ready", "sealed", "until")
+
+    def __init__(self) -> None:
+        self.ready = self.sealed = False
+        self.extend()
+
+    def extend(self) -> None:
+        """Begin the time anew for which other threads wait."""
+        self.until = time.monotonic() + _LONGEST_WAIT
 
 
 class _Gate:
-    """Counts the threads inside `work()`, and blocks other threads from entering while a thread forks."""
+    """Knows the `work()` blocks of all threads, and blocks other threads from entering while a thread forks.
+
+    There is no lock, because a signal handler may raise an exception at any call in the main thread: also after the
+    lock was taken, and before it is certain that it will be given back. Each step is one operation on a set or a dict,
+    which can be repeated. A thread adds its block and then looks for forks; a fork adds itself and then looks for
+    blocks: one of them sees the other.
+    """
 
     def __init__(self) -> None:
         self.generation = 0
@@ -86,15 +103,10 @@ class _Gate:
         self._process = os.getpid()
         self._noticing: dict[int, tuple[int, object]] = {}  # by process: the thread that runs the hooks of a child
         self._participants: dict[int, tuple[int, weakref.ref[Participant]]] = {}
-        self._inside: dict[int, _Thread] = {}
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        # Reentrant: a signal handler may fork while its thread is inside one of these blocks.
-        self._changed = threading.Condition(threading.RLock())
-        self._turn = threading.RLock()
-        self._forking: dict[int, bool] = {}  # forking threads, and whether each holds `_turn`
-        self._sealed = False
+        # Weak: a block that was interrupted as it began or ended, and therefore has not left, is gone at the latest
+        # when the exception is.
+        self._inside: set[weakref.ref[Work]] = set()
+        self._forking: dict[int, _Fork] = {}  # by thread, in their order: the first may close connections
 
     def join(self, participant: Participant, stage: int) -> None:
         key = id(participant)
@@ -105,70 +117,85 @@ class _Gate:
         process, me, claim = os.getpid(), threading.get_ident(), object()
         if process == self._process:
             return
-        # No lock: a thread of the parent may have held it.
-        thread, first = self._noticing.setdefault(process, (me, claim))
-        if first is claim:
-            self.after_in_child()
-        elif thread != me:
-            end = time.monotonic() + _LONGEST_WAIT
-            while process != self._process and time.monotonic() < end:
-                time.sleep(_LOOK)
+        try:
+            # No lock: a thread of the parent may have held it.
+            thread, first = self._noticing.setdefault(process, (me, claim))
+            if first is claim:
+                self.after_in_child()
+            elif thread != me:
+                end = time.monotonic() + _LONGEST_WAIT
+                while process != self._process and time.monotonic() < end:
+                    time.sleep(_LOOK)
+        except BaseException:
+            if self._noticing.get(process) == (me, claim):
+                self._noticing.pop(process, None)  # the next use of a store runs the hooks
+            raise
 
     # ------------------------------------------------------------------------------------------------- at work
 
-    def enter(self, *, sqlite: bool) -> None:
-        me = threading.get_ident()
-        with self._changed:
-            thread = self._inside.get(me)
-            if self._forking and self._has_to_wait(thread, me, sqlite):
-                # Limited in time: this thread may hold a lock that the forking thread waits for.
-                self._changed.wait_for(lambda: not self._has_to_wait(thread, me, sqlite), _LONGEST_WAIT)
-            # In one step: a signal handler or a finalizer may use a store between any two steps.
-            new = _Thread(sqlite=sqlite)
-            thread = self._inside.setdefault(me, new)
-            if thread is not new:
-                thread.depth += 1
-                thread.in_sqlite += sqlite
+    def enter(self, work: Work) -> None:
+        if not self._forking:
+            self._inside.add(work.reference)
+            if not self._forking:
+                return
+        self._enter_between_forks(work)
 
-    def _has_to_wait(self, thread: _Thread | None, me: int, sqlite: bool) -> bool:
-        if not self._forking or me in self._forking:
+    def _enter_between_forks(self, work: Work) -> None:
+        # Limited in time: this thread may hold a lock that the forking thread waits for.
+        end = time.monotonic() + _LONGEST_WAIT
+        while True:
+            self._inside.discard(work.reference)
+            while self._has_to_wait(work) and time.monotonic() < end:
+                time.sleep(_LOOK)
+            self._inside.add(work.reference)
+            if not self._has_to_wait(work) or time.monotonic() >= end:
+                return
+
+    def _has_to_wait(self, work: Work) -> bool:
+        forks = self._forks()
+        if not forks or work.thread in forks:
             return False
+        own = [other for other in self._works() if other.thread == work.thread and other is not work]
         # A thread inside must be able to continue, or it would never leave. This ends when the fork stops waiting.
-        return thread is None or (self._sealed and sqlite and not thread.in_sqlite)
+        sealed = any(fork.sealed for fork in forks.values())
+        return not own or (sealed and work.sqlite and not any(other.sqlite for other in own))
 
-    def leave(self, *, sqlite: bool) -> None:
-        self.notice()
-        me = threading.get_ident()
-        with self._changed:
-            thread = self._inside[me]
-            thread.depth -= 1
-            thread.in_sqlite -= sqlite
-            if not thread.depth:
-                del self._inside[me]
-            if self._forking:
-                self._changed.notify_all()
+    def leave(self, work: Work) -> None:
+        self._inside.discard(work.reference)
 
     def is_in_sqlite(self) -> bool:
-        thread = self._inside.get(threading.get_ident())
-        return thread is not None and thread.in_sqlite > 0
+        me = threading.get_ident()
+        return any(work.thread == me and work.sqlite for work in self._works())
+
+    def _works(self) -> list[Work]:
+        works = []
+        for reference in self._inside.copy():
+            work = reference()
+            if work is None:
+                self._inside.discard(reference)
+            else:
+                works.append(work)
+        return works
+
+    def _forks(self) -> dict[int, _Fork]:
+        """Return the forks for which other threads wait, by thread."""
+        now = time.monotonic()
+        return {thread: fork for thread, fork in self._forking.copy().items() if now < fork.until}
 
     # --------------------------------------------------------------------------------------------------- forks
 
     def before(self) -> None:
         self.notice()
-        me = threading.get_ident()
-        with self._changed:
-            self._forking.setdefault(me, False)
-            self._wait_for_others()
+        me, fork = threading.get_ident(), _Fork()
+        self._forking[me] = fork
+        self._wait_for_others()
         # Another forking thread may be closing connections.
-        has_turn = self._turn.acquire(timeout=_SQLITE_PATIENCE)
-        with self._changed:
-            if has_turn and self._forking.get(me):  # a signal handler forks while its thread forks
-                self._turn.release()
-            self._forking[me] = self._forking.get(me, False) or has_turn
-            self._wait_for_others()
-            alone = self._forking[me] and not self._others()
-            self._sealed = True
+        has_turn = self._wait_for_turn(fork)
+        fork.extend()
+        self._forking.setdefault(me, fork)  # a signal handler may have forked since
+        self._wait_for_others()
+        alone = has_turn and not self._others()
+        fork.sealed = True
         if not alone:  # logged here, because the child may not be able to log
             log_event(
                 logging.WARNING,
@@ -181,42 +208,57 @@ class _Gate:
                 participant.before_fork()
             except Exception:  # noqa: BLE001 - the fork cannot be stopped; the child closes what is still open
                 log_event(logging.ERROR, "fork_unsafe", "a store could not be prepared for a fork", exc_info=True)
+        fork.extend()
+        # Otherwise a signal handler has forked in this block, and other threads may have opened connections since.
+        fork.ready = has_turn and self._forking.get(me) is fork
+        self._forking[me] = fork
 
     def _wait_for_others(self) -> None:
         began = time.monotonic()
         while others := self._others():
-            patience = _SQLITE_PATIENCE if any(thread.in_sqlite for thread in others) else _PATIENCE
-            left = began + patience - time.monotonic()
-            if left <= 0:
+            if time.monotonic() - began >= (_SQLITE_PATIENCE if any(others) else _PATIENCE):
                 return
-            self._changed.wait(left)
+            time.sleep(_LOOK)
 
-    def _others(self) -> list[_Thread]:
-        """Return the other threads inside. A thread that forks is not inside a database call."""
-        me = threading.get_ident()
-        return [thread for key, thread in self._inside.items() if key != me and key not in self._forking]
+    def _others(self) -> list[bool]:
+        """Return whether each block of other threads uses SQLite. A thread that forks is not inside a database call."""
+        me, forks = threading.get_ident(), self._forks()
+        return [work.sqlite for work in self._works() if work.thread != me and work.thread not in forks]
+
+    def _wait_for_turn(self, fork: _Fork) -> bool:
+        fork.extend()
+        end = time.monotonic() + _SQLITE_PATIENCE
+        while next(iter(self._forks().values()), fork) is not fork:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_LOOK)
+        return True
 
     def after_in_parent(self) -> None:
-        with self._changed:
-            has_turn = self._forking.pop(threading.get_ident(), False)
-            if has_turn:
-                self._sealed = False
-            self._changed.notify_all()
-        if has_turn:
-            self._turn.release()
+        self._forking.pop(threading.get_ident(), None)
 
     def after_in_child(self) -> None:
-        process, me = os.getpid(), threading.get_ident()
-        self._noticing = {process: (me, self)}
+        process = os.getpid()
+        try:
+            self._noticing = {process: (threading.get_ident(), self)}
+            self._become_child()
+            self._process = process
+        except BaseException:
+            self._noticing = {}  # the next use of a store runs the hooks again
+            raise
+
+    def _become_child(self) -> None:
+        me = threading.get_ident()
         others = self._others()
         # Without the turn, another forking thread may have been closing connections. If `before` did not run, native
         # code has forked without the hooks.
-        kept_out = self._forking.get(me, False)
-        if any(thread.in_sqlite for thread in others) or (me in self._forking and not kept_out):
+        fork = self._forking.get(me)
+        kept_out = fork is not None and fork.ready
+        if any(others) or (fork is not None and not kept_out):
             self.sqlite_is_lost = True
         certain = kept_out and not others
-        self._inside = {me: self._inside[me]} if me in self._inside else {}
-        self._begin_anew()
+        self._inside = {work.reference for work in self._works() if work.thread == me}
+        self._forking = {}
         self.generation += 1
         for participant in self._in_order():
             try:
@@ -224,7 +266,6 @@ class _Gate:
             except Exception:  # noqa: BLE001 - the other participants must continue
                 message = "a part of cidrgate cannot continue in a forked process"
                 log_event(logging.ERROR, "fork_unsafe", message, exc_info=True)
-        self._process = process
 
     def _in_order(self) -> list[Participant]:
         known = sorted(self._participants.values(), key=lambda one: one[0])
@@ -237,22 +278,29 @@ _gate = _Gate()
 class Work:
     """A context manager around an operation that a fork must not interrupt; see `work`."""
 
-    __slots__ = ("_generation", "_sqlite")
+    __slots__ = ("__weakref__", "_generation", "reference", "sqlite", "thread")
 
     def __init__(self, *, sqlite: bool) -> None:
-        self._sqlite = sqlite
+        self.sqlite = sqlite
+        self.reference = weakref.ref(self)
 
     def __enter__(self) -> None:
         _gate.notice()
-        if self._sqlite:
+        if self.sqlite:
             refuse_lost_sqlite()
-        _gate.enter(sqlite=self._sqlite)
-        self._generation = _gate.generation
+        self.thread = threading.get_ident()
+        try:
+            _gate.enter(self)
+            self._generation = _gate.generation
+        except BaseException:  # raised by a signal handler: `__exit__` will not be called
+            _gate.leave(self)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        _gate.leave(sqlite=self._sqlite)
+        _gate.leave(self)
+        _gate.notice()
         if self._generation != _gate.generation and (kind is None or issubclass(kind, Exception)):
             raise ForkedError(
                 "this process was forked during an operation on the store; only the parent process continues the "
@@ -328,3 +376,5 @@ def refuse_lost_sqlite() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_gate.before, after_in_parent=_gate.after_in_parent, after_in_child=_gate.after_in_child)
+    # Again, in case that a signal handler interrupts the first one: it can be repeated.
+    os.register_at_fork(after_in_parent=_gate.after_in_parent)
