@@ -120,6 +120,8 @@ class LogFormat:
         urls: Whether it has whole URLs instead of paths.
         comments: Whether lines that begin with `#` are no requests.
         header: Whether the line `#Fields:` names the fields, as in the W3C extended log format.
+        request_header: The field of a header of requests: `{}` stands for the name as Go writes it (`X-Real-Ip`), `{_}`
+            for the name as nginx does (`x_real_ip`). Empty if only `roles` and columns say where headers are.
     """
 
     name: str
@@ -137,6 +139,22 @@ class LogFormat:
     urls: bool = False
     comments: bool = False
     header: bool = False
+    request_header: str = ""
+
+    def field_of_header(self, name: str) -> str | None:
+        """Return the field that has a header of requests; None if the format does not say it.
+
+        Example:
+            >>> FORMATS["caddy"].field_of_header("cf-connecting-ip"), FORMATS["cloudfront"].field_of_header("x-real-ip")
+            ('request.headers.Cf-Connecting-Ip', None)
+        """
+        if name.lower() == _USUAL_HEADER and "forwarded" in self.roles:
+            return self.roles["forwarded"]
+        if not self.request_header or _SIGNS_OF_PATHS.search(name):
+            return None
+        in_go = "-".join(part.capitalize() for part in name.split("-"))
+        found = self.request_header.format(in_go, _=name.lower().replace("-", "_"))
+        return found if self.reader != "text" or found in self.fields else None
 
 
 class TemplateError(ValueError):
@@ -148,6 +166,10 @@ _APACHE = re.compile(r"%%|%[<>!,0-9]*(?:\{(?P<argument>[^}]*)\})?(?P<letter>\^[a
 _ENVOY = re.compile(r"%%|%(?P<command>[A-Z_0-9]+)(?:\((?P<argument>[^)]*)\))?(?::[0-9]+)?%")
 _DIRECTIVE = re.compile(r"\s*(?:log_format|access_log|LogFormat|CustomLog|TransferLog|text_format|inline_string)\b")
 """What stands before a template in a configuration."""
+
+_USUAL_HEADER = "x-forwarded-for"
+_SIGNS_OF_PATHS = re.compile(r"[.|]")
+"""What a name of a header may have, and what means something else in the name of a member of JSON."""
 
 _ESCAPED = re.compile(r"\\(.)")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
@@ -298,6 +320,7 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
         roles={role: one for role, one in roles.items() if one},
         time_form=_time_form(roles["time"]),
         time_around=cut.around.get(roles["time"], ("", "")),
+        request_header="http_{_}",
     )
 
 
@@ -425,6 +448,7 @@ def _combined() -> LogFormat:
         roles={**made.roles},
         time_form="clf",
         time_around=made.time_around,
+        request_header=made.request_header,
     )
 
 
@@ -468,8 +492,20 @@ def _alb() -> LogFormat:
     )
 
 
-def _json(name: str, title: str, time_form: TimeForm, *, urls: bool = False, **roles: str) -> LogFormat:
-    return LogFormat(name=name, title=title, reader="json", roles=roles, time_form=time_form, urls=urls)
+def _json(
+    name: str, title: str, time_form: TimeForm, *, urls: bool = False, request_header: str = "", **roles: str
+) -> LogFormat:
+    if request_header:
+        roles["forwarded"] = request_header.format("X-Forwarded-For")
+    return LogFormat(
+        name=name,
+        title=title,
+        reader="json",
+        roles=roles,
+        time_form=time_form,
+        urls=urls,
+        request_header=request_header,
+    )
 
 
 _PLAIN = {"account": "account", "address": "address", "time": "time"}
@@ -484,7 +520,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
             _combined(),
             _json(
                 "caddy", "Caddy, JSON", "any", address="request.remote_ip", time="ts", path="request.uri",
-                forwarded="request.headers.X-Forwarded-For",
+                request_header="request.headers.{}",
             ),
             _haproxy(),
             replace(
@@ -497,7 +533,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
             ),
             _json(
                 "traefik-json", "Traefik, JSON", "iso", address="ClientHost", time="StartUTC", path="RequestPath",
-                forwarded="request_X-Forwarded-For",
+                request_header="request_{}",
             ),
             _alb(),
             LogFormat(

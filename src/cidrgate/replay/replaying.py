@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
@@ -197,7 +197,7 @@ def replay(
         MissingExtraError: If DuckDB or pyarrow is not installed.
     """
     began = time.perf_counter()
-    wanted = _wanted(source, resolver)
+    source, wanted = _asked(source, resolver)
     decider = Decider(matcher, before, source.account, resolver)
     with opened_log(source, memory=memory, threads=threads) as log, _written_rows(rows) as write:
         totals = _Totals(Pairs(log), compared=before is not None)
@@ -253,7 +253,7 @@ def observations(
         LogError: If a log cannot be read, has no times, or has too many bad lines.
         MissingExtraError: If DuckDB or pyarrow is not installed.
     """
-    wanted = _wanted(source, resolver)
+    source, wanted = _asked(source, resolver)
     if "time" not in wanted:
         raise LogError("observations have times, and nothing says where the log has them: name --columns time=COLUMN")
     decider = Decider(matcher, None, source.account, resolver)
@@ -293,27 +293,30 @@ def observations(
             )
 
 
-def _wanted(source: LogSource, resolver: ClientIPResolver | None) -> frozenset[str]:
-    """Return the roles to read: the header only if it may count, because to read a field takes time.
+def _asked(source: LogSource, resolver: ClientIPResolver | None) -> tuple[LogSource, frozenset[str]]:
+    """Return the log with the column of the header that may name the client, and the roles to read.
+
+    The header is read only if it may count, because to read a field takes time.
 
     Raises:
         LogError: If nothing says the client's address.
     """
-    roles = source.roles
-    wanted = {role for role in ROLES if role in roles} - {"forwarded"}
-    if resolver is not None and resolver.client_header is not None:
-        if "forwarded" not in roles:
+    wanted = {role for role in ROLES if role in source.roles} - {"forwarded"}
+    header = None if resolver is None else resolver.client_header
+    if header is not None:
+        field = source.columns.get("forwarded") or source.form.field_of_header(header)
+        if field is None:
             raise LogError(
-                f"{resolver.client_header} may name the client, and nothing says where the log has it: name "
-                "--columns forwarded=COLUMN"
+                f"{header} may name the client, and nothing says where the log has it: name --columns forwarded=COLUMN"
             )
+        source = replace(source, columns={**source.columns, "forwarded": field})
         wanted.add("forwarded")
-    elif "address" not in roles:
+    if "address" not in source.roles and (header is None or resolver is None or resolver._hops is None):
         raise LogError(
-            f"a log of the format {source.form.name} has no address of the peer: name the proxies whose header counts "
-            "(--trusted-hops 1), or a column (--columns address=COLUMN)"
+            f"a log of the format {source.form.name} has no address of the peer: say how many proxies there are "
+            "(--trusted-hops 1), or name a column (--columns address=COLUMN)"
         )
-    return frozenset(wanted)
+    return source, frozenset(wanted)
 
 
 def _all_bad(source: LogSource, found: tuple[BadLine, ...], *, of_first: int | None = None) -> str:
