@@ -7,13 +7,14 @@ import logging
 import os
 import threading
 import weakref
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
 
-from cidrgate import ClientIPResolver, Gate, RuleManager, StoreError
+from cidrgate import ClientIPResolver, Gate, OutcomeUnknownError, RuleManager, StoreError
 from cidrgate.gate import EXEMPT
 from cidrgate.stores.observations import add_observations
 from cidrgate.stores.schema import accounts
@@ -25,6 +26,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cidrgate.stores import Transaction
     from cidrgate.traffic.recorder import Recorder
 
 EVERYTHING = Traffic()
@@ -235,6 +237,36 @@ def test_a_store_that_fails_gets_it_later_and_the_log_says_so(
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "traffic could not be stored, and is tried again"
     ] * 2
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknownError("the answer to the commit was lost"), KeyboardInterrupt()])
+def test_what_may_be_stored_is_not_stored_again(
+    in_memory: RuleManager,
+    error: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It would be counted twice. What was not sent yet is stored later."""
+    recorder = recorder_of(in_memory)
+    monkeypatch.setattr(recording, "_A_TRANSACTION", 2)
+    for last in range(5):
+        in_memory.allows("acct-1", f"8.8.8.{last}")
+    errors = [error]
+
+    def lose_answer(make: Callable[[Transaction], int]) -> int:
+        made = in_memory._write(make)
+        if errors:
+            raise errors.pop()
+        return made
+
+    monkeypatch.setattr(recorder, "_write", lambda: lose_answer)
+    unknown = isinstance(error, OutcomeUnknownError)
+    with nullcontext() if unknown else pytest.raises(KeyboardInterrupt):
+        recorder.store()
+    assert recorder.counts.lost == 2
+    assert ("2 requests may be missing in the record of traffic" in caplog.text) is unknown
+    assert stored(in_memory) == {("acct-1", f"8.8.8.{last}/32", True): 1 for last in range(5)}
+    assert (recorder.counts.lost, recorder.counts.stored) == (2, 3)
 
 
 def test_what_a_store_does_not_take_is_bounded(in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ child begins with nothing: what was seen before the fork is stored by its parent
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 import weakref
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import OutcomeUnknownError, StoreError
+from cidrgate.event_log import log_event
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.replica.follower import Complaint
 from cidrgate.stores.waits import answer_by
@@ -73,7 +75,8 @@ class TrafficCounts:
     Attributes:
         noted: Requests that the engine noted and the recorder collected.
         lost: Requests that were decided and are in no observation: notes for which a ring was full, or which a bound
-            did not keep, and requests of accounts that were deleted or renamed meanwhile.
+            did not keep, and requests of accounts that were deleted or renamed meanwhile; and requests whose commit has
+            an unknown outcome, which may be stored.
         stored: Requests in observations that were stored.
     """
 
@@ -231,7 +234,7 @@ class Recorder:
         return stored
 
     def _store_part(self, part: _Part) -> int:
-        """Store sums in parts. What cannot be stored is kept for the next time."""
+        """Store sums in parts. What cannot be stored is kept for the next time, unless it may be stored already."""
         stored = 0
         # In the order of the accounts, so that few transactions are about the same account.
         part.sums.sort(order=["row", "flags", "hi", "lo"])
@@ -242,10 +245,16 @@ class Recorder:
                 if write is None:
                     raise StoreError("the manager was closed")
                 requests = write(partial(self._add, observed=self._observations(part.names, some)))
-            except BaseException:
-                with self._collecting:
-                    self._parts.insert(0, _Part(part.names, part.sums[start:]))
-                    self._bound_parts()
+            except OutcomeUnknownError as error:
+                requests = 0
+                message = f"{int(some['requests'].sum())} requests may be missing in the record of traffic: {error}"
+                log_event(logging.WARNING, "outcome_unknown", message)
+            except Exception:
+                self._keep(part, start)
+                raise
+            except BaseException:  # an interrupt, perhaps just after the commit
+                self.counts.lost += int(some["requests"].sum())
+                self._keep(part, start + _A_TRANSACTION)
                 raise
             finally:
                 del write
@@ -253,6 +262,13 @@ class Recorder:
             self.counts.stored += requests
             self.counts.lost += int(some["requests"].sum()) - requests
         return stored
+
+    def _keep(self, part: _Part, start: int) -> None:
+        """Keep the sums from a place on for the next time."""
+        if start < len(part.sums):
+            with self._collecting:
+                self._parts.insert(0, _Part(part.names, part.sums[start:]))
+                self._bound_parts()
 
     def _observations(self, names: Sequence[str], sums: NDArray[Any]) -> list[Observation]:
         columns = [sums[name].tolist() for name in SUM.names or ()]
@@ -315,7 +331,7 @@ class Recorder:
 
     def _run(self) -> None:
         ended = self._ended
-        with suppress(StoreError):
+        with suppress(Exception):
             self._remember_log_end()
         store_at = time.monotonic() + self._with_jitter(_EVERY)
         tidy_at = time.monotonic() + self._with_jitter(_EVERY)
