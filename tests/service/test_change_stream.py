@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from itertools import islice
+from itertools import count, islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -17,17 +19,20 @@ import httpx
 import pytest
 import uvicorn
 
-from cidrgate import HistoryError, RuleManager
+from cidrgate import HistoryError, RuleManager, StoreBusyError
 from cidrgate.client import ApiConnectionError, Client
+from cidrgate.manager.change_feed import ChangeReader
 from cidrgate.service.api import change_stream
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
+from cidrgate.service.http.threads import Threads
+from cidrgate.stores.waits import answer_by
 from tests.change_stream import change_something, open_manager
 from tests.service.a_server import a_server
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.service.conftest import Api
 
@@ -148,6 +153,58 @@ def test_there_are_only_so_many_streams(api: Api) -> None:
         eventually(lambda: not api.app.state.service.feed._subscribers)  # the client has left
         with stream(url, token) as third:
             assert third.status_code == 200
+
+
+def test_streams_that_wait_for_their_place_hold_no_other_request_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that has written to the log and does not end delays new streams, and nothing else."""
+    token, arrived, ended = api.token("admin"), count(1), threading.Event()
+    run = Threads.run
+    latest = 0
+
+    async def counted(threads: Threads, call: Callable[[], Any]) -> Any:
+        nonlocal latest
+        latest = next(arrived)
+        return await run(threads, call)
+
+    monkeypatch.setattr(Threads, "run", counted)
+    monkeypatch.setattr(ChangeReader, "begin_at_end", lambda _: ended.wait(30))
+
+    def open_one() -> int:
+        with stream(url, token) as response:
+            return response.status_code
+
+    with served(api) as url, ThreadPoolExecutor(45) as clients:
+        opened = [clients.submit(open_one) for _ in range(45)]
+        try:
+            eventually(lambda: latest == 45)
+            answer = httpx.get(f"{url}/v1/accounts", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        finally:
+            ended.set()
+        assert answer.status_code == 200
+        assert {one.result(30) for one in opened} == {200}
+
+
+def test_a_stream_that_finds_no_thread_is_refused_in_time(api: Api) -> None:
+    threads = Threads("new streams of changes", 1, 0.05)
+    ended = threading.Event()
+
+    async def ask() -> None:
+        first = asyncio.create_task(threads.run(lambda: ended.wait(30)))
+        await asyncio.sleep(0)
+        try:
+            with pytest.raises(StoreBusyError, match="too many new streams of changes are waiting"):
+                await threads.run(lambda: None)
+        finally:
+            ended.set()
+            await first
+
+    asyncio.run(ask())
+    with (
+        patch.object(ChangeReader, "_current_writers", lambda _: frozenset({"1"})),
+        answer_by(time.monotonic() + 0.05),
+        pytest.raises(StoreBusyError, match="does not end"),
+    ):
+        ChangeReader(api.manager._store).begin_at_end()
 
 
 def test_a_stream_ends_with_its_token(api: Api) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cidrgate.errors import HistoryError, StoreBusyError, StoreError
 from cidrgate.process.forking import join_forks
 from cidrgate.replica.follower import Complaint
+from cidrgate.stores.waits import time_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -89,7 +90,7 @@ class ChangeReader:
             StoreBusyError: If a transaction that has written to the log does not end in time.
             StoreError: If the store cannot be read.
         """
-        end = time.monotonic() + self._store.lock_timeout
+        end = time.monotonic() + time_left(self._store.lock_timeout)
         with self._store.read() as transaction:
             self.after = transaction.log_end()
         writers = self._current_writers()

@@ -60,6 +60,13 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
+_CHANGES = 40
+"""The most changes that run at the same time."""
+
+_NEW_STREAMS = 8
+"""The most streams of changes that find their place in the log at the same time. It takes milliseconds, unless a
+transaction that has written to the log does not end."""
+
 _DESCRIPTION = """
 The IP allowlists of an API platform's accounts: from which addresses each account may be used.
 
@@ -126,7 +133,8 @@ def create_app(
         failed_sign_ins=FailedSignInLog(credentials.log_failures),
         answers=IdempotentResponses(manager._store, chosen.answer_lifetime),
         metrics=metrics,
-        threads=Threads(manager._store.lock_timeout),
+        threads=Threads("changes", _CHANGES, manager._store.lock_timeout),
+        stream_threads=Threads("new streams of changes", _NEW_STREAMS, manager._store.lock_timeout),
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )

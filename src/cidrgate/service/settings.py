@@ -117,6 +117,7 @@ class Service:
     answers: IdempotentResponses
     metrics: Metrics
     threads: Threads
+    stream_threads: Threads
     feed: ChangeFeed
     probe: StoreProbe
 

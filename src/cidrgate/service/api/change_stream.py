@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -87,7 +88,8 @@ async def follow_changes(
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(woken.set)
 
-    subscription = await run_in_threadpool(service.feed.subscribe, begin, wake)
+    # Without a place to begin at, this waits for the transactions that have written to the log.
+    subscription = await service.stream_threads.run(partial(service.feed.subscribe, begin, wake))
     if subscription is None:
         raise ServiceError(
             "too_many_streams",

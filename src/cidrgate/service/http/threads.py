@@ -1,7 +1,8 @@
 """The threads that handle requests: reads and health checks never wait for changes that wait for a lock.
 
-FastAPI runs plain functions in one thread pool. Changes that wait for the store could fill this pool, and the service
-would then handle no requests. Therefore changes have a separate pool, and a separate thread probes the store.
+FastAPI runs plain functions in one thread pool. What waits for other writers of the store could fill this pool, and the
+service would then handle no requests. Therefore changes have a separate pool, and so have streams of changes until they
+have found their place in the log. A separate thread probes the store.
 """
 
 from __future__ import annotations
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChangingRoute", "StoreProbe", "Threads"]
 
-_CHANGES = 40
-"""The most changes that run at the same time; other changes wait without a thread."""
-
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _QUESTIONS = ("/preview", "/check", "/rewrite")
 """The endings of paths that change nothing, whatever their method."""
@@ -46,24 +44,28 @@ _PROBE_SECONDS = 2.0
 
 
 class Threads:
-    """The threads in which an application carries out changes.
+    """The threads in which an application carries out one kind of request.
 
     Args:
-        seconds: How long a change may wait in all, for a thread and then for the store.
+        kind: The kind in the plural, for the message that too many of them wait.
+        most: The most that run at the same time; others wait without a thread.
+        seconds: How long a request may wait in all, for a thread and then for the store.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, kind: str, most: int, seconds: float) -> None:
+        self._kind = kind
+        self._most = most
         self._seconds = seconds
-        self._limits: RunVar[tuple[anyio.CapacityLimiter, anyio.CapacityLimiter]] = RunVar("cidrgate_changes")
+        self._limits: RunVar[tuple[anyio.CapacityLimiter, anyio.CapacityLimiter]] = RunVar(f"cidrgate_{kind}")
 
-    async def change(self, call: Callable[[], Any]) -> Any:
-        """Carry out a change in a thread.
+    async def run(self, call: Callable[[], Any]) -> Any:
+        """Carry out a request in a thread.
 
         Args:
-            call: A function that carries out the change.
+            call: A function that carries out the request.
 
         Raises:
-            StoreBusyError: If no thread becomes free in time, because too many other changes wait for the store.
+            StoreBusyError: If no thread becomes free in time, because too many other requests wait for the store.
         """
         turns, threads = self._limiters()
         deadline = time.monotonic() + self._seconds
@@ -74,7 +76,7 @@ class Threads:
             with anyio.move_on_after(self._seconds) as waiting:
                 await turns.acquire_on_behalf_of(borrower)
             if waiting.cancelled_caught:
-                message = "too many changes are waiting for the store; nothing was changed: try again later"
+                message = f"too many {self._kind} are waiting for the store; nothing was changed: try again later"
                 raise StoreBusyError(message) from None
         try:
             with answer_by(deadline):
@@ -87,7 +89,7 @@ class Threads:
         try:
             return self._limits.get()
         except LookupError:
-            made = anyio.CapacityLimiter(_CHANGES), anyio.CapacityLimiter(math.inf)
+            made = anyio.CapacityLimiter(self._most), anyio.CapacityLimiter(math.inf)
             self._limits.set(made)
             return made
 
@@ -113,7 +115,7 @@ _threads: ContextVar[Threads] = ContextVar("cidrgate_threads")
 def _in_threads_of_changes(endpoint: Callable[..., Response]) -> Callable[..., Any]:
     @functools.wraps(endpoint)
     async def run(*arguments: Any, **named: Any) -> Any:
-        return await _threads.get().change(functools.partial(endpoint, *arguments, **named))
+        return await _threads.get().run(functools.partial(endpoint, *arguments, **named))
 
     return run
 
