@@ -24,7 +24,8 @@ cdef extern from "scan.h":
         const void *untraced
 
 cdef enum Action:
-    PART                    # `count` parts between separators, from part number `place` on; the first has number 1
+    PART                    # `count` parts between separators, from part number `place` on; the first has number 1. All
+                            # of them if `count` is MOST_PLACES
     DROP                    # without the first `place` and the last `count` characters; empty if there are fewer
     WITHOUT_PORT            # an address without the port behind its last colon, and without the brackets of IPv6
     PEER                    # the first text without spaces before " [" that ends with a port, WITHOUT_PORT
@@ -60,6 +61,13 @@ cdef struct Column:
     Py_ssize_t n_fields
     const Field *fields
     bint dashed             # whether an empty field or a dash stands for no value
+    int sign                # which character begins an octet that the server wrote as digits, or NO_SIGN
+
+# An octet as servers write it: \x and two hexadecimal digits behind a backslash, two such digits behind # and %.
+# A backslash also stands before a quote, a backslash, and the letters of \b, \n, \r, \t and \v.
+cdef struct Encoded:
+    Py_ssize_t size         # of what was written; 0 if it is no such octet
+    uint8_t octet
 
 cdef enum TimeForm:
     NO_TIME
@@ -68,7 +76,7 @@ cdef enum TimeForm:
 
 cdef struct Rules:
     int cutter              # the character between sections, or NO_CUTTER
-    bint escaped            # whether a backslash stands before the quotes and backslashes of values
+    bint escaped            # whether a backslash before a quote says that it does not end a section
     Py_ssize_t least        # how many sections a line has at least
     Py_ssize_t most         # and at most; ANY_NUMBER for no limit
     Py_ssize_t kept         # how many of them hold fields
@@ -80,6 +88,9 @@ cdef struct Rules:
     Text after
 
 cdef enum: NO_CUTTER = -1
+cdef enum: NO_SIGN = -1
+# More sections, parts or characters are never asked for.
+cdef enum: MOST_PLACES = 10_000
 cdef enum: ANY_NUMBER = 0x7FFFFFFF
 
 # The octets that an output has more than it needs when it grows.
@@ -158,7 +169,13 @@ cdef inline bint is_at(const uint8_t *start, Text text) noexcept nogil:
 cdef inline bint holds(const Check *check, Text text) noexcept nogil:
     """Return whether a text has the separators and the parts of a check."""
     cdef const Ends *ends
-    cdef Py_ssize_t index, at
+    cdef Py_ssize_t index, at, found = 0
+    cdef uint8_t octet = check.separator.start[0]
+    if check.ends == NULL and check.separator.size == 1:
+        # To look at each octet takes less time than to search for separators that are near each other.
+        for index in range(text.size):
+            found += 1 if text.start[index] == octet else 0
+        return found == check.count
     for index in range(check.count + 1):
         ends = check.ends + index if check.ends != NULL else NULL
         if ends != NULL and ends.whole:
@@ -183,7 +200,7 @@ cdef inline bint holds(const Check *check, Text text) noexcept nogil:
 
 
 cdef inline Text part(Text text, Text separator, Py_ssize_t place, Py_ssize_t count) noexcept nogil:
-    """Return some parts of a text between separators; empty if it has fewer than `place`."""
+    """Return some parts of a text between separators, or all from `place` on; empty if it has fewer than `place`."""
     cdef Py_ssize_t at, end
     while place > 1:
         at = find(text, separator)
@@ -192,6 +209,8 @@ cdef inline Text part(Text text, Text separator, Py_ssize_t place, Py_ssize_t co
         at += separator.size
         text = sliced(text.start + at, text.size - at)
         place -= 1
+    if count == MOST_PLACES:
+        return text
     end = find(text, separator)
     while count > 1 and end < text.size:
         at = end + separator.size
@@ -313,18 +332,12 @@ cdef inline Text field_of(const Field *field, const Text *sections) noexcept nog
     return text
 
 
-cdef inline Text unescaped(Text line, uint8_t *room) noexcept nogil:
-    """Write a line without its escaped backslashes and quotes to `room`, which is as large as the line."""
-    cdef Py_ssize_t at = 0, size = 0
-    while at < line.size:
-        if line.start[at] == c'\\' and at + 1 < line.size and (
-                line.start[at + 1] == c'\\' or line.start[at + 1] == c'"'):
-            at += 2
-            continue
-        room[size] = line.start[at]
-        size += 1
-        at += 1
-    return sliced(room, size)
+cdef inline bint is_escaped(const uint8_t *start, const uint8_t *at) noexcept nogil:
+    """Return whether an odd number of backslashes stands before a character of a text that begins at `start`."""
+    cdef const uint8_t *before = at
+    while before > start and before[-1] == c'\\':
+        before -= 1
+    return (at - before) & 1
 
 
 cdef inline bint cut_line(const Rules *rules, Text line, Text *sections) noexcept nogil:
@@ -337,6 +350,8 @@ cdef inline bint cut_line(const Rules *rules, Text line, Text *sections) noexcep
         found = NULL
         if rules.cutter != NO_CUTTER:
             found = find_octet(at, <size_t>(end - at), <uint8_t>rules.cutter)
+            while rules.escaped and found != NULL and is_escaped(line.start, found):
+                found = find_octet(found + 1, <size_t>(end - found - 1), <uint8_t>rules.cutter)
         if count < rules.kept:
             sections[count] = sliced(at, (end if found == NULL else found) - at)
         count += 1
@@ -400,6 +415,128 @@ cdef inline void end_row(Output *output, Py_ssize_t row, bint valid) noexcept no
         output.nulls += 1
 
 
+cdef inline int hexadecimal(uint8_t octet) noexcept nogil:
+    """Return the value of a digit, or -1."""
+    if is_digit(octet):
+        return octet - c'0'
+    octet |= 0x20
+    return octet - c'a' + 10 if c'a' <= octet <= c'f' else -1
+
+
+cdef inline Encoded encoded_octet(Text text, uint8_t sign) noexcept nogil:
+    """Return the octet that digits behind a sign stand for at the beginning of a text."""
+    cdef Encoded found
+    cdef Py_ssize_t at = 2 if sign == c'\\' else 1
+    cdef int high, low
+    found.size = 0
+    found.octet = 0
+    if text.size < at + 2 or text.start[0] != sign or (sign == c'\\' and text.start[1] != c'x'):
+        return found
+    high, low = hexadecimal(text.start[at]), hexadecimal(text.start[at + 1])
+    if high >= 0 and low >= 0:
+        found.size = at + 2
+        found.octet = <uint8_t>(16 * high + low)
+    return found
+
+
+cdef inline Encoded escaped_character(Text text) noexcept nogil:
+    """Return the character for which a backslash and one more stand at the beginning of a text."""
+    cdef Encoded found
+    found.size = 0
+    found.octet = 0
+    if text.size < 2 or text.start[0] != c'\\':
+        return found
+    if text.start[1] == c'"' or text.start[1] == c'\\':
+        found.octet = text.start[1]
+    elif text.start[1] == c'b':
+        found.octet = 0x08
+    elif text.start[1] == c't':
+        found.octet = 0x09
+    elif text.start[1] == c'n':
+        found.octet = 0x0A
+    elif text.start[1] == c'v':
+        found.octet = 0x0B
+    elif text.start[1] == c'r':
+        found.octet = 0x0D
+    else:
+        return found
+    found.size = 2
+    return found
+
+
+cdef inline Py_ssize_t size_of_character(uint8_t first, uint8_t second) noexcept nogil:
+    """Return how many octets a character of UTF-8 has that begins with these two; 0 if none does (RFC 3629)."""
+    if not continues(second):
+        return 0
+    if 0xC2 <= first <= 0xDF:
+        return 2
+    if first & 0xF0 == 0xE0:
+        return 0 if (first == 0xE0 and second < 0xA0) or (first == 0xED and second >= 0xA0) else 3
+    if 0xF0 <= first <= 0xF4:
+        return 0 if (first == 0xF0 and second < 0x90) or (first == 0xF4 and second >= 0x90) else 4
+    return 0
+
+
+cdef inline bint decode_character(Text *text, uint8_t sign, Text *written) noexcept nogil:
+    """Move what is written as digits at the beginning of a text, a whole character, behind what was written.
+
+    What is no character of UTF-8 becomes U+FFFD, octet by octet. Return False if no digits stand there.
+    """
+    cdef Encoded octets[4]
+    cdef Text rest = text[0]
+    cdef uint8_t *to = <uint8_t *>written.start + written.size
+    cdef Py_ssize_t index, count = 0, size = 1
+    while count < size:
+        octets[count] = encoded_octet(rest, sign)
+        if octets[count].size == 0 or (count and not continues(octets[count].octet)):
+            break
+        rest = sliced(rest.start + octets[count].size, rest.size - octets[count].size)
+        count += 1
+        if count == 1 and octets[0].octet >= 0x80:
+            size = 2
+        elif count == 2:
+            size = size_of_character(octets[0].octet, octets[1].octet)
+    if count == 0:
+        return False
+    if count != size:
+        # An octet takes at least as many characters as U+FFFD has octets, so all of it lies in what was read.
+        to[0], to[1], to[2] = 0xEF, 0xBF, 0xBD
+        written.size += 3
+        text[0] = sliced(text.start + octets[0].size, text.size - octets[0].size)
+        return True
+    for index in range(count):
+        to[index] = octets[index].octet
+    written.size += count
+    text[0] = rest
+    return True
+
+
+cdef inline Py_ssize_t decoded(uint8_t *start, Py_ssize_t size, uint8_t sign) noexcept nogil:
+    """Decode a text in its place; return its size, which does not grow. What stands for nothing stays as it is."""
+    cdef Text text, written
+    cdef Encoded found
+    cdef const uint8_t *first = find_octet(start, <size_t>size, sign)
+    if first == NULL:
+        return size
+    written = sliced(start, first - start)
+    text = sliced(first, size - (first - start))
+    while text.size > 0:
+        if text.start[0] == sign:
+            if decode_character(&text, sign, &written):
+                continue
+            if sign == c'\\':
+                found = escaped_character(text)
+                if found.size:
+                    start[written.size] = found.octet
+                    written.size += 1
+                    text = sliced(text.start + found.size, text.size - found.size)
+                    continue
+        start[written.size] = text.start[0]
+        written.size += 1
+        text = sliced(text.start + 1, text.size - 1)
+    return written.size
+
+
 cdef inline bint append_column(const Column *column, const Text *sections, Output *output, bint *valid) noexcept nogil:
     """Append the fields of a column; return False if there is no room. `valid` says whether the line has them all."""
     cdef Text text
@@ -418,6 +555,8 @@ cdef inline bint append_column(const Column *column, const Text *sections, Outpu
     if column.dashed and (output.size == start or (output.size == start + 1 and output.octets[start] == c'-')):
         output.size = start
         valid[0] = False
+    if column.sign != NO_SIGN:
+        output.size = start + decoded(output.octets + start, output.size - start, <uint8_t>column.sign)
     return True
 
 

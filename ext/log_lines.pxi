@@ -9,21 +9,19 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memchr, memcmp
+from libc.string cimport memcmp
 
 from log_lines cimport (
-    ANY_NUMBER, CLF, DROP, HAPROXY, NO_CUTTER, NO_TIME, PART, PEER, WITHOUT_ORIGIN, WITHOUT_PORT, Check, Column, Ends,
-    Field, Minute, Output, Rules, Step, Text, append, append_column, cut_line, end_row, field_of, is_clear_path,
-    is_whole, no_text, part, read_time, sliced, unescaped,
+    ANY_NUMBER, CLF, DROP, HAPROXY, MOST_PLACES, NO_CUTTER, NO_SIGN, NO_TIME, PART, PEER, WITHOUT_ORIGIN, WITHOUT_PORT,
+    Check, Column, Ends, Field, Minute, Output, Rules, Step, Text, append, append_column, cut_line, end_row, field_of,
+    is_clear_path, is_whole, no_text, part, read_time, sliced,
 )
 
 cdef dict ACTIONS = {
     "part": PART, "drop": DROP, "without_port": WITHOUT_PORT, "peer": PEER, "without_origin": WITHOUT_ORIGIN,
 }
+cdef dict SIGNS = {"": NO_SIGN, "\\": c'\\', "#": c'#', "%": c'%'}
 cdef dict TIME_FORMS = {"": NO_TIME, "clf": CLF, "haproxy": HAPROXY}
-
-# More sections, parts or characters are never asked for.
-cdef Py_ssize_t MOST_PLACES = 10_000
 
 
 cdef Py_ssize_t place_of(object number, Py_ssize_t least) except -1:
@@ -89,16 +87,17 @@ cdef class _LogLines:
 
     Args:
         cutter: The character between sections; empty if a line is one section.
-        escaped: Whether a backslash stands before the quotes and the backslashes of values; they are left out.
+        escaped: Whether a backslash before a quote says that it does not end a section.
         least: How many sections a line has at least.
         most: How many it has at most; None for no limit.
         checks: What a line must have, as `cidrgate.replay.formats.LineCheck`.
         time: The form of the time (`clf`, `haproxy`, or empty for none), its fields, and the texts around it.
-        columns: The fields of each column, and whether a dash stands for no value.
+        columns: The fields of each column, whether a dash stands for no value, and which sign (`\\`, `#` or `%`) begins
+            an octet that is written as digits; empty if there is none.
 
     Example:
         >>> first = (0, (("part", " ", 1, 1),))
-        >>> lines = _LogLines('"', False, 3, None, (), ("", (), "", ""), (((first,), False),))
+        >>> lines = _LogLines('"', False, 3, None, (), ("", (), "", ""), (((first,), False, ""),))
         >>> import pyarrow
         >>> lines.cut(pyarrow.array(['8.8.8.8 - "GET /" 200']))[0][3]
         b'8.8.8.8'
@@ -133,14 +132,14 @@ cdef class _LogLines:
         if form not in TIME_FORMS:
             raise ValueError(f"there is no form of times {form!r}: use {', '.join(filter(None, TIME_FORMS))}")
         self.rules.time_form = TIME_FORMS[form]
-        self.read_column(fields, False, &self.rules.time)
+        self.read_column(fields, False, "", &self.rules.time)
         self.rules.before = self.text(before, False)
         self.rules.after = self.text(after, False)
         columns = tuple(columns)
         self.columns = <Column *>self.room(len(columns), sizeof(Column))
         self.n_columns = len(columns)
-        for index, (fields, dashed) in enumerate(columns):
-            self.read_column(fields, dashed, self.columns + index)
+        for index, (fields, dashed, sign) in enumerate(columns):
+            self.read_column(fields, dashed, sign, self.columns + index)
 
     cdef void *room(self, Py_ssize_t count, size_t size) except NULL:
         """Return memory for so many structs, which lives as long as this object."""
@@ -171,10 +170,12 @@ cdef class _LogLines:
             made[index].after = self.text("".join(after), False)
         return made
 
-    cdef int read_column(self, object fields, bint dashed, Column *column) except -1:
+    cdef int read_column(self, object fields, bint dashed, str sign, Column *column) except -1:
         """Read the description of a column."""
         cdef Py_ssize_t index
         cdef Field *read
+        if sign not in SIGNS:
+            raise ValueError(f"no server writes octets with {sign!r}: use {', '.join(filter(None, SIGNS))}")
         fields = tuple(fields)
         read = <Field *>self.room(len(fields), sizeof(Field))
         for index in range(len(fields)):
@@ -182,6 +183,7 @@ cdef class _LogLines:
         column.fields = read
         column.n_fields = len(fields)
         column.dashed = dashed
+        column.sign = SIGNS[sign]
         return 0
 
     cdef int read_field(self, object field, Field *read) except -1:
@@ -242,9 +244,7 @@ cdef class _LogLines:
     cdef bint run(self, _ArrowColumn column, _Outputs outputs, int64_t *times) noexcept nogil:
         """Cut all lines; return False if there is no room for their columns."""
         cdef const Batch *batch
-        cdef Py_ssize_t number, index, row = 0, room_size = 0, bigger
-        cdef uint8_t *room = NULL
-        cdef uint8_t *larger
+        cdef Py_ssize_t number, index, row = 0
         cdef Text line
         cdef Text *sections = <Text *>malloc(<size_t>self.rules.kept * sizeof(Text))
         cdef Minute minute
@@ -260,18 +260,8 @@ cdef class _LogLines:
                     end_bad_row(outputs.outputs, outputs.count, times, row)
                     row += 1
                     continue
-                if self.rules.escaped and memchr(line.start, c'\\', <size_t>line.size) != NULL:
-                    if line.size > room_size:
-                        bigger = 2 * line.size
-                        larger = <uint8_t *>realloc(room, <size_t>bigger)
-                        if larger == NULL:
-                            done = False
-                            break
-                        room, room_size = larger, bigger
-                    line = unescaped(line, room)
                 done = self.cut_row(line, sections, outputs.outputs, &minute, times, row)
                 row += 1
-        free(room)
         free(sections)
         return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,7 +12,14 @@ if TYPE_CHECKING:
 
     from cidrgate.replay.formats import FieldStep, LogField, LogFormat
 
-ESCAPED = re.compile(r'\\[\\"]')
+BEFORE_A_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
+OCTETS = {
+    "\\": re.compile(r"(?:\\x[0-9A-Fa-f]{2})+|\\[\"\\bntvr]"),
+    "#": re.compile(r"(?:#[0-9A-Fa-f]{2})+"),
+    "%": re.compile(r"(?:%[0-9A-Fa-f]{2})+"),
+}
+CHARACTERS = {'"': '"', "\\": "\\", "b": "\b", "n": "\n", "t": "\t", "v": "\v", "r": "\r"}
+codecs.register_error("octets", lambda error: ("\ufffd" * (error.end - error.start), error.end))  # type: ignore[attr-defined]
 PORT = re.compile(r"[0-9]*\Z")
 PEER = re.compile(r"([^\t\n\f\r ]+):[0-9]+ \[")
 ORIGIN = re.compile(r"https?://[^/?#]*")
@@ -28,7 +36,8 @@ def stepped(text: str, step: FieldStep) -> str:
     """The part of a text to which a step leads."""
     if step.action == "part":
         parts = text.split(step.separator)
-        return step.separator.join(parts[step.place - 1 : step.place - 1 + step.number])
+        end = None if step.number == 10_000 else step.place - 1 + step.number
+        return step.separator.join(parts[step.place - 1 : end])
     if step.action == "drop":
         return text[step.place : max(step.place, len(text) - step.number)]
     if step.action == "without_port":
@@ -52,8 +61,16 @@ def field_of(field: LogField, sections: Sequence[str]) -> str | None:
 
 def sections_of(form: LogFormat, line: str, header: int = 0) -> list[str] | None:
     """The sections of a line; None if it is bad."""
-    text = ESCAPED.sub("", line) if form.escaped else line
-    sections = text.split(form.cutter) if form.cutter else [text]
+    sections = [line]
+    if form.cutter and form.escaped:
+        sections, at = [""], 0
+        for found in BEFORE_A_QUOTE.finditer(line):
+            sections[-1] += line[at : found.end() - 1]
+            sections.append("")
+            at = found.end()
+        sections[-1] += line[at:]
+    elif form.cutter:
+        sections = line.split(form.cutter)
     wanted = header or form.sections
     if len(sections) < wanted or (len(sections) > wanted and not form.more_sections):
         return None
@@ -67,6 +84,23 @@ def sections_of(form: LogFormat, line: str, header: int = 0) -> list[str] | None
             if not (len(part) >= len("".join(ends)) and part.startswith(ends[0]) and part.endswith(ends[-1])):
                 return None
     return sections
+
+
+def octets_as_text(octets: bytes) -> str:
+    """Octets as text; each that is not part of a character of UTF-8 is U+FFFD."""
+    return octets.decode(errors="octets")
+
+
+def decoded(text: str, sign: str) -> str:
+    """A text in which digits stand for octets behind a sign."""
+
+    def character(found: re.Match[str]) -> str:
+        if sign == "\\" and found[0][1] != "x":
+            return CHARACTERS[found[0][1]]
+        digits = found[0].replace("\\x", "").replace(sign, "")
+        return octets_as_text(bytes.fromhex(digits))
+
+    return OCTETS[sign].sub(character, text) if sign else text
 
 
 def literal(text: str) -> str:
@@ -102,7 +136,7 @@ def time_of(form: LogFormat, text: str) -> int | None:
 def row_of(
     form: LogFormat,
     line: str,
-    columns: Sequence[tuple[Sequence[LogField], bool]],
+    columns: Sequence[tuple[Sequence[LogField], bool, str]],
     time: Sequence[LogField] = (),
     header: int = 0,
 ) -> list[str | int | None]:
@@ -112,10 +146,10 @@ def row_of(
     if sections is None:
         return bad
     row: list[str | int | None] = []
-    for fields, dashed in columns:
+    for fields, dashed, sign in columns:
         found = [field_of(one, sections) for one in fields]
         text = None if None in found else " ".join(one or "" for one in found)
-        row.append(None if dashed and text in ("", "-") else text)
+        row.append(None if text is None or (dashed and text in ("", "-")) else decoded(text, sign))
     if time:
         found = [field_of(one, sections) for one in time]
         moment = None if None in found else time_of(form, " ".join(one or "" for one in found))

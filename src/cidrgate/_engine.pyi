@@ -80,7 +80,7 @@ class _LogLines:
         most: int | None,
         checks: Iterable[tuple[_LogField, str, int, Sequence[Sequence[str]]]],
         time: tuple[str, Iterable[_LogField], str, str],
-        columns: Iterable[tuple[Iterable[_LogField], bool]],
+        columns: Iterable[tuple[Iterable[_LogField], bool, str]],
     ) -> Self: ...
     def cut(self, lines: _Column, /) -> list[_ColumnBuffers]: ...
 

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 TRIE = PrefixTrie(["8.8.8.0/24", "2606:4700::/32"])
 MATCHER = Matcher()
-LINES = _LogLines("", escaped=False, least=1, most=None, checks=(), time=("", (), "", ""), columns=[([(0, ())], False)])
+LINES = _LogLines(
+    "", escaped=False, least=1, most=None, checks=(), time=("", (), "", ""), columns=[([(0, ())], False, "")]
+)
 MATCHER.publish("8.8.8.8", ["8.8.8.0/24"])  # so that an address is a name too, and one column can be both
 
 

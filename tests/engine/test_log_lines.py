@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +58,8 @@ FORMS: list[tuple[LogFormat, tuple[str, ...], tuple[str, ...]]] = [
 PIECES = [
     *'"[]|{}\\ \t/%?#;-:.+09zé€\0\x0b\x7f', "", '\\"', "\\\\", "//", "/.", ":80", ":80 [", "] ", " [", '" "', " - ",
     "http://x", "https://y/", "24", "60", "Oct", "oct", "Feb", "29/", "31/Dec", "2024", "2023", "0000", "0001", "9999",
-    ".5", "+02:00", "-0060", "+99", ":59",
+    ".5", "+02:00", "-0060", "+99", ":59", "\\x22", "\\xC3\\xab", "#C3#AB", "%e2%82%AC", "\\xF0\\x9f\\x92\\xa9",
+    "\\n", "\\q", "\\x", "\\xff", "%ED%A0%80", "#F4#90#80#80", "%c0%af", "#E0#9f", "%F1%80%80", '\\\\"', "\\x5C",
 ]  # fmt: skip
 
 
@@ -102,7 +104,8 @@ def test_lines_are_cut_as_plain_python_cuts_them(place: int, data: st.DataObject
     lines = data.draw(st.lists(hostile(seeds), min_size=1, max_size=8))
     names = data.draw(st.lists(st.sampled_from([*known]), max_size=4))
     parts = [(known[name],) for name in names] + [(known[name], known[names[0]]) for name in names[1:2]]
-    columns = [(one, data.draw(st.booleans())) for one in [*parts, ()]]
+    signs = st.sampled_from(["", form.encoding, "\\", "#", "%"])
+    columns = [(one, data.draw(st.booleans()), data.draw(signs)) for one in [*parts, ()]]
     # Now and then the time is read from another field.
     timed = form.time_form in ("clf", "haproxy") and data.draw(st.booleans())
     time = (known[form.roles["time"]],) if timed else ()
@@ -199,7 +202,7 @@ def test_an_odd_character_is_found_wherever_it_is(odd: str, size: int) -> None:
     assert _accounts_in_paths(paths, BEFORE)[1] == np.array([1, 2, 3]).tobytes()
 
 
-SIMPLE = ([((LogField(0).part(" ", 1),), False)], ())
+SIMPLE = ([((LogField(0).part(" ", 1),), False, "")], ())
 
 
 @given(
@@ -226,12 +229,14 @@ def test_octets_that_are_no_text_are_cut_within_their_bounds() -> None:
     source = np.random.default_rng(7)
     for form, header, _ in FORMS:
         known = {**form.fields, **{name: LogField(number) for number, name in enumerate(header)}}
-        octets = source.choice(np.frombuffer(b'"" [[]]|{}\\\\\t:/.0 9\x80\xc3\xff-', np.uint8), 4_000).tobytes()
+        octets = source.choice(
+            np.frombuffer(b'"" [[]]|{}\\\\\t:/.0 9xcC#%#%\\\x80\xc3\xff-', np.uint8), 4_000
+        ).tobytes()
         ends = np.sort(source.integers(0, len(octets) + 1, 301)).astype(np.int32)
         buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(octets)]
         lines = pa.Array.from_buffers(pa.string(), 300, buffers)
-        for one in known.values():
-            (column,) = cutter_of(form, header, [((one, one), True)], ()).cut(lines)
+        for one, sign in itertools.product(known.values(), ["", "\\", "#", "%"]):
+            (column,) = cutter_of(form, header, [((one, one), True, sign)], ()).cut(lines)
             assert column[2] is not None
             assert len(column[2]) == 4 * 301
     assert len(_accounts_in_paths(lines, "/")[0][2] or b"") == 4 * 301
@@ -254,10 +259,11 @@ def test_what_is_no_column_of_text_is_refused(given_lines: Any) -> None:
         ({"most": 10_001}, "10001 is not a number"),
         ({"time": ("iso", (), "", "")}, "no form of times 'iso'"),
         ({"checks": [((0, ()), "", 1, ())]}, "a separator is empty"),
-        ({"columns": [([(0, [("part", "", 1, 1)])], False)]}, "a separator is empty"),
-        ({"columns": [([(0, [("part", " ", 0, 1)])], False)]}, "0 is not a number"),
-        ({"columns": [([(0, [("cut", " ", 1, 1)])], False)]}, "there is no step 'cut'"),
-        ({"columns": [([(-1, [])], False)]}, "-1 is not a number"),
+        ({"columns": [([(0, [("part", "", 1, 1)])], False, "")]}, "a separator is empty"),
+        ({"columns": [([(0, [("part", " ", 0, 1)])], False, "")]}, "0 is not a number"),
+        ({"columns": [([(0, [("cut", " ", 1, 1)])], False, "")]}, "there is no step 'cut'"),
+        ({"columns": [([], False, "&")]}, "no server writes octets with '&'"),
+        ({"columns": [([(-1, [])], False, "")]}, "-1 is not a number"),
     ],
 )
 def test_a_description_that_cannot_be_is_refused(more: dict[str, Any], problem: str) -> None:

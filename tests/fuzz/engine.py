@@ -133,9 +133,11 @@ def fuzz_snapshot(data: bytes) -> None:
     matcher.save(SNAPSHOT)
 
 
-def columns_of(form: LogFormat) -> tuple[list[tuple[tuple[Any, ...], bool]], tuple[Any, ...], _LogLines]:
+def columns_of(form: LogFormat) -> tuple[list[tuple[tuple[Any, ...], bool, str]], tuple[Any, ...], _LogLines]:
     """Every field of a format as a column, its time if the engine reads it, and the engine's object for them."""
-    columns = [((field,), number % 2 == 0) for number, field in enumerate(form.fields.values())]
+    columns: list[tuple[tuple[Any, ...], bool, str]] = [
+        ((field,), number % 2 == 0, form.encoding) for number, field in enumerate(form.fields.values())
+    ]
     time = (form.fields[form.roles["time"]],) if form.time_form in ("clf", "haproxy") else ()
     native = (form.time_form, time, *form.time_around) if time else ("", (), "", "")
     most = None if form.more_sections else form.sections

@@ -7,7 +7,7 @@ needed here; the engine cuts lines of text (`lines`), and `sources` turns descri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -42,8 +42,8 @@ class FieldStep(NamedTuple):
     Attributes:
         action: What it does.
 
-            - `part`: takes `number` parts between separators, from part `place` on. It is empty if there are fewer than
-              `place`.
+            - `part`: takes `number` parts between separators, from part `place` on; all of them if it is 10,000. It is
+              empty if there are fewer than `place`.
             - `drop`: leaves out the first `place` and the last `number` characters. It is empty if there are fewer.
             - `without_port`: leaves out the last colon of an address with the port behind it, and the brackets of IPv6.
             - `peer`: takes the first address that stands with a port before a bracket, without the port.
@@ -110,6 +110,8 @@ class LogFormat:
         reader: What reads it: `csv`, `json` (one object a line) and `parquet` have named columns; `text` has lines.
         cutter: For `text`: the character at which a line is cut into sections; empty if a line is one section.
         escaped: For `text`: whether the server writes a backslash before the quotes and backslashes of values.
+        encoding: For `text`: the sign before the digits with which the server writes an octet of a value: `#` or `%`,
+            as in `#C3`; a backslash, behind which an `x` stands. Empty if it writes values as they are.
         sections: For `text`: how many sections a line has.
         more_sections: For `text`: whether it may have more.
         checks: For `text`: what else is true for a line with all its fields.
@@ -129,6 +131,7 @@ class LogFormat:
     reader: Literal["csv", "json", "parquet", "text"]
     cutter: Literal["", '"', "\t"] = ""
     escaped: bool = False
+    encoding: Literal["", "\\", "#", "%"] = ""
     sections: int = 1
     more_sections: bool = False
     checks: tuple[LineCheck, ...] = ()
@@ -161,6 +164,7 @@ class TemplateError(ValueError):
     """A template of a log cannot be read back, because nothing separates its fields."""
 
 
+_Server: TypeAlias = Literal["nginx", "apache", "envoy"]
 _NGINX = re.compile(r"\$\{?(?P<name>[a-zA-Z_0-9]+)\}?")
 _APACHE = re.compile(r"%%|%[<>!,0-9]*(?:\{(?P<argument>[^}]*)\})?(?P<letter>\^[a-zA-Z]{2}|[a-zA-Z])")
 _ENVOY = re.compile(r"%%|%(?P<command>[A-Z_0-9]+)(?:\((?P<argument>[^)]*)\))?(?::[0-9]+)?%")
@@ -184,7 +188,7 @@ _ENVOY_NAMES = {
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": "realip_remote_addr_port",
 }  # fmt: skip
 _TO_THE_END = 10_000
-"""More parts than a field has."""
+"""The number of parts that stands for all."""
 
 _TIME_WITH_ZONE = "time_local"
 """The time in Apache's notation, in which one space stands before the zone."""
@@ -193,16 +197,16 @@ _TIME_OF_ITS_OWN = ("t_", "start_time_")
 """Names of times whose own notation is part of the name."""
 
 
-def _names(template: str) -> tuple[list[str], list[str]]:
-    """Return the texts around the fields of a template, one more than there are fields, and the names of the fields.
+def _names(template: str) -> tuple[_Server, list[str], list[str]]:
+    """Return whose template it is, the texts around its fields, one more than there are fields, and their names.
 
     Example:
         >>> _names('$remote_addr [$time_local] "%"')
-        (['', ' [', '] "%"'], ['remote_addr', 'time_local'])
+        ('nginx', ['', ' [', '] "%"'], ['remote_addr', 'time_local'])
         >>> _names('%h %t "%{X-Account}i"')
-        (['', ' [', '] "', '"'], ['remote_addr', 'time_local', 'http_x_account'])
+        ('apache', ['', ' [', '] "', '"'], ['remote_addr', 'time_local', 'http_x_account'])
         >>> _names('[%START_TIME%] "%REQ(X-ACCOUNT)%"')
-        (['[', '] "', '"'], ['time_iso8601', 'http_x_account'])
+        ('envoy', ['[', '] "', '"'], ['time_iso8601', 'http_x_account'])
     """
     if _DIRECTIVE.match(template) or template.rstrip().endswith("';"):
         raise TemplateError("it is a directive of a configuration: give only the text between its quotes")
@@ -212,14 +216,15 @@ def _names(template: str) -> tuple[list[str], list[str]]:
         raise TemplateError(
             "it has a line break: write what one line of the log has, without the quotes between pieces"
         )
+    server: _Server
     if _NGINX.search(template):
-        pattern, name_of = _NGINX, _nginx_name
+        server, pattern, name_of = "nginx", _NGINX, _nginx_name
     elif _ENVOY.search(template.replace("%%", "")):
-        pattern, name_of = _ENVOY, _envoy_name
+        server, pattern, name_of = "envoy", _ENVOY, _envoy_name
     else:
         # Apache writes the brackets around %t by itself.
         template = template.replace("%t", "[%t]").replace("[[%t]]", "[%t]")
-        pattern, name_of = _APACHE, _apache_name
+        server, pattern, name_of = "apache", _APACHE, _apache_name
     texts, names, at = [""], [], 0
     for found in pattern.finditer(template):
         texts[-1] += _fixed(template[at : found.start()], pattern)
@@ -232,7 +237,7 @@ def _names(template: str) -> tuple[list[str], list[str]]:
     texts[-1] += _fixed(template[at:], pattern)
     if not names:
         raise TemplateError("it names no field: write it as the server's configuration has it")
-    return texts, names
+    return server, texts, names
 
 
 def _fixed(text: str, pattern: re.Pattern[str]) -> str:
@@ -275,12 +280,14 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
     """Return the format of a log that a template writes, in the notation of nginx, Apache or Envoy.
 
     A line that the template cannot have written is a bad line. Headers are named as nginx names them: `http_x_account`.
+    Envoy writes quotes of values as they are, so a line with one is a bad line.
 
     Raises:
         TemplateError: If the fields cannot be told apart, or if it is no template.
     """
-    texts, names = _names(template)
-    # The text is cut at its quotes first: servers escape the quotes of values, so a client cannot move a field.
+    server, texts, names = _names(template)
+    # The text is cut at its quotes first. Apache writes a backslash before the quotes of values, and nginx writes them
+    # as digits. Envoy does neither: there, a quote of a client makes one section too many, and so a bad line.
     sections: list[tuple[list[str], list[str]]] = [([""], [])]
     quoted = '"' in "".join(texts)
     for number, text in enumerate(texts):
@@ -313,7 +320,8 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
         title=title,
         reader="text",
         cutter='"' if quoted else "",
-        escaped=quoted and "%" in template,
+        escaped=quoted and server == "apache",
+        encoding="" if server == "envoy" else "\\",
         sections=len(sections),
         checks=tuple(cut.checks),
         fields=fields,
@@ -424,6 +432,9 @@ class _Cut(NamedTuple):
 
 _COMBINED = '$remote_addr - $remote_user [$time_local] "$request" $status $bytes "$http_referer" "$http_user_agent"'
 _TRAEFIK = f'{_COMBINED} $number "$router" "$server" $duration'
+_QUOTED_BY_TRAEFIK = 3
+"""The section of the referrer."""
+
 _ENVOY_DEFAULT = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
     "%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "
@@ -442,6 +453,7 @@ def _combined() -> LogFormat:
         reader="text",
         cutter='"',
         escaped=True,
+        encoding="\\",
         sections=3,
         more_sections=True,
         fields={**made.fields, "remote_addr": LogField(0).part(" - ", 1), "remote_user": user},
@@ -452,6 +464,10 @@ def _combined() -> LogFormat:
     )
 
 
+_WORDS_OF_HAPROXY = 11
+"""How many words stand from the time on before the captured headers, with a space behind each."""
+
+
 def _haproxy() -> LogFormat:
     """Return the format of `option httplog`, with or without what syslog writes before it."""
     return LogFormat(
@@ -459,17 +475,40 @@ def _haproxy() -> LogFormat:
         title="HAProxy, `option httplog`",
         reader="text",
         cutter='"',
+        encoding="#",
         sections=3,
-        more_sections=True,
+        # A cookie is written as it is, so its spaces, braces and quotes could move what stands behind it.
+        checks=(LineCheck(LogField(0).part(" [", 2, _TO_THE_END).part("{", 1), " ", _WORDS_OF_HAPROXY),),
         fields={
             # Behind whatever syslog writes: the first address with a port before the time in brackets.
             "client": LogField(0, (FieldStep("peer"),)),
-            "time": LogField(0).part(" [", 2).part("]", 1),
+            "time": LogField(0).part(" [", 2, _TO_THE_END).part("]", 1),
             "uri": LogField(1).part(" ", 2),
             **{f"capture_{number}": LogField(0).part("{", 2).part("}", 1).part("|", number) for number in range(1, 10)},
         },
         roles={"address": "client", "time": "time", "path": "uri"},
         time_form="haproxy",
+    )
+
+
+def _traefik() -> LogFormat:
+    """Return Traefik's own format, of which only what stands before the first value of a client in quotes counts.
+
+    Versions differ in how they write the quotes of values.
+    """
+    made = format_of_template(_TRAEFIK)
+    return LogFormat(
+        name="traefik",
+        title="Traefik, the default format (CLF)",
+        reader="text",
+        cutter='"',
+        sections=3,
+        more_sections=True,
+        checks=tuple(one for one in made.checks if one.field.section < _QUOTED_BY_TRAEFIK),
+        fields={name: one for name, one in made.fields.items() if one.section < _QUOTED_BY_TRAEFIK},
+        roles=made.roles,
+        time_form="clf",
+        time_around=made.time_around,
     )
 
 
@@ -523,14 +562,8 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
                 request_header="request.headers.{}",
             ),
             _haproxy(),
-            replace(
-                format_of_template(_ENVOY_DEFAULT, name="envoy", title="Envoy, the default format"),
-                checks=(LineCheck(LogField(1), " ", 2),),
-            ),
-            replace(
-                format_of_template(_TRAEFIK, name="traefik", title="Traefik, the default format (CLF)"),
-                checks=(LineCheck(LogField(0).part("[", 1), " - ", 1),),
-            ),
+            format_of_template(_ENVOY_DEFAULT, name="envoy", title="Envoy, the default format"),
+            _traefik(),
             _json(
                 "traefik-json", "Traefik, JSON", "iso", address="ClientHost", time="StartUTC", path="RequestPath",
                 request_header="request_{}",
@@ -541,6 +574,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
                 title="AWS CloudFront, standard logs",
                 reader="text",
                 cutter="\t",
+                encoding="%",
                 roles={"address": "c-ip", "path": "cs-uri-stem", "forwarded": "x-forwarded-for", "time": "date+time"},
                 time_form="iso",
                 comments=True,

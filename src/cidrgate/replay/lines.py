@@ -61,7 +61,7 @@ class LineCutter:
             # A time that is read has what stands around it.
             [one for one in form.checks if (one.field,) != time[1]],
             time,
-            [(parts, role == "account") for role, parts in fields.items()],
+            [(parts, role == "account", _sign_of(role, form)) for role, parts in fields.items()],
         )
         self._form = form
         # What the engine does not read.
@@ -121,6 +121,12 @@ class LineCutter:
         if "requests" in self._left:
             columns["requests"] = requests_of("requests")
         return columns
+
+
+def _sign_of(role: str, form: LogFormat) -> str:
+    """Return with which sign the server writes octets of a role as digits."""
+    # The percent signs of a path are the client's, and the gate decodes them.
+    return "" if role == "path" and form.encoding == "%" else form.encoding
 
 
 def _fields_of(role: str, name: str, known: Mapping[str, LogField], form: LogFormat) -> tuple[LogField, ...]:
