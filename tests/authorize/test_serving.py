@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import socket
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +26,6 @@ from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LISTED = "127.0.0.2"
 STRANGER = "127.0.0.4"
@@ -287,3 +288,81 @@ def test_it_outlives_a_terminal_if_it_shall(tmp_path: Path, url: str) -> None:
             assert asked(port, "acct-1", LISTED).status == 200
             process.terminate()
             assert process.wait(60) == 0
+
+
+def changed(url: str, change: str, port: int, *options: str) -> list[str]:
+    """The command, in a process in which something is different."""
+    arguments = command_of(url, port, *options)[3:]
+    return [sys.executable, "-c", f"{change}\nfrom cidrgate.cli import main\nmain()", *arguments]
+
+
+def workers_of(supervisor: int) -> list[int]:
+    """The processes of the workers."""
+    found = []
+    for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            found.append(int(child))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.fault("a worker of `authorize --workers` is stopped (SIGSTOP)")
+def test_a_stopped_worker_does_not_keep_its_supervisor(tmp_path: Path, url: str) -> None:
+    port = free_port()
+    change = (
+        "from cidrgate.authorize import process\n"
+        "process.LAST_WORK = 1.0\n"
+        # Otherwise the supervisor may notice that the worker does not answer before it is told to end.
+        "process.Process.is_alive = lambda worker, timeout=5: worker.process.is_alive()"
+    )
+    command = changed(url, change, port, "--workers", "2")
+    with running(command, tmp_path, port) as supervisor:
+        eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+        os.kill(workers_of(supervisor.pid)[0], signal.SIGSTOP)
+        supervisor.terminate()
+        assert supervisor.wait(60) == 0
+        eventually(lambda: not is_listened_on(port))
+    [log] = tmp_path.glob(f"*-{port}.log")
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines() if line.startswith("{")]
+    assert events == ["cidrgate.worker_failed"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_supervisor_that_cannot_start_a_worker_ends_the_others(tmp_path: Path, url: str) -> None:
+    """Python would wait for them at its end, and they would answer without a supervisor."""
+    change = (
+        "import os\n"
+        "from uvicorn.supervisors.multiprocess import Process\n"
+        "started, start = [], Process.start\n"
+        "def start_two(process):\n"
+        "    if len(started) == 1: raise OSError(11, os.strerror(11))\n"
+        "    started.append(process)\n"
+        "    start(process)\n"
+        "Process.start = start_two"
+    )
+    done = output_of(changed(url, change, free_port(), "--workers", "2"), cwd=tmp_path, text=True, timeout=60)
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_while_it_starts_leaves_no_file_behind(
+    tmp_path: Path, url: str, workers: str, number: signal.Signals
+) -> None:
+    """The copy of the lists that the workers share is gone."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    change = (
+        "import os\n"
+        "from cidrgate.authorize import server\n"
+        "make = server.url_of if WORKERS == 1 else server.RuleManager.save_snapshot\n"
+        "def end(*arguments):\n"
+        f"    if WORKERS == 2: make(*arguments)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "if WORKERS == 1: server.url_of = end\n"
+        "else: server.RuleManager.save_snapshot = end"
+    ).replace("WORKERS", workers)
+    command = changed(url, change, free_port(), "--workers", workers)
+    done = output_of(command, cwd=tmp_path, text=True, timeout=60, env={**os.environ, "TMPDIR": str(folder)})
+    assert done.returncode == 0, done.stderr
+    assert list(folder.iterdir()) == []

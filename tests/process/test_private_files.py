@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import Matcher, NewEntry, RuleManager
+from cidrgate.process import private_files
 from cidrgate.process.private_files import create_empty, open_lock, replacement
 from cidrgate.replica.snapshots import SharedSnapshot
 from cidrgate.stores import migrate_store, open_store
@@ -258,6 +261,86 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
             fail(error)
     assert [path.name for path in tmp_path.iterdir()] == ["lists.csv"]
     assert (tmp_path / "lists.csv").read_text() == "before"
+
+
+def unfinished(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.startswith(".cidrgate-")}
+
+
+def write(path: Path, content: bytes = b"x") -> None:
+    with replacement(path) as file:
+        file.write(content)
+
+
+def grow_old(path: Path) -> None:
+    os.utime(path, (0, 0))
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_one(tmp_path: Path) -> None:
+    """Otherwise a process that is killed again and again while it writes would fill the disk."""
+    program = (
+        "import os, pathlib, signal; from cidrgate.process.private_files import replacement\n"
+        "with replacement(pathlib.Path('lists.csv')) as file: os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for _ in range(2):
+        assert output_of([sys.executable, "-c", program], timeout=60, cwd=tmp_path).returncode == -signal.SIGKILL
+    left = unfinished(tmp_path)
+    assert len(left) == 2
+    grow_old(tmp_path / min(left))
+    write(tmp_path / "another")
+    assert unfinished(tmp_path) == {max(left)}, "the other one may be of a machine whose locks are not seen here"
+
+
+def test_what_a_living_process_writes_is_not_deleted(tmp_path: Path) -> None:
+    """However long it takes, and in which order they end."""
+    with replacement(tmp_path / "slow") as file:
+        file.write(b"slow")
+        file.flush()
+        [name] = unfinished(tmp_path)
+        grow_old(tmp_path / name)
+        with replacement(tmp_path / "slow") as other:
+            other.write(b"fast")
+            assert name in unfinished(tmp_path)
+        assert unfinished(tmp_path) == {name}
+    assert (tmp_path / "slow").read_bytes() == b"slow"
+    assert unfinished(tmp_path) == set()
+
+
+def test_other_files_are_not_deleted(tmp_path: Path, victim: Path) -> None:
+    """Nor are links followed, and pipes waited for."""
+    token = "0123456789abcdef01234567"
+    kept = [f".cidrgate-{token}.csv", f"cidrgate-{token}", f".cidrgate-{token[:-1]}", f".cidrgate-{token[:-1]}g"]
+    for name in kept:
+        (tmp_path / name).touch()
+        grow_old(tmp_path / name)
+    (tmp_path / f".cidrgate-{token}").symlink_to(victim)
+    os.mkfifo(tmp_path / f".cidrgate-{token[::-1]}")
+    (tmp_path / f".cidrgate-{token[1:]}0").mkdir()
+    before = {path.name for path in tmp_path.iterdir()}
+    write(tmp_path / "lists.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {*before, "lists.csv"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of others")
+def test_the_files_of_other_users_are_not_deleted(tmp_path: Path) -> None:
+    path = tmp_path / ".cidrgate-0123456789abcdef01234567"
+    path.touch()
+    os.chown(path, 65_534, -1)
+    grow_old(path)
+    write(tmp_path / "lists.csv")
+    assert path.exists()
+
+
+def test_a_file_system_without_locks_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(private_files, "_lock", refuse)
+    path = tmp_path / ".cidrgate-0123456789abcdef01234567"
+    path.touch()
+    grow_old(path)
+    write(tmp_path / "lists.csv")
+    assert path.exists()
 
 
 def a_link(path: Path, victim: Path) -> None:

@@ -25,16 +25,36 @@ from uvicorn.supervisors.multiprocess import Process
 from cidrgate.event_log import log_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from socket import socket
     from types import FrameType
 
-__all__ = ["GRACE", "end_with_supervisor", "hang_up_ends_workers", "run", "supervise"]
+__all__ = ["GRACE", "LAST_WORK", "end_with_supervisor", "ends_cleanly", "run", "supervise"]
 
 GRACE = 5
 """Seconds that a stopping server has to finish its requests."""
 
+LAST_WORK = GRACE + 15.0
+"""Seconds that a stopping worker has to finish its requests, store last matches and traffic, and close the store."""
+
+_KILLED = 5.0
+"""Seconds until a killed process has ended, at most; only one that the kernel cannot end takes longer."""
+
 _HANG_UP = getattr(signal, "SIGHUP", None)
+
+
+@contextmanager
+def ends_cleanly() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block by a `SystemExit`, while a server starts: it removes its temporary files.
+
+    SIGHUP stays ignored if it is.
+    """
+    with _handled(signal.SIGTERM, _stopped):
+        if _HANG_UP is None or _is_ignored(_HANG_UP):
+            yield
+        else:
+            with _handled(_HANG_UP, _stopped):
+                yield
 
 
 def run(server: uvicorn.Server, sockets: list[socket] | None = None) -> None:
@@ -71,13 +91,54 @@ def supervise(config: uvicorn.Config, listener: socket) -> None:
     if "target" in inspect.signature(Multiprocess).parameters:  # until uvicorn 0.4x
         more["target"] = uvicorn.Server(config).run
     _hold_interrupts_of_starting_workers()
+    supervisor = _Supervisor(config, sockets=[listener], **more)
     try:
         with suppress(KeyboardInterrupt):
-            Multiprocess(config, sockets=[listener], **more).run()
+            supervisor.run()
     finally:
+        # After an error too, such as one of a start: Python would wait for the workers, and nobody would end them.
+        supervisor.terminate_all()
+        supervisor.join_all()
         if config.uds is not None:
             with suppress(OSError):
                 os.unlink(config.uds)  # noqa: PTH108 - as uvicorn does
+
+
+class _Supervisor(Multiprocess):
+    """Uvicorn's supervisor, which SIGHUP ends, and which waits for no worker for ever."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._ignores_hang_up = _HANG_UP is None or _is_ignored(_HANG_UP)
+        super().__init__(*arguments, **named)
+
+    def handle_hup(self) -> None:
+        """End, unless SIGHUP is ignored. Uvicorn would restart the workers."""
+        if not self._ignores_hang_up:
+            self.handle_term()
+
+    def handle_ttou(self) -> None:
+        """End one worker."""
+        if self.processes_num > 1:
+            self.processes_num -= 1
+            worker = self.processes.pop()
+            worker.terminate()
+            _join([worker])
+
+    def join_all(self) -> None:
+        """Wait until all workers have ended."""
+        _join(self.processes)
+
+
+def _join(workers: Sequence[Process]) -> None:
+    """Wait until workers that were told to end have ended, and kill those that do not end, as a stopped one."""
+    end = time.monotonic() + LAST_WORK
+    for worker in workers:
+        worker.process.join(max(0.0, end - time.monotonic()))
+        if worker.process.exitcode is None:
+            message = f"a worker (process {worker.pid}) did not end within {LAST_WORK:g} seconds, and is killed"
+            log_event(logging.ERROR, "worker_failed", message)
+            worker.kill()
+            worker.process.join(_KILLED)
 
 
 def _hold_interrupts_of_starting_workers() -> None:
@@ -97,19 +158,6 @@ def _hold_interrupts_of_starting_workers() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     Process.start = start_blocked  # type: ignore[method-assign,assignment]
-
-
-def hang_up_ends_workers() -> None:
-    """Let SIGHUP end uvicorn's supervisor and workers instead of restarting the workers, unless SIGHUP is ignored."""
-    if _HANG_UP is None:
-        return
-    ignored = _is_ignored(_HANG_UP)
-
-    def handle_hup(supervisor: Multiprocess) -> None:
-        if not ignored:
-            supervisor.handle_term()
-
-    Multiprocess.handle_hup = handle_hup  # type: ignore[method-assign,assignment]
 
 
 def end_with_supervisor() -> None:

@@ -33,7 +33,7 @@ with needs_extra("authorize", "cidrgate.authorize.server"):
 
     from cidrgate.authorize.metrics import MULTIPROCESS, ServerMetrics
     from cidrgate.authorize.operation import Operation
-    from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run, supervise
+    from cidrgate.authorize.process import GRACE, end_with_supervisor, ends_cleanly, run, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,7 +243,7 @@ def serve(
     _log_to_stderr()
     if uds is not None:
         check_socket_path(uds)
-    with nullcontext() if uds is not None else bound_port(host, port) as bound:
+    with ends_cleanly(), nullcontext() if uds is not None else bound_port(host, port) as bound:
         where = url_of(bound) if bound is not None else str(uds)
         if workers == 1:
             with settings.open() as lists:
@@ -261,7 +261,6 @@ def serve(
             counts = Path(folder) / "metrics"
             counts.mkdir(mode=0o700)
             os.environ[MULTIPROCESS] = str(counts)
-            hang_up_ends_workers()
             # The workers get the settings by the pipe that starts them: no other process can read the password in them.
             config = uvicorn.Config(
                 partial(_app_of_worker, replace(settings, snapshot=shared)),

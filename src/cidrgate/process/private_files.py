@@ -3,27 +3,38 @@
 A file is created with mode 0600 whatever the umask of the process is, under a name that cannot be guessed, and never
 through a symbolic link. To let others read a file, change its mode afterwards: a replacement takes over the mode and
 the group of the file before it.
+
+A process that is killed leaves its unfinished file behind. The next one that writes in the same directory deletes it: a
+process has a lock on the file while it writes.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from cidrgate.process.database_files import refuse_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["PRIVATE", "create_empty", "open_lock", "replacement"]
 
 PRIVATE = 0o600
 """The mode of a file that only its owner can read and write."""
+
+_UNFINISHED = re.compile(r"\.cidrgate-[0-9a-f]{24}")
+
+_LEFT_AFTER = 60.0
+"""Seconds without a write after which an unfinished file without a lock is left behind. A process locks it at once, but
+not every network file system tells other machines of the lock."""
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -55,16 +66,19 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     _refuse_device(path)
     refuse_database(path)
+    _delete_left_files(path.parent)
     temporary = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
     descriptor = os.open(temporary, os.O_WRONLY | _NEW, PRIVATE)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            with suppress(OSError):  # a file system without locks has nobody who could take this file for a left one
+                _lock(descriptor)
             os.fchmod(descriptor, PRIVATE)  # the umask may have removed some permissions
             yield file
             file.flush()
             _hand_down_mode(path, descriptor)
             os.fsync(descriptor)
-        temporary.replace(path)
+            temporary.replace(path)  # while it is locked
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -74,6 +88,42 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _delete_left_files(folder: Path) -> None:
+    """Delete the unfinished files of this user's processes that were killed."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _UNFINISHED.fullmatch(entry.name):
+                with suppress(OSError):  # another process has deleted or finished it, or is writing it
+                    _delete_if_left(Path(entry.path))
+
+
+def _delete_if_left(path: Path) -> None:
+    """Delete an unfinished file, unless a process may be writing it.
+
+    Raises:
+        OSError: If a process is writing it, or it cannot be deleted.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and time.time() - found.st_mtime > _LEFT_AFTER:
+            _lock(descriptor)
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file until it is closed.
+
+    Raises:
+        OSError: If another process has the lock, or the file system has no locks.
+    """
+    import fcntl  # only POSIX has it
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _refuse_device(path: Path) -> None:
