@@ -10,9 +10,10 @@ from cidrgate import RuleManager
 from cidrgate.replica.published_store import PublishedStore
 
 
-def die(_published: PublishedStore) -> None:
+def die(_published: PublishedStore, **_arguments: object) -> bool:
     """End as by `kill -9`."""
     os.kill(os.getpid(), signal.SIGKILL)
+    return False
 
 
 if __name__ == "__main__":

@@ -100,6 +100,9 @@ def log_event(
 ) -> None:
     """Log one event.
 
+    A filter or a handler of the program that raises an exception stops nothing: the exception is printed, as `logging`
+    prints those of handlers.
+
     Args:
         level: The level, such as `logging.WARNING`.
         event: The name of the event, for programs.
@@ -110,7 +113,9 @@ def log_event(
         details: Further fields: `account`, `request_id`, and the fields of this event.
         fields: Further fields, as keyword arguments.
     """
-    if logger.isEnabledFor(level):
+    if not logger.isEnabledFor(level):
+        return
+    try:
         logger.log(
             level,
             "%s",
@@ -119,6 +124,9 @@ def log_event(
             stacklevel=2,
             extra={"cidrgate": {"event": event_name(event), **details, **fields}, **attributes},
         )
+    except Exception:  # noqa: BLE001
+        if logging.raiseExceptions and sys.stderr is not None:
+            traceback.print_exc()
 
 
 def json_line(time: float, level: int, event: str, fields: dict[str, Value], *, message: str | None = None) -> str:

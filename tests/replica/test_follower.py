@@ -175,11 +175,11 @@ def test_a_store_that_fails_for_a_while_is_caught_up_with(
     failed = threading.Event()
     catch_up = PublishedStore.catch_up
 
-    def sometimes(self: PublishedStore, *, check_first: bool = True) -> None:
+    def sometimes(self: PublishedStore, *, check_first: bool = True, within: float | None = None) -> bool:
         if failing.is_set() and self is reader._replica.published:
             failed.set()
             raise StoreError("the store is out of order")
-        catch_up(self, check_first=check_first)
+        return catch_up(self, check_first=check_first, within=within)
 
     monkeypatch.setattr(PublishedStore, "catch_up", sometimes)
     failing.set()

@@ -237,11 +237,11 @@ class _Turnstile:
         self.lock = threading.RLock()
         self.came: list[int] = []
 
-    def __enter__(self) -> None:
+    def acquire(self, timeout: float) -> bool:
         self.came.append(1)
-        self.lock.acquire()
+        return self.lock.acquire(timeout=timeout)
 
-    def __exit__(self, *_error: object) -> None:
+    def release(self) -> None:
         self.lock.release()
 
 
@@ -274,7 +274,7 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
 def test_the_store_says_whether_a_list_of_which_nothing_matches_is_enforced(enforced: bool) -> None:
     matcher = Matcher()
     publication._publish(
-        matcher, ExpirySchedule(), [StoredList("acct-1", None, [], {}, enforced)], (), datetime.now(UTC)
+        matcher, ExpirySchedule(), [StoredList("acct-1", None, [], {}, enforced)], (), datetime.now(UTC), []
     )
     assert "acct-1" in matcher
     assert matcher.enforced("acct-1") is enforced

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkerFile", "living_workers"]
 
 _LAYOUT = struct.Struct("=dd")
-"""The time at which the lists were last known to equal the store, by `time.monotonic`, a clock that all processes of a
+"""The time at which the lists were last known to equal the store, by `since_boot`, a clock that all processes of a
 machine share; and 1 or 0 for whether the lists follow the store."""
 
 

@@ -6,13 +6,13 @@ Both servers of the package export them, for one process or for several. `cidrga
 from __future__ import annotations
 
 import math
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cidrgate.errors import CidrgateError, needs_extra
+from cidrgate.process.clock import since_boot
 
 with needs_extra("metrics", "cidrgate.manager.metrics"):
     from prometheus_client import Counter, Histogram
@@ -57,7 +57,7 @@ class ListsState:
     """The state of the lists in one process.
 
     Attributes:
-        known_at: The `time.monotonic` time at which they were last known to equal the store; -inf if they never were.
+        known_at: The time of `since_boot` at which they were last known to equal the store; -inf if they never were.
         follows: Whether a thread follows the store.
     """
 
@@ -92,7 +92,7 @@ class ListsCollector:
         yield GaugeMetricFamily(
             "cidrgate_staleness_seconds",
             "Seconds since the lists were last known to equal the store, in the process where that is longest.",
-            value=time.monotonic() - known_at,
+            value=since_boot() - known_at,
         )
         yield GaugeMetricFamily(
             "cidrgate_followers",

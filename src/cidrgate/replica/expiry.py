@@ -28,8 +28,9 @@ class ExpirySchedule:
         ['1.1.1.1/32']
         >>> table.next() == now + timedelta(hours=1)
         True
-        >>> list(table.due(now + timedelta(hours=2)))
+        >>> table.due(now + timedelta(hours=2))
         ['acct-1']
+        >>> table.settle("acct-1", now + timedelta(hours=2))
         >>> table.next() is None
         True
     """
@@ -39,6 +40,8 @@ class ExpirySchedule:
         # A heap of times at which to check an account. Only the time in `_scheduled` is valid.
         self._agenda: list[tuple[datetime, str]] = []
         self._scheduled: dict[str, datetime] = {}
+        # The times that have come, by account, until they are settled. They are valid in the same way.
+        self._due: dict[str, datetime] = {}
 
     def put(self, account: str, expiries: Mapping[str, datetime], mode_until: datetime | None = None) -> None:
         """Replace the expiry times of an account's entries, and of its mode; without any the account is removed."""
@@ -62,30 +65,51 @@ class ExpirySchedule:
         return expires_at is not None and expires_at <= at
 
     def expiries(self) -> Mapping[str, Mapping[str, datetime]]:
-        """Return the expiry times that were put, by account, each by CIDR; that of the mode has the CIDR ""."""
+        """Return the expiry times that were put, by account, each by CIDR; that of the mode has the CIDR "".
+
+        What `put` replaces is not changed: a shallow copy stays as it is.
+        """
         return self._expiries
 
     def next(self) -> datetime | None:
         """Return the time at which the next entry or mode expires, or an earlier time; None if nothing expires."""
-        while self._agenda and self._scheduled.get(self._agenda[0][1]) != self._agenda[0][0]:
-            heapq.heappop(self._agenda)
-        return self._agenda[0][0] if self._agenda else None
+        self._drop_invalid()
+        return min([*self._due.values(), *(end for end, _ in self._agenda[:1])], default=None)
 
-    def due(self, at: datetime) -> Iterator[str]:
-        """Yield the accounts of which something has expired at a time, since the accounts were last put or due."""
-        while (end := self.next()) is not None and end <= at:
-            account = heapq.heappop(self._agenda)[1]
-            del self._scheduled[account]
-            to_come = [one for one in self._expiries[account].values() if one > at]
-            if to_come:
-                self._schedule(account, min(to_come))
-            yield account
+    def due(self, at: datetime) -> list[str]:
+        """Return the accounts of which something has expired at a time, until `settle` or `put` is called for each.
+
+        An account that could not be published stays due, so that no expiry is lost.
+        """
+        self._drop_invalid()
+        while self._agenda and self._agenda[0][0] <= at:
+            end, account = self._agenda[0]
+            self._due[account] = end  # first, so that an exception in between loses nothing
+            heapq.heappop(self._agenda)
+            self._drop_invalid()
+        return [account for account, end in self._due.items() if end <= at]
+
+    def settle(self, account: str, at: datetime) -> None:
+        """Record that an account was published as of a time: it is due again when its next expiry time comes."""
+        to_come = [one for one in self._expiries.get(account, {}).values() if one > at]
+        if to_come:
+            self._schedule(account, min(to_come))
+        else:
+            self._scheduled.pop(account, None)
+        self._due.pop(account, None)
 
     def expired_between(self, start: datetime, end: datetime) -> Iterator[str]:
         """Yield the accounts of which something expires after `start` and not after `end`."""
         for account, expiries in self._expiries.items():
             if any(start < one <= end for one in expiries.values()):
                 yield account
+
+    def _drop_invalid(self) -> None:
+        """Drop times that are not valid any more, so that the first on the agenda is."""
+        while self._agenda and self._scheduled.get(self._agenda[0][1]) != self._agenda[0][0]:
+            heapq.heappop(self._agenda)
+        for account in [account for account, end in self._due.items() if self._scheduled.get(account) != end]:
+            del self._due[account]
 
     def _schedule(self, account: str, end: datetime) -> None:
         if self._scheduled.get(account) != end:

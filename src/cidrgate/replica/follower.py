@@ -1,9 +1,11 @@
-"""`Follower`: the thread that keeps a matcher equal to a store with other writers, and removes expired entries on time.
+"""`Follower`: the threads that keep a matcher equal to a store with other writers, and remove expired entries on time.
 
-The thread waits for a signal of the store, and also polls it, in case a signal was lost. While the store cannot be
-reached, the last known lists are served, and the thread tries again with growing pauses until it catches up. Its other
-tasks, such as writing a snapshot, fail independently. Each is tried again with growing pauses, and no other task waits
-for it.
+One thread waits for a signal of the store, and also polls it, in case a signal was lost. While the store cannot be
+reached, the last known lists are served, and the thread tries again with growing pauses until it catches up.
+
+Whatever may wait has another thread, so that no revocation and no expiry waits for it: one removes expired entries and
+looks at the age of the lists, and never touches the store; one writes and takes over snapshots; and one does the
+housekeeping, which waits for locks. A task that fails is tried again with growing pauses, and no other waits for it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ _HOUSEKEEPING_PAUSE = 60.0
 
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 60.0
 """Seconds before another attempt at a task that failed, at first and at most."""
+
+_EXPIRY_RETRY = 0.1
+"""Seconds before another attempt to remove expired entries, which is late already."""
 
 _FAREWELL = 5.0
 """Seconds that `stop` waits for the thread, which may be waiting for a lost network."""
@@ -93,9 +98,8 @@ class _Task:
     Args:
         event: The event that is logged when the task fails.
         what: The message when it fails.
-        about: Returns a random time near its argument.
+        with_jitter: Returns a random time near its argument.
         every: The approximate seconds between two runs; 0 to run in each round.
-        pauses: Whether to pause after a failure; false for a task that must run on time.
     """
 
     def __init__(
@@ -105,36 +109,39 @@ class _Task:
         with_jitter: Callable[[float], float],
         *,
         every: float = 0.0,
-        pauses: bool = True,
     ) -> None:
-        self._with_jitter, self._every, self._pauses = with_jitter, every, pauses
+        self._with_jitter, self._every = with_jitter, every
         self._complaint = Complaint(event, what)
         self._retry = _FIRST_RETRY
         self._at = time.monotonic() + with_jitter(every) if every else 0.0
 
-    def run(self, do: Callable[[], _Done]) -> _Done | None:
-        if time.monotonic() < self._at:
-            return None
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the task can run."""
+        return max(0.0, self._at - time.monotonic())
+
+    def run(self, do: Callable[[], object]) -> None:
+        """Do the task, unless it is too early."""
+        if self.seconds_left > 0.0:
+            return
         try:
-            done = do()
-        except Exception as error:  # noqa: BLE001 - after any error, the thread must continue to update the matcher
-            if self._pauses:
-                self._at = time.monotonic() + self._with_jitter(self._retry)
-                self._retry = min(2 * self._retry, _LONGEST_RETRY)
+            do()
+        except Exception as error:  # noqa: BLE001 - after any error, the thread must continue
+            self._at = time.monotonic() + self._with_jitter(self._retry)
+            self._retry = min(2 * self._retry, _LONGEST_RETRY)
             self._complaint.say(error)
-            return None
+            return
         self._complaint.withdraw()
         self._retry = _FIRST_RETRY
         if self._every:
             self._at = time.monotonic() + self._with_jitter(self._every)
-        return done
 
 
 class _Age:
     """Logs when the lists become stale, and when they are current again."""
 
     def __init__(self) -> None:
-        self._stale = False
+        self.stale = False
 
     def look(self, published: PublishedStore) -> float:
         """Log a change of the state, if there is one.
@@ -146,14 +153,51 @@ class _Age:
         if longest is None:
             return math.inf
         staleness = published.staleness
-        if (staleness > longest) != self._stale:
-            self._stale = not self._stale
-            if self._stale:
+        if (staleness > longest) != self.stale:
+            self.stale = not self.stale
+            if self.stale:
                 message = f"the store has not answered for {staleness:.1f} seconds: the lists may be out of date"
                 log_event(logging.WARNING, "lists_stale", message, seconds=_seconds(staleness), allowed=longest)
             else:
                 log_event(logging.INFO, "lists_current", "the lists equal the store again")
-        return math.inf if self._stale else max(0.0, longest - staleness) + _A_LITTLE
+        return math.inf if self.stale else max(0.0, longest - staleness) + _A_LITTLE
+
+
+class _Loop:
+    """A thread that takes a step, waits until the next one or until it is woken, and so on.
+
+    Args:
+        name: The name of the thread.
+        step: Does what is to do, and returns the seconds until the next step; None to end.
+    """
+
+    def __init__(self, name: str, step: Callable[[], float | None]) -> None:
+        self._step = step
+        self._failing = Complaint("task_failed", f"the thread {name} met a bug; it goes on")
+        self._woken = threading.Event()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def wake(self) -> None:
+        """Take the next step now."""
+        self._woken.set()
+
+    def leave_to_parent(self) -> None:
+        """Use no lock that the thread may have held when the process was forked."""
+        self._woken = threading.Event()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                seconds = self._step()
+            except Exception as error:  # noqa: BLE001 - as after an end of the thread, nothing would be done or said
+                self._failing.say(error)
+                seconds = _LONGEST_PAUSE
+            else:
+                self._failing.withdraw()
+            if seconds is None:
+                return
+            self._woken.wait(seconds)
+            self._woken.clear()
 
 
 _running: weakref.WeakSet[Follower] = weakref.WeakSet()
@@ -171,7 +215,7 @@ def _stop_all() -> None:
 
 
 class Follower:
-    """Follows a store in a separate thread, until `stop` is called or `published` is garbage-collected.
+    """Follows a store in threads of its own, until `stop` is called or `published` is garbage-collected.
 
     Args:
         store: The store.
@@ -179,7 +223,7 @@ class Follower:
         poll: Seconds between two reads of the log without a signal.
 
     Raises:
-        StoreError: If no thread can be started.
+        StoreError: If a thread cannot be started.
     """
 
     def __init__(self, store: Store, published: PublishedStore, *, poll: float) -> None:
@@ -191,7 +235,7 @@ class Follower:
         self._reaching = Complaint("store_lost", _NOT_REACHED, "store_back")
         self._outgrown = Complaint("store_outgrown", "the lists are no longer trusted")
         self._following = Complaint("follower_failed", "following the store failed; the follower tries again")
-        self._expiry = _Task("task_failed", _NOT_EXPIRED, self._with_jitter, pauses=False)
+        self._expiring = Complaint("task_failed", _NOT_EXPIRED)
         self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._with_jitter)
         self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._with_jitter)
         self._housekeeping = {
@@ -201,29 +245,41 @@ class Follower:
             for name in published.housekeeping
         }
         self._age = _Age()
+        self._reached = False
         self._watch: Watch | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cidrgate-follower", daemon=True)
+        self._expiry = _Loop("cidrgate-expiry", self._expire)
+        self._snapshots = _Loop("cidrgate-snapshots", self._share)
+        self._house = _Loop("cidrgate-housekeeping", self._keep_house)
+        self._threads = [self._thread, self._expiry.thread]
+        if published.shared is not None:
+            self._threads.append(self._snapshots.thread)
+        if self._housekeeping:
+            self._threads.append(self._house.thread)
         try:
-            self._thread.start()
+            for thread in self._threads:
+                thread.start()
         except RuntimeError as error:
+            self._ended.set()
+            self.wake()
             raise StoreError(
                 f"the store cannot be followed because no thread can be started ({error}): raise the limit on threads "
                 "or memory for this process"
             ) from error
-        published.on_next_expiry_changed = published.on_behind = self.wake
+        published.on_next_expiry_changed, published.on_behind = self._expiry.wake, self._look_again
         _running.add(self)
         # What was registered last runs first: before the finalizers of stores, which close connections.
         atexit.unregister(_stop_all)
         atexit.register(_stop_all)
 
     def stop(self) -> None:
-        """End the thread, and wait for its end for some seconds."""
+        """End the threads, and wait for their end for some seconds."""
         self.end()
         self.join(_FAREWELL)
 
     def end(self) -> None:
-        """Let the thread end as soon as it can."""
+        """Let the threads end as soon as they can."""
         self._ended.set()
         published = self._published()
         if published is not None:
@@ -231,24 +287,33 @@ class Follower:
         self.wake()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of the thread, for at most so many seconds."""
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        """Wait for the end of the threads, for at most so many seconds."""
+        last = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread is not threading.current_thread() and thread.ident is not None:
+                thread.join(max(0.0, last - time.monotonic()))
 
     def leave_to_parent(self) -> None:
-        """Stop all work in a forked child: the thread does not exist there, or has become the child's main thread."""
+        """Stop all work in a forked child: the threads do not exist there, or one is now the child's main thread."""
         self._ended = threading.Event()  # another thread may have been using the old one
         self._ended.set()
+        for loop in (self._expiry, self._snapshots, self._house):
+            loop.leave_to_parent()
         self._watch = None
         _running.discard(self)
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread is running and not stopped."""
-        return self._thread.is_alive() and not self._ended.is_set()
+        """Whether the threads are running and not stopped."""
+        return all(thread.is_alive() for thread in self._threads) and not self._ended.is_set()
 
     def wake(self) -> None:
-        """Make the thread check its tasks now."""
+        """Make the threads check their tasks now."""
+        self._look_again()
+        for loop in (self._expiry, self._snapshots, self._house):
+            loop.wake()
+
+    def _look_again(self) -> None:
         watch = self._watch
         if watch is not None:
             watch.wake()
@@ -264,7 +329,7 @@ class Follower:
             except Exception as error:  # noqa: BLE001
                 # If the thread ended, the matcher would stay old permanently, and no log line would say so.
                 self._following.say(error)
-                self._pause(_LONGEST_PAUSE)
+                self._ended.wait(_LONGEST_PAUSE)
 
     def _follow(self) -> None:
         pause = _FIRST_PAUSE
@@ -274,13 +339,15 @@ class Follower:
                 try:
                     self._look()  # reads what was committed before the watch began
                     pause = _FIRST_PAUSE
+                    self._reached = True
                     self._reaching.withdraw()
                     self._outgrown.withdraw()
                     self._following.withdraw()
                     while not self._ended.is_set():
-                        watch.wait(self._until_next_task())
+                        watch.wait(self._until_next_look())
                         self._look()
                 finally:
+                    self._reached = False
                     self._watch = None
                     watch.close()
             except StoreOutgrownError as error:
@@ -288,7 +355,7 @@ class Follower:
             except StoreError as error:
                 if not self._ended.is_set():
                     self._reaching.say(error)
-            self._pause(self._with_jitter(pause))
+            self._ended.wait(self._with_jitter(pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _look(self) -> None:
@@ -296,32 +363,49 @@ class Follower:
         if published is None or self._ended.is_set():
             return
         published.catch_up()
-        self._age.look(published)
-        self._expiry.run(published.expire)
-        self._writing.run(published.write_shared_snapshot)
-        self._taking_over.run(published.take_over_shared_snapshot)
-        for name, task in self._housekeeping.items():
-            task.run(published.housekeeping[name])
+        if self._age.stale:
+            self._expiry.wake()  # says that the lists are current again
+        self._snapshots.wake()
 
-    def _until_next_task(self) -> float:
+    def _until_next_look(self) -> float:
         published = self._published()
-        if published is None:
-            return self._poll
-        end = self._expiry.run(published.expire)
-        if published.incomplete:
-            return 0.0
-        return self._poll if end is None else max(0.0, min(self._poll, end))
+        return 0.0 if published is not None and published.incomplete else self._poll
 
-    def _pause(self, seconds: float) -> None:
-        """Wait, but remove expired entries on time."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+    def _expire(self) -> float | None:
+        """Remove expired entries, and look at the age of the lists. This never waits for the store."""
+        published = self._published()
+        if published is None or self._ended.is_set():
+            return None
+        try:
+            end = published.expire()
+        except Exception as error:  # noqa: BLE001
+            end = _EXPIRY_RETRY
+            self._expiring.say(error)
+        else:
+            self._expiring.withdraw()
+        if published.incomplete:
+            self._look_again()
+        # Not longer than the poll, so that a step of the clock is noticed.
+        soonest = min(self._poll, self._age.look(published))
+        return soonest if end is None else max(0.0, min(soonest, end))
+
+    def _share(self) -> float | None:
+        """Write the shared snapshot, or take it over."""
+        published = self._published()
+        if published is None or self._ended.is_set():
+            return None
+        if self._reached:
+            self._writing.run(published.write_shared_snapshot)
+            self._taking_over.run(published.take_over_shared_snapshot)
+        return self._poll
+
+    def _keep_house(self) -> float | None:
+        for name, task in self._housekeeping.items():
             published = self._published()
-            end = None if published is None else self._expiry.run(published.expire)
-            left = left if published is None else min(left, self._age.look(published))
-            del published
-            if self._ended.wait(left if end is None else max(0.0, min(left, end))):
-                return
+            if published is None or self._ended.is_set():
+                return None
+            task.run(published.housekeeping[name])
+        return min(task.seconds_left for task in self._housekeeping.values())
 
     def _with_jitter(self, seconds: float) -> float:
         """Return a random time near this one, so that many nodes do not do the same work at the same moment."""

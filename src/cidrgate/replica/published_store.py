@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import (
@@ -26,6 +26,7 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.event_log import log_event
+from cidrgate.process.clock import since_boot
 from cidrgate.process.forking import work
 from cidrgate.replica.expiry import ExpirySchedule
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
@@ -53,6 +54,9 @@ _PROGRESS = 20_000
 _RETRY = 1.0
 """Seconds before another attempt to catch up after the store could not be read."""
 
+_PUBLICATION = 2.0
+"""Seconds that a stored change waits for another read of the store, until it leaves its publication to the next one."""
+
 
 _WORTH_SAYING = 1.0
 """Seconds by which the clock must go back before that is logged: time synchronization makes smaller steps."""
@@ -76,20 +80,21 @@ class PublishedStore:
         self._matcher = Matcher()
         self._position: str | None = None
         self.known_at = -math.inf
-        """The `time.monotonic` time at which the matcher was last known to equal the store; -inf if it never was."""
+        """The time of `since_boot` at which the matcher was last known to equal the store; -inf if it never was."""
         self.on_known: Callable[[], object] | None = None
         """Called each time the matcher is known to equal the store."""
         self._schedule = ExpirySchedule()
         # Held from reading lists to publishing them, so that the lists that are read last are published last.
         self._reading = threading.RLock()
-        # Held while the matcher and the schedule change, but not while waiting for the store.
+        # Held while the matcher and the schedule change, but not while waiting for the store or writing to the log.
         self._publishing = threading.RLock()
         # The latest time for which lists were published. If the clock went back since, the accounts with entries that
         # had expired by that time and have not by the clock: they must be read again.
         self._as_of = datetime.min.replace(tzinfo=UTC)
         self._revived: set[str] = set()
-        # Whether there may be a commit that this process did not publish.
+        # Whether there may be a commit that this process did not publish, and how often it was found that there may be.
         self._behind = False
+        self._fallen = 0
         self._next_attempt = 0.0
         # The error because of which this process can no longer read the store's lists correctly.
         self._outgrown: StoreOutgrownError | None = None
@@ -137,7 +142,7 @@ class PublishedStore:
     @property
     def staleness(self) -> float:
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
-        return time.monotonic() - self.known_at
+        return since_boot() - self.known_at
 
     @property
     def incomplete(self) -> bool:
@@ -172,23 +177,30 @@ class PublishedStore:
                     return
             self._read(self._matcher if self._position is None else Matcher(), ExpirySchedule(), "", progress)
 
-    def catch_up(self, *, check_first: bool = True) -> None:
+    def catch_up(self, *, check_first: bool = True, within: float | None = None) -> bool:
         """Publish every change that was committed since the matcher's position, by this process or another.
 
         If several threads call this at once, one read of the store serves all of them.
 
         Args:
             check_first: Whether to check first if there are changes; false if the caller knows that there are.
+            within: The seconds to wait for the end of another thread's read; None for as long as it takes.
+
+        Returns:
+            Whether the other read ended in time, so that the matcher is up to date.
 
         Raises:
             StoreError: If the store cannot be read. The matcher stays unchanged.
         """
         last = self._begun
-        with work(), self._reading:
+        with work(), _held(self._reading, within) as held:
+            if not held:
+                return False
             if self._ended > last:  # that read began after this call, so it saw the same changes
-                return
+                return True
             self._begun = number = self._begun + 1
-            next_end = self._schedule.next()
+            fallen = self._fallen
+            next_end = self._next_end()
             try:
                 if not (check_first and self._unchanged()):
                     self._read(self._matcher, self._schedule, self._position or "", None)
@@ -200,10 +212,15 @@ class PublishedStore:
                     self._fell_behind()
                 raise
             self._ended = number
-            self._behind = False
+            self._behind = self._fallen != fallen
             self._outgrown = None
-            if self._schedule.next() != next_end:
+            if self._next_end() != next_end:
                 self.on_next_expiry_changed()
+            return True
+
+    def _next_end(self) -> datetime | None:
+        with self._publishing:
+            return self._schedule.next()
 
     def _record_known_at(self, at: float) -> None:
         """Record a time at which the matcher was known to equal the store."""
@@ -213,14 +230,19 @@ class PublishedStore:
 
     def _fell_behind(self) -> None:
         """Record that the matcher may differ from the store until the store is read again."""
-        self._behind = True
+        self._missed()
         self._record_known_at(-math.inf)
+
+    def _missed(self) -> None:
+        """Record that there may be a commit that was not published. A read that has begun does not know of it."""
+        self._fallen += 1
+        self._behind = True
 
     def _unchanged(self) -> bool:
         """Return whether nothing was committed since the position. It takes one message, as most polls find nothing."""
         if self._position is None or self._revived:
             return False
-        began = time.monotonic()
+        began = since_boot()
         with self._store.read_autocommit() as transaction:
             if transaction.changed_since(self._position, _MOST_NAMES) != set():
                 return False
@@ -235,17 +257,17 @@ class PublishedStore:
         """
         if not position or self._revived:
             return False
-        began = time.monotonic()
+        began = since_boot()
         with self._store.read_autocommit() as transaction:
             found = transaction.lists_changed_since(position, _FEW_NAMES)
             if found is None:
                 return False
             now = transaction.position()
         lists, gone = found
-        with self._publishing:
+        with _telling() as changed, self._publishing:
             at = datetime.now(UTC)
-            _publish(self._matcher, self._schedule, lists, gone, at)
-            _remove_expired(self._matcher, self._schedule, at)
+            _publish(self._matcher, self._schedule, lists, gone, at, changed)
+            _remove_expired(self._matcher, self._schedule, at, changed)
             self._as_of = max(self._as_of, at)
             self._position = now
         self._record_known_at(began)
@@ -257,7 +279,7 @@ class PublishedStore:
         """Update a matcher from a position to the store's current position, and publish it."""
         if matcher is self._matcher and self._read_few(position):
             return
-        began = time.monotonic()
+        began = since_boot()
         with self._store.read() as transaction:
             names = transaction.changed_since(position, _MOST_NAMES) if position else None
             now = transaction.position()
@@ -274,12 +296,14 @@ class PublishedStore:
                 if position:
                     # Too many accounts changed, or the log no longer says which.
                     matcher, schedule = Matcher(), ExpirySchedule()
-            with self._publishing if matcher is self._matcher else nullcontext():
+            with _telling() as changed, self._publishing if matcher is self._matcher else nullcontext():
                 at = datetime.now(UTC)
                 # All names are known, or none is and the matcher is new.
                 gone = set() if names is None else names - {one.account for one in lists}
-                _publish(matcher, schedule, _told(lists, progress), gone, at)
-                _remove_expired(matcher, schedule, at)  # entries that have expired since a snapshot was written
+                _publish(matcher, schedule, _told(lists, progress), gone, at, changed)
+                _remove_expired(
+                    matcher, schedule, at, changed
+                )  # entries that have expired since a snapshot was written
         with self._publishing:
             self._as_of = max(self._as_of, at)
             self._revived -= revived
@@ -299,29 +323,39 @@ class PublishedStore:
             StoreError: If the store cannot be read.
             OSError: If the file cannot be written.
         """
-        with work(), self._reading:
+        with work():
             self.catch_up()
             self.expire()
-            write_snapshot(path, self._matcher, self._schedule, self._position or "")
+            self._save_snapshot(path)
+
+    def _save_snapshot(self, path: Path) -> str:
+        """Write a snapshot of the matcher as it is, and return its position in the log.
+
+        Changes that are published meanwhile do not wait. They may be in the file: who reads it reads every account
+        again that changed since its position.
+        """
+        with self._publishing:
+            position, expiries = self._position or "", dict(self._schedule.expiries())
+        write_snapshot(path, self._matcher, expiries, position)
+        return position
 
     def write_shared_snapshot(self) -> None:
         """Write a new shared snapshot if it is this process's turn.
 
         Raises:
-            StoreError: If the store cannot be read.
             SnapshotError: If the file or its lock cannot be written.
         """
         shared = self.shared
-        if shared is None:
+        if shared is None or not math.isfinite(self.known_at):
             return
-        with work(), self._reading:
+        with work():
             if not shared.should_write(self._position or ""):
                 return
             try:
-                self.save_snapshot(shared.path)
+                position = self._save_snapshot(shared.path)
             except OSError as error:
                 raise SnapshotError(f"the snapshot {shared.path} cannot be written: {error}") from error
-            shared.written(self._position or "")
+            shared.written(position)
             log_event(
                 logging.INFO,
                 "snapshot_written",
@@ -341,7 +375,7 @@ class PublishedStore:
         shared = self.shared
         if shared is None:
             return
-        with work(), self._reading:
+        with work():
             state = shared.news()
             if state is not None:
                 self._take_over(shared.path, None)
@@ -356,7 +390,8 @@ class PublishedStore:
     def _take_over(self, path: Path, progress: Callable[[int], object] | None) -> None:
         """Read a snapshot, let its matcher catch up, and publish it."""
         matcher, schedule, position = read_snapshot(path)
-        self._read(matcher, schedule, position, progress)
+        with self._reading:
+            self._read(matcher, schedule, position, progress)
 
     # ------------------------------------------------------------------------------------------------- writing
 
@@ -383,12 +418,19 @@ class PublishedStore:
                 ended = True
         except BaseException:
             # A failed commit may have been stored. Reading the log will show that.
-            self._behind = self._behind or ended
+            if ended:
+                self._missed()
             raise
         if not self.loaded:
             return
         try:
-            self.catch_up(check_first=False)
+            if not self.catch_up(check_first=False, within=_PUBLICATION):
+                self._missed()
+                log_event(
+                    logging.WARNING,
+                    "publication_delayed",
+                    "a change is stored, and another read of the store delays its publication",
+                )
         except StoreError as error:
             # The change is stored, so it must not fail here. The matcher is marked as behind.
             self._fell_behind()
@@ -401,7 +443,7 @@ class PublishedStore:
         except BaseException:
             self._fell_behind()
             with suppress(CidrgateError):
-                self.catch_up()
+                self.catch_up(within=_PUBLICATION)
             raise
 
     def after_fork(self, *, certain: bool) -> None:
@@ -427,13 +469,17 @@ class PublishedStore:
             The seconds until the next entry expires; None if no known entry expires.
         """
         back = 0.0
-        with work(), self._publishing:
+        with work(), _telling() as changed, self._publishing:
             at = datetime.now(UTC)
             if at < self._as_of:  # the clock went back
                 back = (self._as_of - at).total_seconds()
                 self._revived.update(self._schedule.expired_between(at, self._as_of))
             self._as_of = at
-            _remove_expired(self._matcher, self._schedule, at)
+            try:
+                _remove_expired(self._matcher, self._schedule, at, changed)
+            except BaseException:
+                self._fell_behind()  # the matcher allows more than the lists do
+                raise
             end = self._schedule.next()
         if back >= _WORTH_SAYING:
             log_event(
@@ -445,15 +491,64 @@ class PublishedStore:
         return None if end is None else (end - at).total_seconds()
 
 
-def _remove_expired(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> None:
-    """Remove the entries from a matcher that have expired at a time, and enforce the lists whose mode has expired."""
+@contextmanager
+def _held(lock: threading.RLock, seconds: float | None) -> Iterator[bool]:
+    """Take a lock that this thread does not hold, within some seconds unless they are None; say whether it is held."""
+    try:
+        yield lock.acquire(timeout=-1 if seconds is None else seconds)
+    finally:
+        # Also if a signal handler raised an exception as soon as the lock was taken. No other context manager here,
+        # which could be interrupted first.
+        try:  # noqa: SIM105
+            lock.release()
+        except RuntimeError:
+            pass  # it was not taken
+
+
+class _ModeChange(NamedTuple):
+    """A mode that a list had, and the one that it has now, perhaps until a time."""
+
+    account: str
+    before: Mode
+    mode: Mode
+    until: datetime | None
+
+
+@contextmanager
+def _telling() -> Iterator[list[_ModeChange]]:
+    """Log the changed modes that the block adds to a list, after the block: handlers of the log may be slow."""
+    changed: list[_ModeChange] = []
+    try:
+        yield changed
+    finally:
+        for one in changed:
+            _log_mode(one)
+
+
+def _remove_expired(matcher: Matcher, schedule: ExpirySchedule, at: datetime, changed: list[_ModeChange]) -> None:
+    """Remove the entries from a matcher that have expired at a time, and enforce the lists whose mode has expired.
+
+    An account that cannot be published keeps no other account waiting, and stays due.
+
+    Raises:
+        Exception: The first error, once all accounts were tried.
+    """
+    failed: Exception | None = None
     for account in schedule.due(at):
-        active = schedule.active(account, matcher.prefixes(account), at)
-        mode = matcher.mode(account)
-        if mode != "enforce" and schedule.mode_has_expired(account, at):
-            _log_mode(account, mode, "enforce", None)
-            mode = "enforce"
-        matcher.publish(account, active, when_empty=matcher._when_empty(account), mode=mode)
+        try:
+            active = schedule.active(account, matcher.prefixes(account), at)
+            mode = before = matcher.mode(account)
+            if before != "enforce" and schedule.mode_has_expired(account, at):
+                mode = "enforce"
+            matcher.publish(account, active, when_empty=matcher._when_empty(account), mode=mode)
+        except Exception as error:  # noqa: BLE001
+            failed = failed or error
+        else:
+            schedule.settle(account, at)
+            if mode != before:
+                changed.append(_ModeChange(account, before, mode, None))
+    if failed is not None:
+        raise failed
 
 
 def _missing(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> set[str]:
@@ -475,7 +570,12 @@ def _told(lists: Iterable[StoredList], progress: Callable[[int], object] | None)
 
 
 def _publish(
-    matcher: Matcher, schedule: ExpirySchedule, lists: Iterable[StoredList], gone: Collection[str], at: datetime
+    matcher: Matcher,
+    schedule: ExpirySchedule,
+    lists: Iterable[StoredList],
+    gone: Collection[str],
+    at: datetime,
+    changed: list[_ModeChange],
 ) -> None:
     """Publish lists at a time, and discard accounts.
 
@@ -489,6 +589,7 @@ def _publish(
             parent, and every subaccount whose parent has another name or is gone.
         gone: The names that no account has at that moment.
         at: The time.
+        changed: Where to add the modes that change.
     """
     waiting: list[tuple[str, str]] = []
     for stored in lists:
@@ -500,12 +601,12 @@ def _publish(
         else:
             matching = schedule.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
             # In one step, also for an account that inherited a list before: no check finds it without a list.
-            before = matcher.mode(stored.account)
-            if mode != before and stored.account in matcher:
-                _log_mode(stored.account, before, mode, stored.mode_until)
+            before = matcher.mode(stored.account) if stored.account in matcher else mode
             matcher._publish_moved(
                 stored.account, matching, when_empty="deny" if stored.enforced else "allow", mode=mode
             )
+            if mode != before:
+                changed.append(_ModeChange(stored.account, before, mode, stored.mode_until))
     # Now every parent is published. An account that had subaccounts has to wait until they have other parents.
     waiting = [link for link in waiting if not _linked(matcher, *link)]
     # Names go after all others came: a renamed account is found under one name at each moment. Subaccounts go first,
@@ -526,17 +627,17 @@ def _linked(matcher: Matcher, account: str, parent: str) -> bool:
     return True
 
 
-def _log_mode(account: str, before: Mode, mode: Mode, until: datetime | None) -> None:
+def _log_mode(one: _ModeChange) -> None:
     """Log that the mode of a list has changed: its protection ends, or begins again."""
-    end = "" if until is None or mode == "enforce" else f" until {until.isoformat(timespec='seconds')}"
+    end = "" if one.until is None or one.mode == "enforce" else f" until {one.until.isoformat(timespec='seconds')}"
     log_event(
         logging.WARNING,
         "mode_changed",
-        f"account {account!r} {_MEANINGS[mode]}{end}",
-        account=account,
-        before=before,
-        mode=mode,
-        until=None if not end or until is None else until.isoformat(),
+        f"account {one.account!r} {_MEANINGS[one.mode]}{end}",
+        account=one.account,
+        before=one.before,
+        mode=one.mode,
+        until=None if not end or one.until is None else one.until.isoformat(),
     )
 
 

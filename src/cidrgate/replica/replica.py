@@ -153,7 +153,10 @@ class Replica:
 
     @property
     def known_at(self) -> float:
-        """The `time.monotonic` time at which the matcher was last known to equal the store; -inf if it never was."""
+        """When the matcher was last known to equal the store, in seconds of a clock; -inf if it never was.
+
+        The clock is `CLOCK_BOOTTIME`, which also counts while the machine sleeps, or `time.monotonic` without it.
+        """
         return self.published.known_at
 
     @property

@@ -11,12 +11,16 @@ import os
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
 from cidrgate.process.database_files import DatabaseFileError, refuse_database
 from cidrgate.process.private_files import open_lock
 from cidrgate.replica.expiry import ExpirySchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["SharedSnapshot", "check_snapshot_path", "read_snapshot", "write_snapshot"]
 
@@ -44,21 +48,20 @@ def _lock_of(path: Path) -> Path:
     return Path(f"{path}.lock")
 
 
-def write_snapshot(path: Path, matcher: Matcher, schedule: ExpirySchedule, position: str) -> None:
-    """Write a matcher with the position in the log at which it equals the store.
+def write_snapshot(path: Path, matcher: Matcher, expiries: Mapping[str, Mapping[str, datetime]], position: str) -> None:
+    """Write a matcher with a position in the log since which every change is either in it or not.
 
     Args:
         path: The file. It is replaced atomically.
         matcher: The matcher.
-        schedule: The expiry times of its entries.
+        expiries: The expiry times of its entries at that position, from `ExpirySchedule.expiries`.
         position: The position that `Transaction.position` returned.
 
     Raises:
         OSError: If the file cannot be written.
     """
     ends = {
-        account: {cidr: expiry.isoformat() for cidr, expiry in expiries.items()}
-        for account, expiries in schedule.expiries().items()
+        account: {cidr: expiry.isoformat() for cidr, expiry in ending.items()} for account, ending in expiries.items()
     }
     matcher.save(path, note=json.dumps({"content": _CONTENT, "position": position, "ends": ends}).encode())
 
