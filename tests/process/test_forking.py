@@ -175,19 +175,23 @@ def test_a_thread_may_fork_inside_its_own_transaction(
     assert manager.allows("acct-1", "9.9.9.9") or where == "create"
 
 
-def test_the_thread_that_follows_may_fork(manager: RuleManager, url: str) -> None:
+@pytest.mark.parametrize("method", ["catch_up", "expire"])
+def test_the_threads_that_follow_may_fork(method: str, manager: RuleManager, url: str) -> None:
     children: list[tuple[int, int]] = []
     forked = threading.Event()
 
-    def fork() -> None:
+    published = manager._replica.published
+    real = getattr(published, method)
+
+    def fork() -> object:
         if not forked.is_set():
             forked.set()  # for the child too, whose thread would fork as well
             children.append(start_child(lambda: eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))))
+        return real()
 
-    follower = manager._replica.follower
-    assert follower is not None
-    # Called in each round.
-    manager._replica.published.write_shared_snapshot = fork  # type: ignore[method-assign]
+    assert manager._replica.follower is not None
+    setattr(published, method, fork)
+    manager._replica.follower.wake()
     with RuleManager.open(url, follow=False) as other:
         other.add("acct-1", "9.9.9.9/32")
         eventually(lambda: bool(children))
