@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
 import pytest
 
-from cidrgate import RuleManager, StoreError
+from cidrgate import NewEntry, RuleManager, StoreError
 from tests.faults.invariants import ACCOUNTS, ROUNDS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
 from tests.pgbouncer import PgBouncer
 from tests.tcp_proxy import TcpProxy
@@ -295,3 +296,22 @@ def test_a_server_whose_processes_are_stopped(postgres_server: PostgresServer, u
                 ledger.wait_for_more()
         check(url, ledger, [one, other])
     report("server stopped", ledger)
+
+
+@pytest.mark.fault("the processes of PostgreSQL are stopped (SIGSTOP)")
+def test_entries_end_in_time_while_a_server_is_silent(postgres_server: PostgresServer, url: str) -> None:
+    """Neither a connection that waits for an answer nor the next attempts to connect delay an end."""
+    with RuleManager.open(url) as node:
+        node.create_account("ends")
+        start = datetime.now(UTC) + timedelta(seconds=2)
+        ends = {f"8.8.{number}.0/24": start + timedelta(seconds=number) for number in range(1, 20)}
+        node.replace("ends", [NewEntry("9.9.9.0/24"), *(NewEntry(cidr, expires_at=end) for cidr, end in ends.items())])
+        late: list[float] = []
+        postgres_server.freeze()
+        try:
+            for cidr, end in ends.items():
+                eventually(lambda cidr=cidr: not node.allows("ends", cidr.replace("0/24", "1")), 90)  # type: ignore[misc]
+                late.append((datetime.now(UTC) - end).total_seconds())
+        finally:
+            postgres_server.thaw()
+    assert 0.0 <= min(late) <= max(late) < 2.0
