@@ -12,8 +12,8 @@ from address cimport IPV4, Prefix, same_network
 from counters cimport limits
 from native cimport changes, leading_zeros, reallocate_array, trailing_zeros
 from trie cimport (
-    BRANCH, CHILD, DIRECT, FANOUT, FINAL, INHERITED, LEAF, NESTED, NONE, ROOTS, ROOT_BITS, RUN, RUN_WORDS, SKIP_WORDS,
-    SMALL, SPARSE, STRIDE, UPPER,
+    BRANCH, CHILD, DIRECT, FANOUT, FINAL, INHERITED, LEAF, NESTED, NONE, ROOTS, ROOT_BITS, RUN, RUN_WORDS, SEVERAL,
+    SKIP_WORDS, SMALL, SPARSE, STRIDE, UPPER,
     Final, IndexHeader, Node, TrieHeader, dense_size, final_size, index_size, ipv6_section, ipv6_width, is_match,
     longer_size, padded, precedes, stride_of,
 )
@@ -23,8 +23,6 @@ cdef enum:
     INSERTION = 64
     # From this depth on, a lone prefix is a leaf even if its node would be final: few addresses of IPv6 come so far.
     DEEP = 40
-    # A block is SPARSE if at most one IPv6 prefix of so many is longer than 64 bits.
-    SEVERAL = 16
 
 # A prefix to be written into a block, with its position in the caller's input.
 cdef struct Item:

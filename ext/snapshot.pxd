@@ -44,6 +44,8 @@ not rely on a property that is not in this table. No check can prove who wrote t
     UPPER is set only if no IPv6 prefix is longer than  verify_prefixes6    low_at, search6, search_run
     64 bits
     SPARSE is set only with an index and without UPPER  verify_block        search6: it has no longer6
+    with SPARSE, one prefix of SEVERAL at most is       verify_block        verify_node: it searches longer6
+    longer than 64 bits, and at least one is
     longer6 is inside the block, and names each prefix  arrays_fit,         arrays_size, low_at
     longer than 64 bits once, in order, and no other    verify_prefixes6
     an index is inside its block                        verify_index        view_index, index_size
@@ -183,7 +185,7 @@ cdef inline uint64_t held_size(uint64_t size) noexcept nogil:
     return <uint64_t>units * UNIT
 
 
-cdef inline uint64_t place_block(uint64_t at, size_t size) noexcept nogil:
+cdef inline uint64_t place_block(uint64_t at, uint64_t size) noexcept nogil:
     """Return the place of the next block in the arena section. Large blocks start a segment; others never cross one."""
     return at if size <= SEGMENT_BYTES - at % SEGMENT_BYTES and size <= SEGMENT_BYTES // 2 else next_segment(at)
 
@@ -193,7 +195,7 @@ cdef inline uint32_t reference(uint64_t place) noexcept nogil:
     return <uint32_t>(place // UNIT) + SEGMENT_UNITS
 
 
-cdef inline uint64_t next_place(uint64_t place, size_t size) noexcept nogil:
+cdef inline uint64_t next_place(uint64_t place, uint64_t size) noexcept nogil:
     """Return the place after a block; after a large block, the next segment."""
     return place + size if size <= SEGMENT_BYTES // 2 else next_segment(place + size)
 

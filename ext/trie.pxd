@@ -65,7 +65,8 @@ cdef enum:
     CHILD = -2
     BRANCH = -0x40000002
     FINAL = -0x60000002
-    # The most prefixes of one list, and the most nodes and words to which a slot can refer.
+    # The most prefixes of one list, and how many values of a slot are for nodes. Half as many are for the words of runs
+    # and skips, and half as many for those of final nodes (`counters.h`).
     MOST_LISTED = 0x3FFFFFFF
     MOST_NODES = 0x40000000
     # The most prefixes of a run. A search compares this many networks, so RUN - 1 that follow the run may be read. They
@@ -74,6 +75,8 @@ cdef enum:
     # The words that describe a run and a skip.
     RUN_WORDS = 3
     SKIP_WORDS = 4
+    # A block is SPARSE if at most one IPv6 prefix of so many is longer than 64 bits.
+    SEVERAL = 16
     # The slot of a final node for the match of an address that is in none of its prefixes, and the most prefixes of it.
     INHERITED = 255
 
@@ -82,7 +85,7 @@ cdef enum: NESTED = 0x80000000
 cdef enum: UPPER = 0x40000000
 cdef enum: COUNT = 0x3FFFFFFF
 # Has the same bit as UPPER, but in the word of IPv4: few IPv6 prefixes are longer than 64 bits, and there is a section
-# longer6 instead of low6. Only of families with an index.
+# longer6 instead of low6. Only of families with an index, and never without a longer prefix.
 cdef enum: SPARSE = 0x40000000
 # Has the same bit as NESTED. In a block without prefixes, it means that the account is enforced and allows nothing.
 cdef enum: CLOSED = 0x80000000
@@ -152,31 +155,33 @@ cdef struct Trie:
     const void *edges       # Edges of a large table (`edges.pxd`), or NULL
 
 
-cdef inline size_t padded(size_t size) noexcept nogil:
+# The sizes of sections have 64 bits on every target, so that none wraps: they are computed from the counts of a file
+# before the counts are checked.
+cdef inline uint64_t padded(uint64_t size) noexcept nogil:
     """Return the next multiple of eight."""
-    return (size + 7) & ~<size_t>7
+    return (size + 7) & ~<uint64_t>7
 
 
-cdef inline size_t dense_size(const TrieHeader *header) noexcept nogil:
+cdef inline uint64_t dense_size(const TrieHeader *header) noexcept nogil:
     """Return the bytes of the header and the sorted arrays without the section longer6."""
-    return (sizeof(TrieHeader) + padded(5 * <size_t>(header.ipv4 & COUNT))
+    return (sizeof(TrieHeader) + padded(5 * <uint64_t>(header.ipv4 & COUNT))
             + padded(ipv6_width(header) * (header.ipv6 & COUNT)))
 
 
-cdef inline size_t longer_size(uint32_t count) noexcept nogil:
+cdef inline uint64_t longer_size(uint32_t count) noexcept nogil:
     """Return the bytes of a section longer6."""
-    return padded(sizeof(uint32_t) * (<size_t>count + 1)) + sizeof(uint64_t) * <size_t>count
+    return padded(sizeof(uint32_t) * (<uint64_t>count + 1)) + sizeof(uint64_t) * <uint64_t>count
 
 
-cdef inline size_t arrays_size(const TrieHeader *header) noexcept nogil:
+cdef inline uint64_t arrays_size(const TrieHeader *header) noexcept nogil:
     """Return the bytes of the header of a block and its sorted arrays."""
-    cdef size_t size = dense_size(header)
+    cdef uint64_t size = dense_size(header)
     if header.ipv4 & SPARSE:
         size += longer_size((<const uint32_t *>(<const char *>header + size))[0])
     return size
 
 
-cdef inline size_t ipv6_width(const TrieHeader *header) noexcept nogil:
+cdef inline uint64_t ipv6_width(const TrieHeader *header) noexcept nogil:
     """Return the bytes of an IPv6 prefix in the sorted arrays, without those in the section longer6."""
     return 9 if header.ipv6 & UPPER or header.ipv4 & SPARSE else 17
 
@@ -196,18 +201,19 @@ cdef inline const uint8_t *view_lows(const char *block, Lows *lows) noexcept nog
         lows.count = section[0]
         lows.longer = section + 1
         lows.sparse = <const uint64_t *>(
-            <const char *>section + padded(sizeof(uint32_t) * (<size_t>lows.count + 1)))
+            <const char *>section + padded(sizeof(uint32_t) * (<uint64_t>lows.count + 1)))
     return <const uint8_t *>behind_high6
 
 
 cdef inline const char *ipv6_section(const char *block) noexcept nogil:
     """Return the start of the arrays of the IPv6 prefixes."""
-    return block + sizeof(TrieHeader) + padded(5 * <size_t>((<const TrieHeader *>block).ipv4 & COUNT))
+    return block + sizeof(TrieHeader) + padded(5 * <uint64_t>((<const TrieHeader *>block).ipv4 & COUNT))
 
 
-cdef inline size_t index_size(const IndexHeader *header) noexcept nogil:
+cdef inline uint64_t index_size(const IndexHeader *header) noexcept nogil:
     """Return the bytes of an index section."""
-    return sizeof(IndexHeader) + header.nodes * sizeof(Node) + padded(4 * (<size_t>header.roots + header.words))
+    return (sizeof(IndexHeader) + <uint64_t>header.nodes * sizeof(Node)
+            + padded(sizeof(int32_t) * (<uint64_t>header.roots + header.words)))
 
 
 cdef inline const char *view_index(const char *section, Index *index) noexcept nogil:

@@ -28,7 +28,7 @@ from snapshot cimport (
 )
 from trie cimport (
     BRANCH, CHILD, CLOSED, COUNT, FANOUT, FINAL, LEAF, MOST_LISTED, NESTED, NONE, ROOTS, ROOT_BITS, RUN, RUN_WORDS,
-    SKIP_WORDS, SMALL, SPARSE, STRIDE, UPPER,
+    SEVERAL, SKIP_WORDS, SMALL, SPARSE, STRIDE, UPPER,
     Branch, Final, Index, IndexHeader, Lows, Node, TrieHeader, arrays_size, branch_at, dense_size, final_at,
     final_match, final_size, index_size, ipv6_section, is_final, is_node, longer_size, low_at, node_slot, stride_of,
     view_index, view_lows,
@@ -45,6 +45,9 @@ cdef enum:
     # names can slow down that check.
     FAR = 512
     ALIKE = 16
+    # The same after all searches of a part of the index took this many steps for each slot that is not empty, and FAR
+    # more. In a table that the engine filled they take about two.
+    USUAL = 16
     THREADS = 2
     # For each thread and part of the index, one for accounts with a list and one for subaccounts.
     CHAINS = 4
@@ -169,9 +172,9 @@ cdef inline bint verify_index(const uint8_t *section, uint64_t left, Family *fam
             header.start < 0 or header.roots > ROOTS or <uint32_t>header.start > ROOTS - header.roots
             or (family.first4 != NULL and header.roots != ROOTS)):
         return False
-    if header.nodes > left // sizeof(Node) or header.words > left // sizeof(int32_t) or index_size(header) > left:
-        return False
     size[0] = index_size(header)
+    if size[0] > left:
+        return False
     view_index(<const char *>section, &family.index)
     family.header = header
     if family.index.root == NULL:
@@ -180,41 +183,46 @@ cdef inline bint verify_index(const uint8_t *section, uint64_t left, Family *fam
 
 
 cdef inline bint verify_root(Family *family) noexcept nogil:
-    """Check that a direct root and the nodes below it match the prefixes."""
+    """Check that a direct root and the nodes below it match the prefixes, which are all in its stored spans."""
+    cdef const int32_t *stored = family.index.root
     cdef int32_t *spans = family.roots
-    cdef uint32_t index = 0, end, span, last
-    cdef uint32_t first = <uint32_t>family.header.start, stop = first + family.header.roots
-    for span in range(ROOTS):
+    cdef uint32_t index = 0, end, span, last, count = family.header.roots
+    # Only what is stored: a file may have very many lists with a root of one span.
+    for span in range(count):
         spans[span] = NONE
     while index < family.count:
-        span = root_span(family, index)
+        span = stored_span(family, index)
+        if span >= count:
+            return False
         if family.lengths[index] <= ROOT_BITS:
             last = span + (<uint32_t>1 << (ROOT_BITS - family.lengths[index]))
+            if last > count:
+                return False
             while span < last:
                 spans[span] = <int32_t>index
                 span += 1
             index += 1
             continue
         end = index + 1
-        while end < family.count and root_span(family, end) == span:
+        while end < family.count and stored_span(family, end) == span:
             end += 1
         # A slot for longer prefixes is copied as it is; what it refers to is checked.
-        if not first <= span < stop or not verify_child(
-                family, family.index.root[span - first], index, end, ROOT_BITS, spans[span]):
+        if not verify_child(family, stored[span], index, end, ROOT_BITS, spans[span]):
             return False
-        spans[span] = family.index.root[span - first]
+        spans[span] = stored[span]
         index = end
-    for span in range(ROOTS):
-        if not first <= span < stop and spans[span] != NONE:
-            return False
-    return memcmp(spans + first, family.index.root, family.header.roots * sizeof(int32_t)) == 0
+    return memcmp(spans, stored, count * sizeof(int32_t)) == 0
 
 
-cdef inline uint32_t root_span(const Family *family, uint32_t index) noexcept nogil:
-    """Return the number of the span of a direct root in which a prefix begins."""
+cdef inline uint32_t stored_span(const Family *family, uint32_t index) noexcept nogil:
+    """Return the span of a direct root in which a prefix begins, counted from the first stored one.
+
+    Before that one, it is a number beyond all spans.
+    """
+    cdef uint32_t first = <uint32_t>family.header.start
     if family.first4 != NULL:
-        return family.first4[index] >> (32 - ROOT_BITS)
-    return <uint32_t>(family.high6[index] >> (64 - ROOT_BITS))
+        return (family.first4[index] >> (32 - ROOT_BITS)) - first
+    return <uint32_t>(family.high6[index] >> (64 - ROOT_BITS)) - first
 
 
 cdef inline uint32_t node_span(const Family *family, uint32_t index, int depth) noexcept nogil:
@@ -446,7 +454,7 @@ cdef inline uint64_t verify_block(
         return 0
     if counts.ipv4 & SPARSE and (n6 <= SMALL or counts.ipv6 & UPPER):
         return 0
-    if n4 + n6 > MOST_LISTED or n4 * 5 + n6 * 9 > left or not arrays_fit(counts, left - size):
+    if n4 + n6 > MOST_LISTED or not arrays_fit(counts, left - size):
         return 0
     ipv4.count = <uint32_t>n4
     ipv4.first4 = <const uint32_t *>(block + size + sizeof(TrieHeader))
@@ -455,6 +463,9 @@ cdef inline uint64_t verify_block(
     ipv6.first4 = NULL
     ipv6.high6 = <const uint64_t *>ipv6_section(<const char *>counts)
     ipv6.lengths = view_lows(<const char *>counts, &ipv6.low6)
+    # With more longer prefixes, to read the last 64 bits of each would take more than the file's size pays for.
+    if counts.ipv4 & SPARSE and not 0 < ipv6.low6.count <= n6 // SEVERAL:
+        return 0
     ipv4.roots = ipv6.roots = roots
     if not (verify_prefixes4(ipv4.first4, ipv4.lengths, ipv4.count, counts.ipv4 & NESTED != 0)
             and verify_prefixes6(ipv6.high6, &ipv6.low6, ipv6.lengths, ipv6.count, counts.ipv6 & NESTED != 0)):
@@ -690,17 +701,19 @@ cdef inline bint is_own_slot(const Slot *slot, const Survey *survey) noexcept no
     return slot.list == (survey.rows[block.row] if block.flags & SUBACCOUNT else slot.block)
 
 
-cdef inline bint verify_search(Survey *survey, const Found *found, bint subaccount) noexcept nogil:
+cdef inline bint verify_search(Survey *survey, const Found *found, bint subaccount, uint64_t *left) noexcept nogil:
     """Check that `find` ends at the right slot for the name of a block, and that no name before it is equal.
 
-    There are as many slots as blocks, so each slot belongs to one block when all searches have ended at their own.
+    There are as many slots as blocks, so each slot belongs to one block when all searches have ended at their own. The
+    steps are taken from those that are left.
     """
     cdef const SlotTable *table = survey.table
-    cdef uint32_t place = first_place(table, found.tag), alike = 0, _step
+    cdef uint32_t place = first_place(table, found.tag), alike = 0, step
     cdef const Slot *slot
-    for _step in range(FAR):
+    for step in range(<uint32_t>min(<uint64_t>FAR, left[0])):
         slot = &table.slots[place]
         if slot.block == found.block:
+            left[0] -= step
             return slot.tag == found.tag and slot.list == (
                 survey.rows[block_at(survey.arena, slot.block).row] if subaccount else slot.block)
         if slot.block == 0:
@@ -721,12 +734,13 @@ cdef inline bint verify_part(Survey *survey, uint32_t part) noexcept nogil:
     """Count the slots of one part of the index, and check the searches that begin in it, while it is in the cache."""
     cdef const Slot *slots = survey.table.slots
     cdef uint32_t index, chain, used = 0, live = 0
-    cdef uint64_t place, first
+    cdef uint64_t place, first, left
     for index in range(part << survey.part_bits, min(part + <uint64_t>1 << survey.part_bits, survey.table.capacity)):
         used += slots[index].block != 0
         live += (slots[index].block != 0) & (slots[index].block != DEAD)
     add_and_fetch(&survey.used, used)
     add_and_fetch(&survey.live, live)
+    left = FAR + <uint64_t>USUAL * used
     for chain in range(CHAINS):
         place = survey.parts[chain * survey.part_count + part]
         while place:
@@ -735,7 +749,7 @@ cdef inline bint verify_part(Survey *survey, uint32_t part) noexcept nogil:
             first = (place - 1) // BUNDLED * BUNDLED
             while place > first:
                 place -= 1
-                if not verify_search(survey, survey.found + place, chain & 1):
+                if not verify_search(survey, survey.found + place, chain & 1, &left):
                     return False
             place = survey.before[first // BUNDLED]
     return True

@@ -6,6 +6,8 @@ import os
 import random
 import struct
 import threading
+import time
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,11 +24,14 @@ from tests.fuzz.layout import (
     LEAF,
     PAGE,
     SEGMENT,
+    SLOT,
     SPARSE,
     UPPER,
     Block,
     Layout,
+    held,
     keyed_hash,
+    padded,
     with_table,
 )
 
@@ -344,6 +349,18 @@ FORGERIES: dict[str, Callable[[File], None]] = {
     "fewer lower halves than there are": change("longer count", "sparse6", 0, -1),
     "no lower halves": number("longer count", "sparse6", 0, 4, 0),
     "lower halves outside of the file": number("longer count", "sparse6", 0, 4, 0xFFFFFFFF),
+    "lower halves whose bytes do not fit in 32 bits": number("longer count", "sparse6", 0, 4, 0x55555555),
+    "nodes whose bytes do not fit in 32 bits": number("index", "index", 2, 4, 0x06666666),
+    "words whose bytes do not fit in 32 bits": number("index", "index", 3, 4, 0x3FFFFFFC),
+    "nodes and words whose bytes do not fit in 32 bits": lambda file: file.write(
+        file.numbers("index", "index6")[2], 8, 0x03333333 | 0x1FFFFFFE << 32
+    ),
+    "IPv4 prefixes whose bytes do not fit in 32 bits": number("counts", "few", 0, 4, 0x33333333),
+    "IPv6 prefixes whose bytes do not fit in 32 bits": number("counts", "ipv6", 1, 4, 0x0F0F0F0F),
+    "upper halves whose bytes do not fit in 32 bits": number("counts", "upper6", 1, 4, UPPER | 0x1C71C71C),
+    "prefixes of both families whose bytes do not fit in 32 bits": lambda file: file.write(
+        file.numbers("counts", "both")[0], 8, 0x19999999 | (UPPER | 0x0E38E38E) << 32
+    ),
     "a lower half of another prefix": change("longer", "sparse6", 0, +1),
     "two lower halves of a prefix": change("longer", "sparse6", 1, -2),
     "a lower half of no prefix": number("longer", "sparse6", 1, 4, 72),
@@ -430,6 +447,91 @@ def test_a_direct_root_has_a_slot_for_every_prefix(tmp_path: Path) -> None:
         file.image[:] = sound
         forge(file)
         assert file.is_inconsistent(), name
+
+
+def as_sparse(file: File) -> bytes:
+    """The image of one account of IPv6, with a lower half only for each prefix longer than 64 bits, however many."""
+    (block,) = file.layout.blocks
+    start, arena = file.at(block.name.decode()), file.layout.arena_offset
+    counts, high, length, index = (file.numbers(kind)[0] for kind in ("counts", "high6", "length6", "index"))
+    count = len(block.prefixes)
+    networks = [IPv6Network(text) for text in block.prefixes]
+    longer = [number for number, network in enumerate(networks) if network.prefixlen > 64]
+    flags = file.read(counts + 4, 4) & ~UPPER
+    parts = [
+        bytes(file.image[start:counts]),
+        struct.pack("<II", SPARSE, flags),
+        bytes(file.image[high : high + 8 * count] + file.image[length : length + count]),
+        struct.pack(f"<{1 + len(longer)}I", len(longer), *longer),
+        struct.pack(f"<{len(longer)}Q", *(int(networks[number].network_address) % 2**64 for number in longer)),
+        bytes(file.image[index : start + block.size]),
+    ]
+    written = b"".join(part.ljust(padded(len(part)), b"\0") for part in parts)
+    image = file.image[:arena] + written.ljust(-(-len(written) // PAGE) * PAGE, b"\0")
+    for name, value in (("size", len(image)), ("arena_size", held(len(written)))):
+        at, size = HEADER_FIELDS[name]
+        image[at : at + size] = value.to_bytes(size, "little")
+    return bytes(image)
+
+
+@pytest.mark.parametrize("longer", [0, 1, 5, 6, 80])
+def test_lower_halves_are_searched_only_if_they_are_few(tmp_path: Path, longer: int) -> None:
+    # Of 80 prefixes at most 5: each lower half is read by a search, so many would make opening slow.
+    matcher = Matcher()
+    matcher.publish("sparse6", [f"2600:{n:x}::{'1/128' if n < longer else '/32'}" for n in range(80)])
+    file = File(tmp_path / "sparse.snapshot", matcher)
+    sound = _seal_snapshot(bytes(file.image))
+    file.image[:] = as_sparse(file)
+    if longer in (0, 6, 80):
+        assert file.is_inconsistent()
+    else:
+        assert _seal_snapshot(bytes(file.image)) == sound
+        assert file.open().prefixes("sparse6") == matcher.prefixes("sparse6")
+
+
+def with_one_span(index: bytes) -> bytes:
+    """An index that skips 16 bits to a final node, with a direct root instead: the only slot of it that is stored."""
+    start, roots, nodes, words = struct.unpack_from("<iIII", index)
+    numbers = struct.unpack_from(f"<{words}i", index, 16)
+    assert (roots, nodes) == (0, 0)
+    assert numbers[BRANCH - start] == -16
+    assert numbers[BRANCH - start + 3] == FINAL
+    # The word of the root takes the place of the last one, of the skip.
+    return struct.pack(f"<iIII{words}i", 0x2600, 1, 0, words - 1, FINAL, *numbers[:-1]).ljust(len(index), b"\0")
+
+
+def time_of_opening(path: Path, image: bytes) -> float:
+    """The processor time of opening an image, in seconds: the shortest of three."""
+    times = []
+    for _ in range(3):
+        path.write_bytes(_seal_snapshot(image))
+        begun = time.process_time()
+        Matcher.open(path)
+        times.append(time.process_time() - begun)
+    return min(times)
+
+
+def test_roots_of_one_span_do_not_make_opening_slow(tmp_path: Path) -> None:
+    matcher = Matcher()
+    prefixes = [f"2600:{n:x}00::/24" for n in range(65)]
+    matcher.publish("acct-0000", prefixes)
+    one = File(tmp_path / "one.snapshot", matcher)
+    index = bytes(one.image[one.numbers("index")[0] : one.at("acct-0000") + one.block("acct-0000").size])
+    for number in range(1, 2_000):
+        matcher.publish(f"acct-{number:04}", prefixes)
+    path = tmp_path / "roots.snapshot"
+    matcher.save(path)
+    sound = path.read_bytes()
+    assert sound.count(index) == 2_000
+    forged = sound.replace(index, with_one_span(index))
+    # Such a root is not what the engine builds, but every walk through it is right. With work for each span that a root
+    # can have, opening took a hundred times as long.
+    assert time_of_opening(path, forged) < 10 * time_of_opening(tmp_path / "sound.snapshot", sound) + 0.02
+    opened = Matcher.open(path)
+    assert opened.allows("acct-1999", "2600:4000::1")
+    assert not opened.allows("acct-1999", "2600:4100::1")
+    assert not opened.allows("acct-1999", "2601::1")
+    assert opened.prefixes("acct-1999") == matcher.prefixes("acct-1999")
 
 
 def beside_others(tmp_path: Path, *, before: bool) -> File:
@@ -573,6 +675,47 @@ def test_names_of_one_tag_in_one_run_do_not_make_opening_slow(tmp_path: Path) ->
     (tmp_path / "twice.snapshot").write_bytes(_seal_snapshot(bytes(with_table(bytes(image)))))
     with pytest.raises(SnapshotError, match="is not consistent"):
         Matcher.open(tmp_path / "twice.snapshot")
+
+
+def with_long_searches(layout: Layout, steps: int) -> bytes:
+    """The image with dead slots instead of empty ones, but one, and names so many slots behind their places."""
+    image = bytearray(layout.image)
+    slots: list[tuple[int, int, int]] = [(0, DEAD, 0)] * layout.capacity
+    slots[0] = (0, 0, 0)
+    for block in layout.blocks:
+        tag = keyed_hash(block.name, layout.seed)
+        place = tag * layout.capacity >> 32
+        # No search may go over the end, to the slot that is empty.
+        place += steps if place < layout.capacity - 2 * steps else 1
+        while slots[place][1] != DEAD:
+            place += 1
+        slots[place] = (tag, block.reference, block.reference)
+    for number, slot in enumerate(slots):
+        SLOT.pack_into(image, layout.slot_at(number), *slot)
+    image[PAGE + 4 : PAGE + 8] = (layout.capacity - 1).to_bytes(4, "little")
+    return _seal_snapshot(bytes(image))
+
+
+@pytest.mark.parametrize("steps", [2, 250, 1_000])
+def test_long_searches_are_checked_together(tmp_path: Path, steps: int) -> None:
+    # Beyond some steps, of one search or of all, the names are checked run by run: as strictly.
+    matcher = Matcher()
+    names = [f"acct-{number}" for number in range(4_000)]
+    for name in names:
+        matcher.publish(name, ["8.8.8.0/24"])
+    path = tmp_path / "long.snapshot"
+    matcher.save(path)
+    image = with_table(path.read_bytes(), SEED)
+    layout = Layout(bytes(image))
+    path.write_bytes(with_long_searches(layout, steps))
+    opened = Matcher.open(path)
+    assert all(opened.allows(name, "8.8.8.8") and not opened.allows(name, "9.9.9.9") for name in names)
+    place = layout.arena_offset + layout.blocks[7].at + 8
+    assert image[place : place + 6] == b"acct-7"
+    image[place : place + 6] = b"acct-8"
+    path.write_bytes(with_long_searches(Layout(bytes(image)), steps))
+    with pytest.raises(SnapshotError, match="is not consistent"):
+        Matcher.open(path)
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
