@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from cidrgate import Policy, RuleManager
 from cidrgate.authorize.operation import Operation
+from cidrgate.authorize.workers import shared_folder
 from tests.authorize.asgi import messages_of
 from tests.command_line import typed
 from tests.servers.endpoint import authorize_endpoint, database
@@ -254,14 +256,19 @@ def command_of(url: str, port: int, *options: str) -> list[str]:
 @pytest.mark.fault("the process that supervises `cidrgate authorize --workers` is killed")
 def test_workers_end_with_a_supervisor_that_was_killed(tmp_path: Path, url: str) -> None:
     """Nobody would end them, and they would keep the port and answer from lists that nobody knows of."""
-    port = free_port()
-    with running(command_of(url, port, "--workers", "2"), tmp_path, port) as supervisor:
+    port, folder = free_port(), tmp_path / "temporary"
+    folder.mkdir()
+    own = {"TMPDIR": str(folder)}
+    with running(command_of(url, port, "--workers", "2"), tmp_path, port, own) as supervisor:
         eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
         supervisor.kill()
         supervisor.wait()
         eventually(lambda: not is_listened_on(port))
-    with running(command_of(url, port), tmp_path, port):
+    assert len(list(folder.iterdir())) == 1
+    with running(command_of(url, port, "--workers", "2"), tmp_path, port, own):
         assert asked(port, "acct-1", STRANGER).status == 403
+        assert len(list(folder.iterdir())) == 1
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.fault("the terminal of `serve` or `authorize` is closed (SIGHUP)")
@@ -288,6 +295,33 @@ def test_it_outlives_a_terminal_if_it_shall(tmp_path: Path, url: str) -> None:
             assert asked(port, "acct-1", LISTED).status == 200
             process.terminate()
             assert process.wait(60) == 0
+
+
+def test_the_folder_of_a_killed_supervisor_is_deleted_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It contains all lists. Nothing else is deleted, and no folder of a running supervisor or worker."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "lock").touch()
+    (tmp_path / "cidrgate-authorize-link").symlink_to(victim)
+    (tmp_path / "cidrgate-authorize-new").mkdir()
+    (tmp_path / "cidrgate-other").mkdir()
+    others = set(tmp_path.iterdir())
+    left = tmp_path / "cidrgate-authorize-left"
+    left.mkdir()
+    (left / "lock").touch()
+    (left / "lists.snapshot").touch()
+    held = os.open(left / "lock", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)  # as a worker holds it
+    with shared_folder() as first, shared_folder() as second:
+        assert left.exists()
+        os.close(held)
+        with shared_folder() as third:
+            assert set(tmp_path.iterdir()) == {*others, first, second, third}
+    assert set(tmp_path.iterdir()) == others
+    assert (victim / "lock").exists()
 
 
 def changed(url: str, change: str, port: int, *options: str) -> list[str]:

@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from cidrgate.authorize.app import AuthorizeApp
@@ -34,6 +33,7 @@ with needs_extra("authorize", "cidrgate.authorize.server"):
     from cidrgate.authorize.metrics import MULTIPROCESS, ServerMetrics
     from cidrgate.authorize.operation import Operation
     from cidrgate.authorize.process import GRACE, end_with_supervisor, ends_cleanly, run, supervise
+    from cidrgate.authorize.workers import hold_folder, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,17 +253,17 @@ def serve(
                 config = uvicorn.Config(settings.app(lists), uds=uds, **_SERVER, backlog=connection_backlog())
                 run(uvicorn.Server(config), None if bound is None else [bound])
             return
-        with TemporaryDirectory(prefix="cidrgate-") as folder:
-            shared = settings.snapshot or str(Path(folder) / "lists.snapshot")
+        with shared_folder() as folder:
+            shared = settings.snapshot or str(folder / "lists.snapshot")
             with settings.open() as lists:
                 lists.save_snapshot(shared)
                 on_loaded(where, len(lists.matcher))
-            counts = Path(folder) / "metrics"
+            counts = folder / "metrics"
             counts.mkdir(mode=0o700)
             os.environ[MULTIPROCESS] = str(counts)
             # The workers get the settings by the pipe that starts them: no other process can read the password in them.
             config = uvicorn.Config(
-                partial(_app_of_worker, replace(settings, snapshot=shared)),
+                partial(_app_of_worker, replace(settings, snapshot=shared), folder),
                 factory=True,
                 workers=workers,
                 uds=uds,
@@ -273,10 +273,11 @@ def serve(
             supervise(config, config.bind_socket() if bound is None else bound)
 
 
-def _app_of_worker(settings: AuthorizeSettings) -> AuthorizeApp:
+def _app_of_worker(settings: AuthorizeSettings, folder: Path) -> AuthorizeApp:
     """Return the endpoint of a worker."""
     _log_to_stderr()
     end_with_supervisor()
+    hold_folder(folder)
     try:
         lists = settings.open()
         app = settings.app(lists)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -170,7 +170,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()
         ended = threading.Event()
-        threading.Thread(target=self._withdraw_changes, args=(ended,), name="cidrgate-stop", daemon=True).start()
+        with suppress(RuntimeError):  # no thread is left: changes that wait end at the lock timeout
+            threading.Thread(target=self._withdraw_changes, args=(ended,), name="cidrgate-stop", daemon=True).start()
         try:
             await super().shutdown(sockets)
         finally:
