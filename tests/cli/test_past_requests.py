@@ -101,6 +101,52 @@ def test_a_creation_says_whom_its_list_would_deny(cidrgate: Cidrgate, log: str, 
     assert "add --dry-run" in cidrgate("account", "create", "new", "--days", "7", status=2).err
 
 
+def test_subaccounts_that_a_file_creates_are_evaluated(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / log).write_text(LOG.replace("b,", "new,"))
+    (tmp_path / "new.toml").write_text('[accounts.new]\nparent = "a"\n')
+    for command in (["plan", "new.toml"], ["apply", "new.toml", "--dry-run"]):
+        status = 2 if command[0] == "plan" else 0
+        evaluation = cidrgate(*command, "--from-log", log, "--json", status=status).record["evaluation"]
+        found = [evaluation[name]["requests"] for name in ("newly_denied", "allowed_if_created")]
+        assert (evaluation["lists"], found) == (1, [2, 0])
+    cidrgate("apply", "new.toml")
+    cidrgate("export", "-o", "all.jsonl")
+    cidrgate("account", "delete", "new", "--confirm", "disable_enforcement")
+    cidrgate("add", "b", "4.4.4.4/32")
+    with RuleManager.open(f"sqlite:///{tmp_path / 'lists.db'}") as manager:
+        store_observed(manager, ("b", "8.8.8.8/32", 12))
+    evaluation = cidrgate("import", "all.jsonl", "--skip-existing", "--dry-run", "--json").record["evaluation"]
+    assert evaluation["lists"] == 1
+    assert "'new'" in next(one["text"] for one in evaluation["unknown"] if one["code"] == "unlisted")
+
+
+def test_nothing_is_evaluated_that_a_strict_run_would_not_change(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / "lists.toml").write_text(
+        '[accounts.a]\nentries = ["1.1.1.1/32"]\n[accounts.bad]\nentries = ["10.0.0.0/8"]\n'
+    )
+    command = ["apply", "lists.toml", "--prune", "--dry-run", "--from-log", log]
+    assert DENIED in cidrgate(*command, status=7).out
+    stopped = cidrgate(*command, "--strict", status=3)
+    assert "0 accounts change because of a problem, as --strict asks; without it, 1 account would" in stopped.out
+    assert "every request would be decided as it is now" in stopped.out
+    assert "nothing would be changed, as --strict asks" in stopped.err
+    record = cidrgate(*command, "--strict", "--json", status=3).record
+    assert (record["applied"], record["evaluation"]["lists"]) == (False, 0)
+    # What is not confirmed is refused as it would be then, and so is what needs it.
+    (tmp_path / "lists.toml").write_text(
+        '[accounts.new]\nentries = ["8.0.0.0/9"]\n[accounts.s2]\nparent = "new"\n[accounts.s3]\nparent = "a"\n'
+    )
+    for strict in (["--strict"], []):
+        options = ["apply", "lists.toml", "--widest-ipv4", "16", "--json", *strict]
+        tried = cidrgate(*options, "--dry-run", status=3 if strict else 7)
+        assert {one["account"]: one["code"] for one in tried.error["errors"]} == {
+            "new": "would_add_wide_entry",
+            "s2": "account_not_found",
+        }
+        assert [one["account"] for one in tried.record["changes"]] == ["s3"]
+        assert cidrgate(*options, status=3 if strict else 7).error["errors"] == tried.error["errors"]
+
+
 def test_a_plan_and_a_resumption_evaluate_a_log(cidrgate: Cidrgate, log: str) -> None:
     assert DENIED in cidrgate("plan", "lists.toml", "--prune", "--from-log", log, status=2).out
     cidrgate("mode", "a", "off", "--confirm", "disable_enforcement")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import NoTrafficError, RuleError, RuleManager
-from cidrgate.errors import AccountNotFoundError
+from cidrgate import NewEntry, NoTrafficError, RuleError, RuleManager
+from cidrgate.errors import AccountNotFoundError, SubaccountError
 from cidrgate.foresight.sentences import sentences
-from cidrgate.manager import evaluations
+from cidrgate.manager import DeclaredAccount, evaluations
+from cidrgate.manager.evaluations import collector
+from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.stores.observations import add_observations
 from cidrgate.stores.schema import accounts
 from cidrgate.traffic import Traffic
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cidrgate.foresight import Evaluation
+    from cidrgate.foresight import ChangedList, Evaluation
 
 NOW = datetime.now(UTC)
 
@@ -129,7 +131,7 @@ LISTS = {
     "apply": 3,
     "import": 2,
     "import all or nothing": 0,
-    "import an export": 2,
+    "import an export": 3,
     "import an export beside others": 0,
 }
 
@@ -462,3 +464,183 @@ def test_a_creation_without_a_list_changes_something_too(manager: RuleManager) -
     manager.create_account("new")
     found = manager.evaluate(None, lambda dry: dry.add("new", "9.9.9.0/24"), observations=new_ones())
     assert (found.allowed_if_created.requests, found.newly_denied.requests, found.unknown) == (0, 3, ())
+
+
+def of_subaccounts() -> list[Observation]:
+    return [seen(name, address, 1) for name in ("new", "sub-3", "sub-new") for address in ("8.8.8.8", "9.9.9.9")]
+
+
+def export_of_subaccounts() -> list[str]:
+    """An export in which a subaccount comes before a parent that the store has with another list."""
+    with RuleManager.open("memory://") as other:
+        for account in ("acct-1", "new"):
+            other.create_account(account)
+            other.add(account, "9.9.9.0/24")
+        for account, parent in (("sub-1", "acct-1"), ("sub-2", "acct-1"), ("sub-3", "acct-1"), ("sub-new", "new")):
+            other.create_account(account, parent=parent)
+        head, acct_1, new, sub_1, sub_2, sub_3, sub_new, end = other.export()
+        return [head, sub_3, new, sub_new, acct_1, sub_1, sub_2, end]
+
+
+WITH_SUBACCOUNTS: dict[str, tuple[Callable[[RuleManager], object], set[tuple[str, str]]]] = {
+    "apply": (
+        lambda dry: dry.apply({"sub-3": DeclaredAccount(parent="acct-1")}),
+        {("sub-3", "9.9.9.9/32")},
+    ),
+    "apply with a changed and a new parent": (
+        lambda dry: dry.apply(
+            {
+                "sub-3": DeclaredAccount(parent="acct-1"),
+                "sub-new": DeclaredAccount(parent="new"),
+                "new": "9.9.9.0/24",
+                "acct-1": "9.9.9.0/24",
+            },
+            prune=True,
+        ),
+        {("sub-3", "8.8.8.8/32"), ("sub-new", "8.8.8.8/32"), ("new", "8.8.8.8/32")},
+    ),
+    "apply with a parent that cannot be changed": (
+        lambda dry: dry.apply({"sub-3": DeclaredAccount(parent="acct-1"), "acct-1": "10.0.0.0/8"}, prune=True),
+        {("sub-3", "9.9.9.9/32")},
+    ),
+    "apply what says nothing about the list": (lambda dry: dry.apply({"new": DeclaredAccount()}), set()),
+    "import an export": (
+        lambda dry: dry.import_export(export_of_subaccounts(), replace=True),
+        {("sub-3", "8.8.8.8/32"), ("sub-new", "8.8.8.8/32"), ("new", "8.8.8.8/32")},
+    ),
+    "import an export beside others": (
+        lambda dry: dry.import_export(export_of_subaccounts(), skip_existing=True),
+        {("sub-3", "9.9.9.9/32"), ("sub-new", "8.8.8.8/32"), ("new", "8.8.8.8/32")},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_SUBACCOUNTS)
+def test_new_subaccounts_inherit_the_list_as_the_change_leaves_it(manager: RuleManager, name: str) -> None:
+    change, wanted = WITH_SUBACCOUNTS[name]
+    found = manager.evaluate(None, change, observations=of_subaccounts())
+    assert {(one.account, one.network) for one in found.newly_denied.named} == wanted
+    change(manager.with_hooks(confirmed=tuple(Guard)))
+    there = [one for one in of_subaccounts() if one.account in {each.name for each in manager.accounts()}]
+    allowed = {(one.account, one.network) for one in there if manager.explain(one.account, one.network[:7]).allowed}
+    assert {(one.account, one.network) for one in found.allowed_if_created.named} == allowed
+
+
+def test_what_is_declared_does_not_move_an_account(manager: RuleManager) -> None:
+    for declared in ({"sub-1": DeclaredAccount(parent="acct-2")}, {"acct-2": DeclaredAccount(parent="acct-1")}):
+        outcomes: list[ListOutcome] = []
+        report = manager.with_hooks(before_store=outcomes.append, dry_run=True).apply(declared)
+        assert [*report.problems] == [*declared]
+        assert outcomes == []
+
+
+def test_all_or_nothing_tells_of_nothing_if_one_account_fails(manager: RuleManager) -> None:
+    declared: dict[str, Any] = {
+        "acct-1": "1.1.1.1/32",
+        "acct-2": "10.0.0.0/8",
+        "sub-3": DeclaredAccount(parent="acct-1"),
+    }
+    for strict, lists in ((True, 0), (False, 2)):
+        found = manager.evaluate(
+            None,
+            lambda dry, strict=strict: dry.apply(declared, prune=True, strict=strict),  # type: ignore[misc]
+            observations=SEEN,
+        )
+        assert (found.lists, found.newly_denied.requests) == (lists, 0 if strict else 4310)
+
+
+def test_a_hook_that_refuses_an_account_refuses_its_new_subaccounts(manager: RuleManager) -> None:
+    def refuse(outcome: ListOutcome) -> None:
+        if outcome.account.name in ("new", "acct-1"):
+            raise SubaccountError("no", account=outcome.account.name)
+
+    declared: dict[str, Any] = {
+        "new": "9.9.9.0/24",
+        "acct-1": "9.9.9.0/24",
+        "sub-new": DeclaredAccount(parent="new"),
+        "sub-3": DeclaredAccount(parent="acct-1"),
+    }
+    told: list[ListOutcome] = []
+    for strict in (False, True):
+        told.clear()
+        dry = manager.with_hooks(before_store=refuse, dry_run=True).with_hooks(before_store=told.append)
+        report = dry.apply(declared, strict=strict)
+        assert {name: error.code for name, error in report.problems.items()} == {
+            "new": "list_inherited",
+            "acct-1": "list_inherited",
+            "sub-new": "account_not_found",
+        }
+        assert [one.account for one in report.changes] == ["sub-3"]
+        assert [one.account.name for one in told] == ["sub-3"]
+    assert {entry.cidr for entry in told[0].after} >= {"8.8.8.0/24"}
+
+
+def test_many_subaccounts_of_one_parent_share_its_list(manager: RuleManager) -> None:
+    changes: list[ChangedList] = []
+    dry = manager.with_hooks(before_store=collector(changes), dry_run=True)
+    dry.apply({f"new-{number}": DeclaredAccount(parent="acct-1") for number in range(3)})
+    assert [one.accounts for one in changes] == [("new-0",), ("new-1",), ("new-2",)]
+    assert len({id(one.after) for one in changes}) == 1
+
+
+def test_changes_that_meet_in_one_list_are_evaluated_together(manager: RuleManager) -> None:
+    def change(dry: RuleManager) -> object:
+        return [
+            dry.create_account("new", parent="acct-2"),
+            dry.edit_account("sub-1", parent="acct-2"),
+            dry.replace("acct-2", "8.8.8.0/24"),
+        ]
+
+    found = manager.evaluate(None, change, observations=[*SEEN, *new_ones()])
+    assert denied(found) == {"acct-2": 50_000, "new": 8}
+    assert found.still_allowed.requests == 300
+
+
+def test_requests_with_the_new_name_of_an_account_are_decided_by_its_list(manager: RuleManager) -> None:
+    """Gates that allow unknown accounts allow them now, such as those of a client that has a new name already."""
+    found = manager.evaluate("acct-2", lambda dry: dry.rename_account("acct-2", "new"), observations=new_ones())
+    assert denied(found) == {"new": 3}
+    assert [(one.account, one.requests) for one in found.allowed_if_created.named] == [("new", 5)]
+    assert "account 'new' now, before the change" in [one.text for one in found.unknown if one.code == "unlisted"][-1]
+
+
+IN_AN_HOUR, IN_A_DAY = (datetime.now(UTC) + timedelta(hours=hours) for hours in (1, 24))
+
+
+@pytest.mark.parametrize(
+    ("mode", "change", "later"),
+    [
+        (("off", None), lambda dry: dry.pause("acct-1", until=IN_AN_HOUR), True),
+        (("report_only", None), lambda dry: dry.set_mode("acct-1", "report_only", until=IN_AN_HOUR), True),
+        (("off", IN_A_DAY), lambda dry: dry.pause("acct-1", until=IN_AN_HOUR), True),
+        (("off", IN_AN_HOUR), lambda dry: dry.pause("acct-1", until=IN_A_DAY), True),
+        (("off", IN_AN_HOUR), lambda dry: dry.set_mode("acct-1", "off"), True),
+        (("off", IN_AN_HOUR), lambda dry: dry.pause("acct-1", until=IN_AN_HOUR, reason="x"), False),
+        (("off", None), lambda dry: dry.set_mode("acct-1", "report_only"), False),
+        # The evaluation says what the change does now, and after its end it does nothing.
+        (("enforce", None), lambda dry: dry.pause("acct-1", until=IN_AN_HOUR), False),
+        (("enforce", None), lambda dry: dry.add("acct-1", "9.9.9.9/32", expires_at=IN_AN_HOUR), False),
+        (("enforce", None), lambda dry: dry.add("acct-2", "9.9.9.8/32", expires_at=IN_AN_HOUR), False),
+        (("enforce", None), lambda dry: dry.replace("acct-1", halves(IN_AN_HOUR)), True),
+        (("enforce", None), lambda dry: dry.replace("acct-1", halves(None)), False),
+        # A first list goes on to deny when its entries have expired, and so does that of a new account.
+        (("enforce", None), lambda dry: dry.add("empty", "9.9.9.9/32", expires_at=IN_AN_HOUR), True),
+        (("enforce", None), lambda dry: dry.apply({"new": [NewEntry("9.9.9.9/32", expires_at=IN_AN_HOUR)]}), True),
+        (("off", IN_AN_HOUR), lambda dry: dry.create_account("new", parent="acct-1"), True),
+        # Of what both lists allow now, one goes on to allow what the other does not.
+        (("off", IN_AN_HOUR), lambda dry: dry.edit_account("sub-1", parent="acct-2"), True),
+        (("off", IN_AN_HOUR), lambda dry: dry.edit_account("acct-2", parent="acct-1"), True),
+    ],
+)
+def test_what_the_change_also_alters_later_is_not_known(
+    manager: RuleManager, mode: tuple[Any, datetime | None], change: Callable[[RuleManager], object], later: bool
+) -> None:
+    manager.create_account("empty")
+    manager.set_mode("acct-1", mode[0], until=mode[1], confirmed=["disable_enforcement"])
+    found = manager.evaluate(None, change, observations=SEEN)
+    assert [one.code for one in found.unknown].count("later") == later
+
+
+def halves(expires_at: datetime | None) -> list[NewEntry]:
+    cidrs = ("8.8.8.0/25", "8.8.8.128/25", "1.1.1.1/32")
+    return [NewEntry(cidr, expires_at=expires_at) for cidr in cidrs]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate.client import ApiError, Client
+from tests.observed import store_observed
 from tests.service.test_client import served
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ def test_a_list_that_locks_the_caller_out_is_refused(api: Api) -> None:
     caller.confirms = ()  # type: ignore[assignment]
     report = caller("PUT", "/v1/lists", {"accounts": DECLARED}).json()
     assert (report["problems"][0]["account"], report["problems"][0]["code"]) == ("acct-7", "would_lock_out_caller")
+
+
+def test_a_dry_run_evaluates_what_would_be_created_and_nothing_that_would_not(api: Api, admin: Caller) -> None:
+    store_observed(api.manager, ("acct-1", "8.8.8.8/32", 12))
+    path = f"/v1/lists?dry_run=true{CONFIRM}"
+    created = admin("PUT", path, {"accounts": DECLARED}).json()["evaluation"]
+    assert created["lists"] == 2
+    assert "2 of 2 accounts" in next(one["text"] for one in created["unknown"] if one["code"] == "unlisted")
+    bad = {**DECLARED, "acct-8": {"entries": [{"cidr": "10.0.0.0/8"}]}}
+    for more, lists in (("", 2), ("&strict=true", 0)):
+        report = admin("PUT", path + more, {"accounts": bad}).json()
+        assert (report["refused"], report["evaluation"]["lists"]) == (["acct-8"], lists)
 
 
 def test_problems_name_the_account_and_the_entry(admin: Caller) -> None:

@@ -1,7 +1,6 @@
 """`plan` and `apply`: the lists of many accounts as a file declares them, for scripts and for Git."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +17,9 @@ from cidrgate.cli.list_attempts import named
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Line, Table, counted
 from cidrgate.cli.past_requests import PastRequests, takes_past_requests
-from cidrgate.errors import RuleError, UnconfirmedChangeError
+from cidrgate.errors import RuleError
 from cidrgate.manager import ApplyReport, DeclaredAccount, DeclaredChange, RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
-from cidrgate.manager.declared import in_order
 from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.manager.outcomes import Guard, ListOutcome
 
@@ -92,7 +90,7 @@ def _apply(
         if prune and removed and not dry_run:
             gone = counted(removed, "entry", "entries")
             if not yes:
-                for line in _lines(plan, prune=prune, dry_run=True, empty=empty, told=False):
+                for line in _lines(plan, prune=prune, dry_run=True, empty=empty, ending=None):
                     session.output.note(line.text if isinstance(line, Line) else str(line))
                 for sentence in manager._foresight(changed_lists(planned_changes)).sentences():
                     session.output.note(sentence.text)
@@ -104,6 +102,7 @@ def _apply(
                 {*(confirmed or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])},
                 prune=prune,
                 create=create,
+                strict=strict,
                 expect_versions=versions,
                 actor=session.actor,
             )
@@ -128,9 +127,10 @@ def _apply(
         report,
         prune=prune,
         dry_run=dry_run or not report.applied,
-        stopped=stopped and not dry_run,
+        stopped=stopped,
         empty=empty,
         foresight=foresight,
+        ending=DRY if dry_run else Line("nothing was changed", "yellow"),
     )
     session.output.answer(record, *lines)
     _raise_problems(report, whole=stopped, dry_run=dry_run)
@@ -143,6 +143,7 @@ def _tried(
     *,
     prune: bool,
     create: bool,
+    strict: bool,
     expect_versions: Mapping[str, int],
     actor: str | None,
 ) -> tuple[ApplyReport, list[ListOutcome]]:
@@ -151,21 +152,16 @@ def _tried(
     A change that is not confirmed is refused, as it would be then.
     """
     outcomes: list[ListOutcome] = []
-    trial = manager.with_hooks(before_store=outcomes.append, dry_run=True)
-    report = trial.apply(declared, prune=prune, create=create, expect_versions=expect_versions, actor=actor)
-    problems = dict(report.problems)
-    for outcome in outcomes:
-        try:
-            refuse_unconfirmed(outcome, None, confirmed)
-        except UnconfirmedChangeError as error:
-            problems[outcome.account.name] = error
-    report = replace(
-        report,
-        changes=tuple(change for change in report.changes if change.account not in problems),
-        versions={name: version for name, version in report.versions.items() if name not in problems},
-        problems={name: problems[name] for name in in_order(declared) if name in problems},
+
+    def tried(outcome: ListOutcome) -> None:
+        refuse_unconfirmed(outcome, None, confirmed)
+        outcomes.append(outcome)
+
+    trial = manager.with_hooks(before_store=tried, dry_run=True)
+    report = trial.apply(
+        declared, prune=prune, create=create, strict=strict, expect_versions=expect_versions, actor=actor
     )
-    return report, [outcome for outcome in outcomes if outcome.account.name not in problems]
+    return report, [] if strict and report.problems else outcomes
 
 
 def _removed(change: DeclaredChange) -> int:
@@ -180,8 +176,8 @@ def _lines(
     dry_run: bool,
     stopped: bool = False,
     empty: bool = False,
-    told: bool = True,
     foresight: Foresight | None = None,
+    ending: Line | None = DRY,
 ) -> Iterator[str | Line | Table]:
     """Yield the difference, one line for each entry, with + for added, - for removed and ~ for edited.
 
@@ -189,10 +185,10 @@ def _lines(
         report: What changed or would change.
         prune: Whether entries that the file does not have are removed.
         dry_run: Whether nothing was changed.
-        stopped: Whether nothing was changed because of a problem.
+        stopped: Whether nothing is changed because of a problem.
         empty: Whether lists may become empty.
-        told: Whether to say that nothing was changed.
         foresight: What would happen to the requests of the past; None to leave it out.
+        ending: What says that nothing was changed, if nothing was; None to leave it out.
     """
     lines = [line for change in report.changes for line in _differences(change)]
     yield from lines[:_MOST_LINES]
@@ -210,11 +206,14 @@ def _lines(
             yield Line(f"{change.account} {does} every address{way_out}", "yellow")
     verb = "would change" if dry_run else "changed"
     changed = counted(len(report.changes), "account", "accounts")
-    yield f"{verb} {changed}; {counted(report.unchanged, 'account is', 'accounts are')} as declared"
+    summary = f"{verb} {changed}"
+    if stopped:
+        summary = f"0 accounts change because of a problem, as --strict asks; without it, {changed} would"
+    yield f"{summary}; {counted(report.unchanged, 'account is', 'accounts are')} as declared"
     if foresight is not None and report.changes:
         yield from evaluation_lines(foresight)
-    if dry_run and told:
-        yield Line("nothing was changed", "yellow") if stopped else DRY
+    if dry_run and ending is not None:
+        yield ending
 
 
 def _differences(change: DeclaredChange) -> Iterator[str]:
@@ -247,7 +246,7 @@ def _raise_problems(report: ApplyReport, *, whole: bool, dry_run: bool = False) 
         else:
             problems.append(RowProblem((), account, error.code, "", (), shell_message(error)))
     if whole:
-        raise BadRowsError("nothing was changed, as --strict asks", problems)
+        raise BadRowsError(f"nothing {'would be' if dry_run else 'was'} changed, as --strict asks", problems)
     accounts = counted(len(report.problems), "account", "accounts")
     consequence = "would not be" if dry_run else "was not" if len(report.problems) == 1 else "were not"
     kind = PartialImportError if (report.applied or dry_run) and report.changes else BadRowsError

@@ -188,7 +188,7 @@ class Evaluation:
             `MOST_NAMED`.
         more_accounts: How many accounts are affected beyond those in `accounts`.
         unknown: What is not known. Empty only if requests of each account were observed for the whole time, and the
-            change alters nothing that is decided later.
+            change denies and allows nothing later that it does not deny or allow now.
     """
 
     days: int | None
@@ -218,7 +218,8 @@ class ChangedList:
         accounts: The accounts for which the list decides.
         before: The networks before the change, as canonical CIDRs; None for every address.
         after: The networks after the change, in the same way.
-        later: Whether the change also alters what is decided later, when a mode of the list or one of its entries ends.
+        later: Whether the change also denies or allows something later, when a mode or an entry ends, for which it does
+            not do so now.
         deleted: Whether the accounts do not exist after the change. What `after` says has no meaning then.
         created: Whether the accounts do not exist before the change. What `before` says is then what gates decide that
             allow unknown accounts: None.
@@ -689,8 +690,8 @@ def _unknown(found: _Found, begin: datetime | None, days: int | None) -> Iterato
     if found.created.count:
         which = _accounts(found.created, found)
         text = (
-            f"what gates answer for {which} now, before the creation: their setting for unknown accounts (unlisted) "
-            "says it"
+            f"what gates answer for {which} now, before the {'change' if found.renamed.count else 'creation'}: their "
+            "setting for unknown accounts (unlisted) says it"
         )
         yield Unknown(code="unlisted", text=text)
     if found.incomplete.count:

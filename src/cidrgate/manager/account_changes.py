@@ -45,6 +45,7 @@ __all__ = [
     "continued_versions",
     "created_account",
     "creation_outcome",
+    "sibling_outcome",
 ]
 
 _MOST_NAMED = 20
@@ -173,6 +174,13 @@ def creation_outcome(account: Account, parent: Account | None, listed: Sequence[
     )
     before = replace(account, parent=None, closed=False)
     return ListOutcome(account, value, [], entries, before, parent=parent, created=True)
+
+
+def sibling_outcome(outcome: ListOutcome, account: Account) -> ListOutcome:
+    """Return what the creation of another subaccount of the same parent does. The outcomes share the list."""
+    change = replace(outcome.change, account=account.name, version=account.version)
+    before = replace(account, parent=None, closed=False)
+    return replace(outcome, account=account, change=change, account_before=before)
 
 
 def continued_versions(transaction: Transaction, created: dict[str, StoredAccount]) -> dict[str, StoredAccount]:

@@ -18,6 +18,7 @@ from cidrgate.errors import (
     RuleError,
     SubaccountError,
 )
+from cidrgate.manager.account_changes import creation_outcome, sibling_outcome
 from cidrgate.manager.accounts import check_parent, no_such_account
 from cidrgate.manager.change_requests import ListRequest, certain_expiry_time, worked_out
 from cidrgate.manager.changes import canonical_or_itself, check_expiry, check_labels
@@ -244,7 +245,8 @@ def apply_declared(
         expect_versions: The versions that accounts must have, by account.
         confirmed: The guards that the changes may meet.
         address: The caller's address; None if it is unknown.
-        before_store: Called with the outcome of each change.
+        before_store: Called with the outcome of each change, and in a dry run with those of accounts that it would
+            create without a list of their own. A dry run that changes nothing because of `strict` calls it with none.
         in_transaction: Called in the transaction with the outcome of each stored change.
         actor: Who makes the changes.
         origin: How the actor is known, and from where the changes come.
@@ -252,13 +254,15 @@ def apply_declared(
     parents = {one.parent for one in declared.values() if one.parent is not None}
     known = transaction.accounts_named([name for name in {*declared, *parents} if could_name_account(name)])
     of_store = stored_policy(transaction, known.values())
-    listed = transaction.entries_of([known[name] for name in declared if name in known])
+    tells_creations = dry_run and before_store is not None
+    inherited = {one.parent for name, one in declared.items() if tells_creations and name not in known}
+    listed = transaction.entries_of([known[name] for name in {*declared, *inherited} if name in known])
     at = datetime.now(UTC)
     certain = certain_expiry_time(transaction, listed.values(), at)
     problems: dict[str, CidrgateError] = {}
     found: list[DeclaredChange] = []
     requests: dict[str, ListRequest] = {}
-    kept = 0
+    tried = _Tried(before_store, whole=strict and dry_run)
     for name in in_order(declared):
         one = declared[name]
         try:
@@ -285,7 +289,7 @@ def apply_declared(
                     maker.change,
                     actor,
                     expect_versions.get(name),
-                    before_store,
+                    tried.tell,
                     None,
                     address,
                     confirmed,
@@ -307,17 +311,20 @@ def apply_declared(
                         confirm=tuple(map(str, outcome.confirm)),
                     )
                     requests[name] = replace(request, before_store=None, in_transaction=in_transaction)
+            if tells_creations and account is None and name not in requests:
+                tried.tell(_creation(replace(owner.value(), parent=one.parent), tried, known, listed, at))
         except CidrgateError as error:
             problems[name] = error
         else:
-            kept += len(change.kept)
             found.append(change)
+    if not problems and (problems := tried.tell_all()):
+        found = [one for one in found if one.account not in problems]
     changes = tuple(one for one in found if one.changes)
     report = ApplyReport(
         changes=changes,
         unchanged=len(found) - len(changes),
         versions={one.account: one.version for one in found},
-        kept=kept,
+        kept=sum(len(one.kept) for one in found),
         problems=problems,
     )
     if dry_run or (strict and problems):
@@ -366,6 +373,59 @@ def _store(
         if request.in_transaction is not None:
             request.in_transaction(transaction, outcome)
     return {request.account: outcome.change for request, outcome in outcomes}
+
+
+def _creation(
+    account: Account,
+    tried: _Tried,
+    known: Mapping[str, StoredAccount],
+    listed: Mapping[str, list[Entry]],
+    at: datetime,
+) -> ListOutcome:
+    """Return what the creation of an account without declared entries does. Its parent's list is as it is then."""
+    parent = account.parent
+    if parent is None:
+        return creation_outcome(account, None, [], at)
+    if parent in tried.children:
+        return sibling_outcome(tried.children[parent], account)
+    made = tried.lists.get(parent)
+    owner, entries = (known[parent].value(), listed[parent]) if made is None else (made.account, made.after)
+    return tried.children.setdefault(parent, creation_outcome(account, owner, entries, at))
+
+
+class _Tried:
+    """Tells a hook of outcomes, at once or only if all can be made.
+
+    Attributes:
+        lists: The outcomes that were not refused, by account.
+        children: The outcome of the first created subaccount of each parent that has one.
+    """
+
+    def __init__(self, hook: Callable[[ListOutcome], object] | None, *, whole: bool) -> None:
+        self._hook = hook
+        self._whole = whole
+        self.lists: dict[str, ListOutcome] = {}
+        self.children: dict[str, ListOutcome] = {}
+
+    def tell(self, outcome: ListOutcome) -> None:
+        """Tell of one outcome, unless all are told at the end."""
+        if self._hook is not None and not self._whole:
+            self._hook(outcome)
+        self.lists[outcome.account.name] = outcome
+
+    def tell_all(self) -> dict[str, CidrgateError]:
+        """Tell of the outcomes that were not told yet, and return the reasons why the hook refuses some, by account."""
+        refused: dict[str, CidrgateError] = {}
+        if self._hook is not None and self._whole:
+            for name, outcome in self.lists.items():
+                parent = None if outcome.parent is None else outcome.parent.name
+                try:
+                    if parent in refused and self.lists[parent].created:
+                        raise no_such_account(parent)
+                    self._hook(outcome)
+                except CidrgateError as error:
+                    refused[name] = error
+        return refused
 
 
 class _Maker:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import NoTrafficError
 from cidrgate.foresight.evaluation import ChangedList, PastTraffic, Unknown, allowed_networks, evaluate, first_day
+from cidrgate.foresight.later import Listed, alters_later
 from cidrgate.foresight.sentences import Sentence, sentences
 from cidrgate.serialization import evaluation_record
 from cidrgate.traffic.settings import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import date
     from typing import TypeAlias
 
@@ -34,6 +35,7 @@ __all__ = [
     "collector",
     "evaluation_of",
     "foresight_of",
+    "inherited_lists",
     "not_all_kept",
 ]
 
@@ -99,14 +101,32 @@ def foresight_of(
 
 def changed_lists(outcomes: Iterable[ListOutcome]) -> list[ChangedList]:
     """Return what lists allow now and after changes."""
-    at = datetime.now(UTC)
-    return [changed_list(outcome, at) for outcome in outcomes]
+    changes: list[ChangedList] = []
+    collect = collector(changes)
+    for outcome in outcomes:
+        collect(outcome)
+    return changes
 
 
 def collector(changes: list[ChangedList]) -> Callable[[ListOutcome], None]:
     """Return a hook that appends what each tried change does to its list, which takes less memory than outcomes."""
     at = datetime.now(UTC)
-    return lambda outcome: changes.append(changed_list(outcome, at))
+    last: ListOutcome | None = None
+
+    def collect(outcome: ListOutcome) -> None:
+        nonlocal last
+        if last is not None and _siblings(last, outcome):
+            changes.append(replace(changes[-1], accounts=(outcome.account.name,)))
+        else:
+            changes.append(changed_list(outcome, at))
+        last = outcome
+
+    return collect
+
+
+def _siblings(one: ListOutcome, other: ListOutcome) -> bool:
+    """Return whether two outcomes create subaccounts of one parent, which can be many with one long list."""
+    return one.created and other.created and one.parent is not None and one.after is other.after
 
 
 def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
@@ -117,30 +137,36 @@ def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
         at: The time at which entries match or not, with a time zone.
     """
     name, former = outcome.account.name, outcome.former_name
+    before: Listed = ([], None) if outcome.created else (outcome.before, outcome.account_before)
+    after: Listed = (outcome.after, outcome.decider)
     return ChangedList(
         accounts=(name if former is None else former,),
-        before=allowed_networks(outcome.before, outcome.account_before, at),
+        before=None if outcome.created else allowed_networks(outcome.before, outcome.account_before, at),
         after=allowed_networks(outcome.after, outcome.decider, at),
-        later=not outcome.deleted and _alters_later(outcome, at),
+        later=not outcome.deleted and alters_later(before, after, at),
         deleted=outcome.deleted,
         created=outcome.created,
         renamed_to=None if former is None or former == name else name,
     )
 
 
-def _alters_later(outcome: ListOutcome, at: datetime) -> bool:
-    """Return whether a change alters what is decided later: once a mode or an entry ends."""
-    if outcome.decider.mode_at(at) != "enforce":
-        enforced = [
-            allowed_networks(entries, None if account is None else replace(account, mode="enforce"), at)
-            for entries, account in ((outcome.before, outcome.account_before), (outcome.after, outcome.decider))
-        ]
-        if not _same(*enforced):
-            return True
-    ends = {entry.cidr: entry.expires_at for entry in outcome.before if entry.matches(at)}
-    return any(
-        entry.matches(at) and entry.cidr in ends and ends[entry.cidr] != entry.expires_at for entry in outcome.after
-    )
+def inherited_lists(changes: Mapping[str, ChangedList], parents: Mapping[str, str]) -> list[ChangedList]:
+    """Return the lists of several changes, of which each was tried alone, as they are after all of them.
+
+    An account that one of them creates, moves or edits inherits the list as another one changes it.
+
+    Args:
+        changes: The changed lists by account.
+        parents: The parents, after their changes, of those accounts that have one.
+    """
+    found = []
+    for name, one in changes.items():
+        parent = changes.get(parents.get(name, ""))
+        if parent is not None and not parent.deleted and not _same(one.after, parent.after):
+            # When the addresses of the two lists end was compared without the other change, so it counts as altered.
+            one = replace(one, after=parent.after, later=True)
+        found.append(one)
+    return found
 
 
 def evaluation_of(
@@ -156,7 +182,7 @@ def evaluation_of(
 
     A list that allows the same networks before and after a change is left out, unless the change creates its account:
     it needs no traffic to know that every request would be decided as it is now. Of a renamed account only the requests
-    with the old name count then.
+    with the old name, and given observations with the new one, count then.
 
     Args:
         store: The store of the lists and of their traffic.
@@ -271,12 +297,16 @@ def _given(
     """Yield the changed lists with those of the observations that are of their accounts."""
     lists = [one for _, part in _in_parts(store, changes, account, own) for one in part]
     of_account: dict[str, list[Observation]] = {name: [] for one in lists for name in one.accounts}
+    of_account |= {one.renamed_to: [] for one in lists if one.renamed_to is not None}
     for observation in observations(of_account) if callable(observations) else observations:
         found = of_account.get(observation.account)
         if found is not None:
             found.append(observation)
     for one in lists:
         yield one, PastTraffic([observation for name in one.accounts for observation in of_account.pop(name)])
+        if one.renamed_to is not None and (seen := of_account.pop(one.renamed_to, None)):
+            named = replace(one, accounts=(one.renamed_to,), before=None, created=True, renamed_to=None)
+            yield named, PastTraffic(seen)
 
 
 def _in_parts(

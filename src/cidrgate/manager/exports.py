@@ -30,6 +30,7 @@ from cidrgate.errors import (
     RuleError,
     SubaccountError,
 )
+from cidrgate.manager.account_changes import creation_outcome, sibling_outcome
 from cidrgate.manager.accounts import check_parent, no_such_account
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
 from cidrgate.manager.copied_settings import account_of_copy, check_settings, settings_details
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores import Transaction
     from cidrgate.stores.copies import AccountCopy
-    from cidrgate.values import Entry, Origin
+    from cidrgate.values import Account, Entry, Origin
 
     _Records: TypeAlias = tuple[dict[str, Any], list[dict[str, Any]]]
     """An account and its entries as JSON objects."""
@@ -182,7 +183,8 @@ def import_copies(
         actor: Who imports, for the change log.
         origin: How the actor is known, and from where the change comes.
         progress: Called with the number of accounts since the last call.
-        before_store: Called with the outcome of each list that a dry run would store.
+        before_store: Called with the outcome of each list that a dry run would store, and then with those of the
+            subaccounts that it would create.
 
     Raises:
         InvalidCopyError: If the file is damaged, incomplete, or of a newer version.
@@ -207,6 +209,8 @@ def import_copies(
             expect_version=None,
             dry_run=dry_run,
         )
+    subaccounts: list[Account] = []
+    deciding: dict[str, tuple[Account, Sequence[Entry]]] = {}
     while part := list(islice(reader, _ACCOUNTS_A_PART)):
         names = [copy.name for copy in part]
         parents = {copy.parent for copy in part if copy.parent is not None}
@@ -238,9 +242,12 @@ def import_copies(
         if not dry_run and not (problems or report.problems):
             _store(transaction, new, changed, known, listed, at, actor, origin)
         if dry_run and before_store is not None:
+            subaccounts += [account_of_copy(copy) for copy in new if copy.parent is not None]
             for copy in (*new, *changed):
                 if copy.parent is None:
-                    before_store(_outcome(copy, known.get(copy.name), listed.get(copy.name, ()), at))
+                    outcome = _outcome(copy, known.get(copy.name), listed.get(copy.name, ()), at)
+                    deciding[copy.name] = (outcome.account, outcome.after)
+                    before_store(outcome)
         report += ImportReport(
             accounts=len(new) + len(changed),
             entries=sum(len(copy.entries) for copy in (*new, *changed)),
@@ -250,7 +257,41 @@ def import_copies(
         )
         if progress is not None:
             progress(len(part))
+    if before_store is not None:
+        for outcome in _new_subaccounts(transaction, subaccounts, deciding, at):
+            before_store(outcome)
     return report
+
+
+def _new_subaccounts(
+    transaction: Transaction,
+    subaccounts: Sequence[Account],
+    deciding: Mapping[str, tuple[Account, Sequence[Entry]]],
+    at: datetime,
+) -> Iterator[ListOutcome]:
+    """Yield what the creation of subaccounts does, those of one parent one after the other.
+
+    Args:
+        transaction: A transaction.
+        subaccounts: The subaccounts. Those of a parent that does not exist are left out: they are problems.
+        deciding: The accounts with lists that the same import stores, and these lists.
+        at: The time of the change, with a time zone.
+    """
+    children: dict[str, list[Account]] = {}
+    for one in subaccounts:
+        children.setdefault(one.parent or "", []).append(one)
+    names = list(children)
+    for first in range(0, len(names), _ACCOUNTS_A_PART):
+        part = names[first : first + _ACCOUNTS_A_PART]
+        known = transaction.accounts_named([name for name in part if name not in deciding])
+        listed = transaction.entries_of(known.values())
+        for name in part:
+            if name not in deciding and name not in known:
+                continue
+            parent, entries = deciding[name] if name in deciding else (known[name].value(), listed[name])
+            outcome = creation_outcome(children[name][0], parent, entries, at)
+            yield outcome
+            yield from (sibling_outcome(outcome, other) for other in children[name][1:])
 
 
 def _store(

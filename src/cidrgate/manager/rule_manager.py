@@ -69,7 +69,7 @@ from cidrgate.manager.declared import (
     refuse_undeclared,
 )
 from cidrgate.manager.erasing import erasure
-from cidrgate.manager.evaluations import Foresight, changed_list, evaluation_of, foresight_of
+from cidrgate.manager.evaluations import Foresight, changed_list, evaluation_of, foresight_of, inherited_lists
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -2062,6 +2062,7 @@ class RuleManager:
         whole_number(days, "days", least=1)
         at = datetime.now(UTC)
         changes: dict[str, ChangedList] = {}
+        parents: dict[str, str] = {}
 
         def tried(outcome: ListOutcome) -> None:
             changed = changed_list(outcome, at)
@@ -2069,12 +2070,19 @@ class RuleManager:
             if name in changes:
                 raise ValueError(f"the change alters the list of account {name!r} twice: evaluate one change of it")
             changes[name] = changed
+            if outcome.parent is not None:
+                parents[name] = outcome.parent.name
 
         change(self.with_hooks(before_store=tried, dry_run=True))
         if account is not None and account not in changes and self.account(account).parent not in changes:
             raise ValueError(f"the change does not change the list of account {account!r}")
         return evaluation_of(
-            self._store, [*changes.values()], at=at, days=days, account=account, observations=observations
+            self._store,
+            inherited_lists(changes, parents),
+            at=at,
+            days=days,
+            account=account,
+            observations=observations,
         )
 
     def recommend(
@@ -2164,7 +2172,8 @@ class RuleManager:
                 `CidrgateError`, nothing is stored. The outcome says what the change must be confirmed for.
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
                 confirmation then. The hooks are called by dry runs of `create_account`, `import_accounts` and
-                `import_export` too, whose changes otherwise call none; `prune_history` and `erase` call none at all.
+                `import_export` too, whose changes otherwise call none, and for every account that a dry run of `apply`
+                would create. `prune_history` and `erase` call none at all.
             address: The caller's address; None if it is unknown, and then no change is a lock-out.
             confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`, `other_list`,
                 `wide_entry`. They add to those of this manager.
