@@ -303,7 +303,7 @@ def _given(
         if found is not None:
             found.append(observation)
     for one in lists:
-        yield one, PastTraffic([observation for name in one.accounts for observation in of_account.pop(name)])
+        yield one, PastTraffic([observation for name in one.accounts for observation in of_account.pop(name, ())])
         if one.renamed_to is not None and (seen := of_account.pop(one.renamed_to, None)):
             named = replace(one, accounts=(one.renamed_to,), before=None, created=True, renamed_to=None)
             yield named, PastTraffic(seen)
