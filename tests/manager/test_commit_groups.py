@@ -18,6 +18,7 @@ from cidrgate.manager import commit_groups
 from cidrgate.manager.change_requests import ListRequest
 from cidrgate.manager.changes import Listing, addition
 from cidrgate.manager.commit_groups import CommitGroups
+from cidrgate.process.wakeups import WakeUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -203,7 +204,7 @@ def test_an_interruption_while_waiting_withdraws_the_change(manager: RuleManager
 def test_an_interruption_of_who_was_to_commit_leaves_it_to_the_next(
     manager: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupting(threading.Event):
+    class Interrupting(WakeUp):
         def wait(self, timeout: float | None = None) -> bool:
             super().wait(timeout)
             raise _Interruption

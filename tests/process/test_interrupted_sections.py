@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cidrgate import StoreError
+from cidrgate.manager import commit_groups
+from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.process import forking
 from cidrgate.process.forking import work
 from tests.forks import in_child
 from tests.interruptions import ERRORS, Alarm, in_another_thread, interruptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def use_stores() -> None:
@@ -114,3 +121,90 @@ def test_alarms_leave_the_gate_of_forks_free() -> None:
     assert interrupted_by_alarms(use_stores, 1.0, 0.0007) > 100
     assert gate_is_free()
     assert in_child(forking.sqlite_is_lost) == {"made": False}
+
+
+# ------------------------------------------------------------------------------------------------------ changes
+
+
+class Groups(CommitGroups):
+    """Changes that are made without a store, by the main thread and by others at the same time.
+
+    Args:
+        others: The accounts whose lists other threads change.
+        behind: Whether the main thread's change comes behind the first of the others; otherwise it comes first.
+    """
+
+    def __init__(self, others: Sequence[str], *, behind: bool) -> None:
+        super().__init__(self.begin, 1, lock_timeout=15)
+        self._others, self._behind = others, behind
+        self._left: list[str] = []  # of the others, in this round
+        self._orders: SimpleQueue[str | None] = SimpleQueue()
+        self._results: SimpleQueue[object] = SimpleQueue()
+        self._begun: SimpleQueue[None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in others]
+        for thread in self._threads:
+            thread.start()
+
+    def make_all(self) -> None:
+        """Make a change, while others make theirs."""
+        self._left = list(self._others)
+        if self._behind:
+            self._orders.put(self._left.pop(0))
+            self._begun.get(timeout=20)
+        self.change("a")
+
+    def is_free(self) -> bool:
+        """Whether the others have made their changes, another thread can make one, and then nothing is left."""
+        for _ in range(len(self._others) - len(self._left)):
+            self._results.get(timeout=20)
+        self._left = []
+        in_another_thread(lambda: self.change("a"))
+        return not self._running and not self._waiting
+
+    @contextmanager
+    def begin(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Any]:
+        left, self._left = self._left, []
+        for account in left:
+            self._orders.put(account)
+        end = time.monotonic() + 0.05
+        if left:
+            self._begun.put(None)
+        while left and len(self._waiting) < len(left) + self._behind and time.monotonic() < end:
+            time.sleep(0.0001)
+        yield SimpleNamespace(waited=0.0)
+
+    def change(self, account: str) -> object:
+        return self.change_list(SimpleNamespace(account=account))  # type: ignore[arg-type]
+
+    def _work(self) -> None:
+        while (account := self._orders.get()) is not None:
+            try:
+                self._results.put(self.change(account))
+            except (StoreError, Alarm) as error:  # its group was interrupted
+                self._results.put(error)
+
+    def end(self) -> None:
+        for _ in self._threads:
+            self._orders.put(None)
+        for thread in self._threads:
+            thread.join()
+
+
+OTHERS = {"alone": ((), False), "before others": (("b", "a", "c"), False), "behind another": (("b", "a", "c"), True)}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("place", OTHERS)
+def test_an_interrupted_change_gives_its_turn_back(
+    error: type[BaseException], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_groups, "_make", lambda _, group: [member.account for member in group])
+    others, behind = OTHERS[place]
+    groups = Groups(others, behind=behind)
+    count = 0
+    for where in interruptions(groups.make_all, error):
+        count += 1
+        assert groups.is_free(), where
+    assert groups.is_free()
+    assert count > 50
+    groups.end()

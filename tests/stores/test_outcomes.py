@@ -171,8 +171,7 @@ def test_changes_that_were_committed_together_are_all_unknown(
     with psycopg.connect(postgres_url) as other, ThreadPoolExecutor(8) as pool:
         other.execute("LOCK TABLE cidrgate.entries IN EXCLUSIVE MODE")
         asked = [pool.submit(distant.add, name, "1.1.1.1/32", actor="unsure") for name in ("a", "b", "c", "d")]
-        waiting = distant._commits._waiting
-        eventually(lambda: len(waiting) >= 2)
+        eventually(lambda: len(distant._commits._waiting) >= 2)
         proxy.drop_at(b"COMMIT", deliver=True)
         other.rollback()
         errors = [one.exception(30) for one in asked]

@@ -6,12 +6,17 @@ so no change waits in the database for another change of this process.
 
 No change waits longer than the lock timeout. A group contains no account that another process has locked: a change of
 such an account leaves its group, and waits for the lock in a separate transaction while the other changes continue.
+
+A signal handler may raise an exception in the main thread at any call, also while the lock is held. Therefore a group
+begins and ends with one operation on a dict. All other state follows from this dict, or is changed in steps that the
+next call repeats.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -26,6 +31,7 @@ from cidrgate.errors import (
 )
 from cidrgate.manager.change_requests import change_lists
 from cidrgate.process.forking import generation
+from cidrgate.process.wakeups import WakeUp
 from cidrgate.stores.waits import LOCK_TIMEOUT, time_left
 
 if TYPE_CHECKING:
@@ -53,11 +59,21 @@ _COMMIT_SECONDS = 1.5
 """How many seconds longer than the lock timeout a change waits while its group is being committed."""
 
 
+_LOOK = 1.0
+"""Seconds between two looks of a waiting change, in case that an interruption ended the thread that was to wake it."""
+
+
 class BeginChange(Protocol):
     """Begins a write transaction, which is committed and published at the end of the block."""
 
     def __call__(self, *, wait: float | None = None, patient: bool = True) -> AbstractContextManager[Transaction]:
         """Begin the transaction, as `Store.write` does."""
+
+
+class _Caller:
+    """Exists as long as a thread waits for its change."""
+
+    __slots__ = ("__weakref__",)
 
 
 class _Member:
@@ -75,11 +91,10 @@ class _Member:
         self.deadline = self.began + seconds
         self.waited: float | None = None  # seconds that it waited before it was made
         self.awaits_lock = False  # whether it waits for an account that another process has locked
-        self.group: list[_Member] = []  # changes that this change's thread has to commit
-        self.group_awaits_lock = False  # whether that group waits for such an account
         self.done = False
         self.result: Any = None  # its result, or the error to raise
-        self.woken = threading.Event()
+        self.woken = WakeUp()
+        self.caller: weakref.ref[_Caller]
 
     def left(self) -> float:
         """Return the seconds that the change may still wait; 0 or less after its deadline."""
@@ -88,6 +103,23 @@ class _Member:
     def end(self, result: object) -> None:
         """End the change with its result, or with an error to raise."""
         self.result, self.done = result, True
+
+    def is_abandoned(self) -> bool:
+        """Return whether its thread was interrupted, and then interrupted again before it could leave."""
+        return self.caller() is None
+
+
+class _Group:
+    """Changes that the thread of the first of them commits.
+
+    Args:
+        members: The changes.
+    """
+
+    def __init__(self, members: list[_Member]) -> None:
+        self.members = members
+        self.awaits_lock = members[0].awaits_lock
+        self.announced = False  # whether its members have left the line, and the first one was woken
 
 
 class CommitGroups:
@@ -120,11 +152,11 @@ class CommitGroups:
             OutcomeUnknownError: If it is unknown whether the change was committed.
             StoreError: If the change could not be committed.
         """
-        return cast("ListOutcome", self._made(_Member(request, time_left(self._lock_timeout))))
+        return cast("ListOutcome", self._made(request))
 
     def exclusive(self, make: Callable[[Transaction], _Made]) -> _Made:
         """Call a function with its own write transaction, and return its result after the commit."""
-        return cast("_Made", self._made(_Member(make, time_left(self._lock_timeout))))
+        return cast("_Made", self._made(make))
 
     def withdraw(self) -> None:
         """Refuse the changes that wait for their turn."""
@@ -137,31 +169,34 @@ class CommitGroups:
     def after_fork(self) -> None:
         """Forget the threads of the parent, which do not exist in a forked child."""
         self._lock = threading.Lock()
-        self._waiting: deque[_Member] = deque()
-        self._free = self._turns
-        self._free_lock_waits = _MOST_LOCK_WAITS
-        self._busy: set[str | None] = set()
+        self._waiting: dict[_Member, None] = {}  # in their order
+        self._running: dict[_Member, _Group] = {}  # by their first change
 
-    def _made(self, member: _Member) -> Any:
-        born = generation()
-        with self._lock:
-            self._waiting.append(member)
-            self._begin_groups()
+    def _made(self, change: ListRequest | Callable[[Transaction], Any]) -> Any:
+        born, caller = generation(), _Caller()
+        member = _Member(change, time_left(self._lock_timeout))
+        member.caller = weakref.ref(caller)
         try:
+            with self._lock:
+                self._waiting[member] = None
+                self._begin_groups()
             while not member.done:
-                if not member.woken.wait(max(0.0, member.left())):
-                    self._give_up(member)
-                elif member.group:
+                member.woken.wait(max(0.0, min(member.left(), _LOOK)))
+                group = self._running.get(member)
+                if group is not None:
                     try:
-                        self._commit(member.group)
+                        self._commit(group.members)
                     finally:
-                        if generation() == born:
+                        if generation() == born:  # else the others of its group are in the parent
                             with self._lock:
                                 self._disband(member)
-        finally:
-            if generation() == born:  # else the others of its group are in the parent
+                elif member.left() <= 0:
+                    self._give_up(member)
+        except BaseException:
+            if generation() == born:
                 with self._lock:
                     self._leave(member)
+            raise
         self._measure(member)
         if isinstance(member.result, BaseException):
             raise member.result
@@ -179,14 +214,14 @@ class CommitGroups:
         """End the wait of a change after its deadline, unless it is being made at this moment."""
         with self._lock:
             if member in self._waiting:
-                self._waiting.remove(member)
+                del self._waiting[member]
                 # An earlier attempt's error says who holds the lock.
                 busy = isinstance(member.result, StoreBusyError)
                 member.end(member.result if busy else _too_many())
                 return
         if not member.done and not member.woken.wait(_COMMIT_SECONDS):
             with self._lock:
-                if not (member.done or member.group or member in self._waiting):
+                if not (member.done or member in self._running or member in self._waiting):
                     member.end(
                         OutcomeUnknownError(
                             "the store did not answer in time while the change was made: the change may be stored or "
@@ -197,49 +232,64 @@ class CommitGroups:
     def _leave(self, member: _Member) -> None:
         """Let other changes continue after an interruption has ended the thread of a change."""
         member.done = True
-        if member in self._waiting:
-            self._waiting.remove(member)
-        if member.group:
-            self._disband(member)
+        self._waiting.pop(member, None)
+        self._disband(member)
 
     def _disband(self, leader: _Member) -> None:
         """End a group: wake the changes that are done, and let the others wait again in their old place."""
-        group, leader.group = leader.group, []
-        if leader.group_awaits_lock:
-            self._free_lock_waits += 1
-        else:
-            self._free += 1
-        self._busy.difference_update([member.account for member in group])
-        leader.woken.clear()
-        left = [member for member in group if not member.done]
-        if leader.group_awaits_lock:
-            self._waiting.extend(left)  # after the other changes that wait for a lock
-        else:
-            self._waiting.extendleft(reversed(left))
-        for member in group:
-            if member.done:
-                member.woken.set()
+        group = self._running.get(leader)
+        if group is not None:
+            left = dict.fromkeys(member for member in group.members if not member.done)
+            # Changes that wait for a lock come after the others.
+            self._waiting = self._waiting | left if group.awaits_lock else left | self._waiting
+            leader.woken.clear()
+            for member in group.members:
+                if member.done:
+                    member.woken.set()
+            del self._running[leader]  # last: until then, all of this can be repeated
         self._begin_groups()
 
     def _begin_groups(self) -> None:
-        while self._free_lock_waits and (group := self._next_awaiting_lock()):
-            self._free_lock_waits -= 1
-            self._begin(group)
-        while self._free and (group := self._next_group()):
-            self._free -= 1
-            self._begin(group)
+        self._drop_abandoned()
+        for group in self._running.values():
+            if not group.announced:
+                self._announce(group)
+        while self._count(awaits_lock=True) < _MOST_LOCK_WAITS and (members := self._next_awaiting_lock()):
+            self._begin(members)
+        while self._count(awaits_lock=False) < self._turns and (members := self._next_group()):
+            self._begin(members)
 
-    def _begin(self, group: list[_Member]) -> None:
-        self._busy.update(member.account for member in group)
-        for member in group:
-            self._waiting.remove(member)
-        group[0].group, group[0].group_awaits_lock = group, group[0].awaits_lock
-        group[0].woken.set()
+    def _begin(self, members: list[_Member]) -> None:
+        self._running[members[0]] = group = _Group(members)
+        self._announce(group)
+
+    def _announce(self, group: _Group) -> None:
+        for member in group.members:
+            self._waiting.pop(member, None)
+        group.members[0].woken.set()
+        group.announced = True
+
+    def _drop_abandoned(self) -> None:
+        for member in [member for member in self._waiting if member.is_abandoned()]:
+            self._waiting.pop(member, None)
+        for leader in [leader for leader in self._running if leader.is_abandoned()]:
+            _end_all(self._running[leader].members, (), _interrupted(made=True))
+            for member in self._running[leader].members:
+                member.woken.set()
+            del self._running[leader]
+
+    def _count(self, *, awaits_lock: bool) -> int:
+        """Return how many groups run that wait for a lock of another process, or do not."""
+        return sum(group.awaits_lock == awaits_lock for group in self._running.values())
+
+    def _busy(self) -> set[str | None]:
+        """Return the accounts of the groups that run. A change of such an account has to wait."""
+        return {member.account for group in self._running.values() for member in group.members}
 
     def _next_group(self) -> list[_Member]:
         """Return the waiting changes that can be committed together now, in their order."""
         group: list[_Member] = []
-        taken = set(self._busy)
+        taken = self._busy()
         for member in self._waiting:
             if len(group) == _MOST_MEMBERS or (group and member.account is None):
                 break
@@ -253,7 +303,7 @@ class CommitGroups:
 
     def _next_awaiting_lock(self) -> list[_Member]:
         """Return the first change that waits for another process's lock, and is the next change of its account."""
-        taken = set(self._busy)
+        taken = self._busy()
         for member in self._waiting:
             if member.account not in taken:
                 taken.add(member.account)
@@ -279,6 +329,8 @@ class CommitGroups:
                 results = _make(transaction, group)
                 for member in group:
                     member.waited = begun_at - member.began + transaction.waited
+            for member, result in zip(group, results, strict=True):
+                member.end(result)
         except ForkedError as error:
             _end_all(group, (), error)  # the parent makes these changes, not the child
         except AccountsLockedError as error:
@@ -290,22 +342,17 @@ class CommitGroups:
         except (ChangeWithdrawnError, OutcomeUnknownError) as error:
             _end_all(group, results, error)
         except Exception as error:  # noqa: BLE001 - it is raised in the threads of the changes
-            if results or len(group) == 1 or not began:
+            if began and not results and len(group) > 1:
+                self._commit_each(deque(group), error)
+            elif len(group) == 1 or isinstance(error, CidrgateError):
                 # The commit failed, or no transaction could begin.
                 _end_all(group, results, error)
-            else:
-                self._commit_each(deque(group), error)
+            else:  # a signal handler of this thread raised it
+                _end_all(group[:1], (), error)
+                _end_all(group, (), _interrupted(made=bool(results)))
         except BaseException:
-            interrupted = (
-                OutcomeUnknownError("the commit was interrupted: the change may be stored or not; check the list")
-                if results
-                else StoreError("the change was interrupted; nothing was changed: try again")
-            )
-            _end_all(group, (), interrupted)
+            _end_all(group, (), _interrupted(made=bool(results)))
             raise
-        else:
-            for member, result in zip(group, results, strict=True):
-                member.end(result)
         return began
 
     def _commit_each(self, group: deque[_Member], error: Exception) -> None:
@@ -328,9 +375,16 @@ def _wait_or_end(group: Sequence[_Member], error: StoreBusyError) -> None:
 
 
 def _end_all(group: Sequence[_Member], results: Sequence[object], error: Exception) -> None:
-    """End all changes of a group with an error. A change that was refused before keeps the error that refused it."""
+    """End the changes of a group that are not done with an error; one that was refused keeps the error of that."""
     for member, made in zip(group, results or [None] * len(group), strict=True):
-        member.end(made if isinstance(made, CidrgateError) else error)
+        if not member.done:
+            member.end(made if isinstance(made, CidrgateError) else error)
+
+
+def _interrupted(*, made: bool) -> StoreError:
+    if made:
+        return OutcomeUnknownError("the commit was interrupted: the change may be stored or not; check the list")
+    return StoreError("the change was interrupted; nothing was changed: try again")
 
 
 def _too_many() -> StoreBusyError:

@@ -1,0 +1,76 @@
+"""Events for threads that a signal handler may interrupt: such an exception never leaves an event locked.
+
+`threading.Event` takes its lock in Python code. If a signal handler raises an exception there, as Celery's soft time
+limit does, the lock stays taken, and every other thread that sets the event or waits for it waits for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from queue import Empty, SimpleQueue
+
+__all__ = ["WakeUp"]
+
+_LOOK = 1.0
+"""Seconds between two looks of a waiting thread, in case that `set` was interrupted before it woke this thread."""
+
+
+class WakeUp:
+    """An event with the methods of `threading.Event`.
+
+    Example:
+        >>> event = WakeUp()
+        >>> event.wait(0.001)
+        False
+        >>> event.set()
+        >>> event.wait()
+        True
+    """
+
+    __slots__ = ("_is_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: set[SimpleQueue[None]] = set()  # one queue for each thread that waits
+
+    def is_set(self) -> bool:
+        """Return whether the event is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set the event, and wake the threads that wait for it."""
+        self._is_set = True
+        for queue in self._waiting.copy():
+            queue.put(None)
+
+    def clear(self) -> None:
+        """Let later calls of `wait` wait again."""
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the event is set.
+
+        Args:
+            timeout: The largest number of seconds to wait; None waits without a limit.
+
+        Returns:
+            Whether the event was set.
+        """
+        if self._is_set:
+            return True
+        end = None if timeout is None else time.monotonic() + timeout
+        queue: SimpleQueue[None] = SimpleQueue()
+        try:
+            self._waiting.add(queue)
+            while not self._is_set:
+                left = _LOOK if end is None else min(_LOOK, end - time.monotonic())
+                if left <= 0:
+                    return False
+                try:
+                    queue.get(timeout=left)
+                except Empty:
+                    continue
+                return True
+        finally:
+            self._waiting.discard(queue)
+        return True
