@@ -310,6 +310,6 @@ def test_a_dry_run_changes_nothing_and_tells_what_would_be(manager: RuleManager)
         dry.add("acct-1", "8.8.8.1/32")
     assert dry.prune_history(timedelta(0)) == len(before)
     lists = [[entry.cidr for entry in made.after] for made in outcomes]
-    assert lists == [["1.1.1.1/32", "8.8.8.0/24", "9.9.9.0/24"], ["8.8.0.0/16"], [], []]
+    assert lists == [[], ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.0/24"], ["8.8.0.0/16"], [], []]
     assert manager.history() == before
     assert "acct-2" not in [account.name for account in manager.accounts()]
