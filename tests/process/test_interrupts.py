@@ -29,6 +29,16 @@ HOOKS = {
     "plain": "from cidrgate.process.interrupts import repeat_lost_interrupts; repeat_lost_interrupts()",
     "logging": "from cidrgate.event_log import log_to_stderr; log_to_stderr()",
 }
+THREADS = {
+    "threads": "",
+    "no threads": """
+import _thread
+def start_new_thread(*_):
+    raise RuntimeError("can't start new thread")
+_thread.start_new_thread = start_new_thread
+""",
+    "held": "import threading; threading._active_limbo_lock = threading.Lock(); threading._active_limbo_lock.acquire()",
+}
 PLACES = {
     "destructor": ("interrupt", ""),
     "callback": ("lambda self: None", "seen = weakref.ref(one, interrupt)"),
@@ -38,9 +48,11 @@ PLACES = {
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("place", PLACES)
-def test_an_interrupt_that_cannot_be_passed_on_comes_again(hook: str, place: str) -> None:
+@pytest.mark.parametrize("threads", THREADS)
+def test_an_interrupt_that_cannot_be_passed_on_comes_again(hook: str, place: str, threads: str) -> None:
+    """Also if the system starts no more threads, or the interrupted code holds the lock of `threading`."""
     del_, more = PLACES[place]
-    program = PROGRAM.format(prepare=HOOKS[hook], del_=del_, more=more)
+    program = PROGRAM.format(prepare=HOOKS[hook] + "\n" + THREADS[threads], del_=del_, more=more)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout == "went on\n"
     assert done.returncode == -2
@@ -66,3 +78,28 @@ def test_other_errors_are_printed() -> None:
     program = PROGRAM.format(prepare=HOOKS["plain"], del_="lambda self: 1 / 0", more="time.sleep = print")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_an_alarm_of_the_program_outlives_an_interrupt_that_comes_again() -> None:
+    program = f"""
+import signal, time
+{HOOKS["plain"]}
+{THREADS["no threads"]}
+class Object:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def ring(*_):
+    print("alarm", flush=True)
+
+signal.signal(signal.SIGALRM, ring)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+Object()
+try:
+    time.sleep(10)
+except KeyboardInterrupt:
+    print("interrupt", flush=True)
+time.sleep(1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("interrupt\nalarm\n", "")

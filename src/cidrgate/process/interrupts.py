@@ -5,10 +5,12 @@ Python prints such an exception and goes on: the interrupt would be lost, and th
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
 import threading
+import time
 
 __all__ = ["comes_again", "repeat_lost_interrupts"]
 
@@ -35,9 +37,36 @@ def comes_again(arguments: sys.UnraisableHookArgs) -> bool:
     """
     if not issubclass(arguments.exc_type, KeyboardInterrupt):
         return False
-    if not sys.is_finalizing():  # the process ends anyway, and the start of a thread would never return
-        # By a thread: sent at once, it would come before this function has returned, and be lost too.
-        timer = threading.Timer(_AGAIN_AFTER, os.kill, (os.getpid(), signal.SIGINT))
-        timer.daemon = True
-        timer.start()
+    if not sys.is_finalizing():  # the process ends anyway
+        _send_later()
     return True
+
+
+def _send_later() -> None:
+    # Sent at once, it would come before the hook has returned, and be lost too. `threading` would wait for the start of
+    # the thread, with a lock that the interrupted code may hold.
+    try:
+        _thread.start_new_thread(_send_after_pause, ())
+    except RuntimeError:  # no thread can be started
+        if threading.get_ident() == threading.main_thread().ident:
+            _send_by_alarm()
+        else:  # it is raised in the main thread, and not here
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def _send_after_pause() -> None:
+    time.sleep(_AGAIN_AFTER)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _send_by_alarm() -> None:
+    """Send the interrupt from the handler of an alarm, which needs no thread. The program's alarm is set again."""
+
+    def send(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.raise_signal(signal.SIGINT)
+
+    timer = signal.getitimer(signal.ITIMER_REAL)
+    before = signal.signal(signal.SIGALRM, send)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER)
