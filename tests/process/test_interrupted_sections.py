@@ -15,13 +15,17 @@ import pytest
 from cidrgate import StoreError
 from cidrgate.manager import commit_groups
 from cidrgate.manager.commit_groups import CommitGroups
+from cidrgate.manager.turns import Turns
 from cidrgate.process import forking
 from cidrgate.process.forking import work
+from cidrgate.process.wakeups import WakeUp
+from cidrgate.stores.writes import Writes
 from tests.forks import in_child
 from tests.interruptions import ERRORS, Alarm, in_another_thread, interruptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 
 def use_stores() -> None:
@@ -208,3 +212,48 @@ def test_an_interrupted_change_gives_its_turn_back(
     assert groups.is_free()
     assert count > 50
     groups.end()
+
+
+# -------------------------------------------------------------------------------------------------- other sections
+
+
+def use(block: AbstractContextManager[Any]) -> None:
+    with block:
+        pass
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_question_gives_its_turn_back(error: type[BaseException]) -> None:
+    turns = Turns(1)
+    for where in interruptions(lambda: use(turns.turn()), error):
+        in_another_thread(lambda: use(turns.turn()))
+        assert not turns._taken, where
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_write_cannot_be_withdrawn_later(error: type[BaseException]) -> None:
+    writes = Writes("the store", lambda _: None, lambda _: False)
+    for where in interruptions(lambda: use(writes.one()), error):
+        in_another_thread(writes.withdraw)
+        assert not writes._under_way, where
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_event_wakes_others(error: type[BaseException]) -> None:
+    event = WakeUp()
+
+    def use_event() -> None:
+        event.wait(0.001)
+        event.set()
+        event.wait()
+        event.clear()
+
+    for where in interruptions(use_event, error):
+        event.clear()
+        thread = threading.Thread(target=event.wait)
+        thread.start()
+        event.set()
+        thread.join(20)
+        assert not thread.is_alive(), where
+        assert not event._waiting, where
+        event.clear()

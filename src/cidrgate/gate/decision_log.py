@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cidrgate.event_log import event_name, json_line, log_event
 from cidrgate.gate.repeated_denials import RepeatedDenials, Summary
 from cidrgate.process.forking import join_forks
+from cidrgate.process.wakeups import WakeUp
 from cidrgate.values import seconds
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ LOGGER = logging.getLogger("cidrgate.decisions")
 LOG_EVERY = 60.0
 """Default number of seconds between two lines about the same account and address."""
 
-_advice_given = threading.Event()
+_advice_given = WakeUp()
 _ADVICE = (
     "a request is denied because the server, or a middleware around this one, replaces the socket's peer with an "
     "address from a header. Let only cidrgate read the headers: run uvicorn with --no-proxy-headers, daphne without "
@@ -126,7 +127,7 @@ class _Counted:
         self._denials: RepeatedDenials[_Line] = RepeatedDenials(self._every)
         self._lock = threading.Lock()
         self._writer: threading.Thread | None = None
-        self._flushed = threading.Event()
+        self._flushed = WakeUp()
 
     def before_fork(self) -> None:
         """Do nothing: the parent writes what it has counted."""

@@ -7,6 +7,7 @@ past would take all of them.
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ __all__ = ["Turns"]
 
 _WAIT = 0.25
 """How many seconds somebody waits for a turn. Whoever waits keeps a thread from everybody else."""
+
+_LOOK = 0.005
+"""Seconds between two looks at whether a turn is free."""
 
 
 class Turns:
@@ -35,7 +39,8 @@ class Turns:
 
     def _begin(self) -> None:
         self._generation = generation()
-        self._free = threading.BoundedSemaphore(self._most)
+        self._lock = threading.Lock()
+        self._taken: set[object] = set()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -46,12 +51,23 @@ class Turns:
         """
         if self._generation != generation():
             self._begin()  # the threads that had turns before a fork are not in the child
-        free = self._free
-        if not free.acquire(timeout=_WAIT):
-            raise StoreBusyError(
-                f"the traffic of the past is being read for {self._most} other questions: ask again in a few seconds"
-            )
-        try:
+        taken, turn = self._taken, object()
+        try:  # begun before the turn is taken: a signal handler may raise at any call
+            self._take(turn)
             yield
         finally:
-            free.release()
+            taken.discard(turn)
+
+    def _take(self, turn: object) -> None:
+        end = time.monotonic() + _WAIT
+        while True:
+            with self._lock:
+                if len(self._taken) < self._most:
+                    self._taken.add(turn)
+                    return
+            if time.monotonic() >= end:
+                raise StoreBusyError(
+                    f"the traffic of the past is being read for {self._most} other questions: ask again in a few "
+                    "seconds"
+                )
+            time.sleep(_LOOK)

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import ChangeWithdrawnError, OutcomeUnknownError, StoreError
+from cidrgate.process.wakeups import WakeUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ class Write:
     def __init__(self) -> None:
         self.driver: Any = None
         self.committing = False
-        self.withdrawn = threading.Event()
+        self.withdrawn = WakeUp()
 
 
 class Writes:
@@ -59,9 +60,9 @@ class Writes:
             ChangeWithdrawnError: Instead of the error that the cancellation caused.
         """
         write = Write()
-        with self._lock:
-            self._under_way.add(write)
         try:
+            with self._lock:
+                self._under_way.add(write)
             yield write
         except OutcomeUnknownError:
             raise

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import work
+from cidrgate.process.wakeups import WakeUp
 from cidrgate.stores.sqlite.failures import advice
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SqliteWatch:
         self._opened = 0
         self._closed = False
         self._committed = False
-        self._woken = threading.Event()
+        self._woken = WakeUp()
         self._version = self._ask()
 
     def wait(self, timeout: float) -> bool:
