@@ -573,3 +573,40 @@ def test_many_packed_files_are_checked_by_one_thread(tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:-9])
     with pytest.raises(LogError, match=r"a38.*damaged, cut off"):
         replay(source, LISTS)
+
+
+FIRST_FIELDS, OTHER_FIELDS = "date time c-ip x-account x-other", "date time x-other x-account c-ip"
+
+
+def of_fields(fields: str, account: str, address: str) -> str:
+    values = {"date": "2026-10-10", "time": "11:55:36", "c-ip": address, "x-account": account}
+    return "\t".join(values.get(name, "66.66.66.66") for name in fields.split())
+
+
+@pytest.mark.parametrize("names", ["ab", "ba", "aba", "both", "bothaboth", "again", "pqa"])
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_each_header_of_fields_counts_for_the_lines_behind_it(tmp_path: Path, names: str, rows: int) -> None:
+    """In another file, and in files that were made one."""
+    first = f"#Version: 1.0\n#Fields: {FIRST_FIELDS}\n" + of_fields(FIRST_FIELDS, "acct-1", "8.8.8.8") + "\n"
+    first += (of_fields(FIRST_FIELDS, "acct-1", "8.8.8.8") + "\n") * (rows - 1)
+    other = f"#Fields: {OTHER_FIELDS}\n" + (of_fields(OTHER_FIELDS, "acct-2", "2001:4860::8") + "\n") * rows
+    texts = {"a": first, "b": other, "both": first + other, "again": first + first + other, "p": "", "q": "#x\n"}
+    texts["q"] = f"#Fields: {FIRST_FIELDS}\n"
+    parts = {"both": ["both"], "bothaboth": ["both", "a", "both"], "again": ["again"]}.get(names) or [*names]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    files = [str(tmp_path / one) for one in parts]
+    source = LogSource(files=files, form=FORMATS["cloudfront"], columns={"account": "x-account"})
+    whole = "".join(texts[one] for one in parts)
+    expected = [one for one in EXPECTED if one[0] in whole]
+    assert said(source) == expected
+    report = replay(source, LISTS)
+    assert (report.lines, report.bad) == (whole.count("acct-"), 0)
+    assert report.verdicts["denied"] == whole.count("acct-2")
+
+
+def test_lines_before_their_header_are_refused(tmp_path: Path) -> None:
+    line = of_fields(FIRST_FIELDS, "acct-1", "8.8.8.8")
+    (tmp_path / "a.log").write_text(f"{line}\n#Fields: {FIRST_FIELDS}\n{line}\n")
+    with pytest.raises(LogError, match=r"no line #Fields: before its requests"):
+        said(source_of(tmp_path / "a.log", "cloudfront", account="a"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate._engine import _LogLines
 from cidrgate.replay.formats import LogField
-from cidrgate.replay.sources import LogError, asked_roles, checked_query, requests_of, time_of
+from cidrgate.replay.sources import HEADER, LogError, asked_roles, checked_query, header_fields, requests_of, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,8 @@ class LineCutter:
 
     Args:
         source: The log.
-        header: The names of the fields in the header of its files, if the format has one.
+        header: The names of the fields in the first header of its files, if the format has one. A header between lines
+            counts for those behind it.
         wanted: The roles that are asked for.
 
     Raises:
@@ -39,10 +40,24 @@ class LineCutter:
     """
 
     def __init__(self, source: LogSource, header: Sequence[str], wanted: frozenset[str]) -> None:
-        form = source.form
+        self._source = source
+        self._wanted = wanted
+        self._form = source.form
+        self._use(header)
+
+    def _use(self, header: Sequence[str]) -> None:
+        """Cut the next lines by this header."""
+        source, form, wanted = self._source, self._form, self._wanted
         known = dict(form.fields) | {name: LogField(number) for number, name in enumerate(header)}
         asked = asked_roles(source, wanted)
         fields = {role: _fields_of(role, name, known, form) for role, name in asked.items()}
+        repeated = [(role, name) for role, one in asked.items() for name in one.split("+") if header.count(name) > 1]
+        if repeated:
+            role, name = repeated[0]
+            raise LogError(
+                f"{', '.join(source.files)}: a line {HEADER} names {name} for the {role} twice, so nothing says which "
+                "field counts: name another field (--columns)"
+            )
         time: tuple[str, tuple[LogField, ...], str, str] = ("", (), "", "")
         if "time" in fields and form.time_form in _NATIVE_TIMES:
             time = (form.time_form, fields.pop("time"), *form.time_around)
@@ -63,7 +78,6 @@ class LineCutter:
             time,
             [(parts, role == "account", _sign_of(role, form)) for role, parts in fields.items()],
         )
-        self._form = form
         # What the engine does not read.
         self._left = [role for role in ("time", "requests") if role in fields]
 
@@ -77,12 +91,24 @@ class LineCutter:
         """
         cut, count = [], 0
         for batch in lines:
-            cut.append(self._cut(batch))
-            count += batch.num_rows
+            for part in self._under_headers(batch) if self._form.header else (batch,):
+                cut.append(self._cut(part))
+                count += part.num_rows
             if count >= rows:
                 yield from self._joined(connection, cut)
                 cut, count = [], 0
         yield from self._joined(connection, cut)
+
+    def _under_headers(self, batch: Any) -> Iterator[Any]:
+        """Yield parts of a batch without the lines that name fields, each when its own header is in use."""
+        import pyarrow.compute as pc
+
+        lines, start = batch.column("line"), 0
+        for place in pc.indices_nonzero(pc.starts_with(lines, HEADER)).to_pylist():
+            yield batch.slice(start, place - start)
+            self._use(header_fields(lines[place].as_py()))
+            start = place + 1
+        yield batch.slice(start)
 
     def _cut(self, batch: Any) -> Any:
         """Return the requests of a batch of lines."""

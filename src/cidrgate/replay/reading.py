@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
+from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from glob import glob
@@ -22,10 +23,12 @@ from cidrgate.replay.lines import LINES, LineCutter
 from cidrgate.replay.parquet import plain_batches, plain_rows
 from cidrgate.replay.sources import (
     DAMAGED,
+    HEADER,
     CsvHeader,
     LogError,
     LogSource,
     csv_rows,
+    header_fields,
     line_query,
     lines_of,
     parquet_rows,
@@ -187,11 +190,12 @@ class Log:
         source = self._source
         with _told(source, self._files):
             if source.form.reader == "text":
-                cutter = LineCutter(source, described.header, wanted)
-                query = line_query(described.files, source.form, numbered=numbered)
-                lines = self.connection.sql(query).to_arrow_reader(LINES)
-                for batch in cutter.batches(self.cursor(), lines, _BATCH):
-                    yield batch if accounts is None else _without_others(batch, accounts)
+                for header, files in described.headed.items():
+                    cutter = LineCutter(source, header, wanted)
+                    query = line_query(files, source.form, numbered=numbered)
+                    lines = self.connection.sql(query).to_arrow_reader(LINES)
+                    for batch in cutter.batches(self.cursor(), lines, _BATCH):
+                        yield batch if accounts is None else _without_others(batch, accounts)
                 return
             table = described.table or f"({line_query(described.files, source.form, numbered=numbered)})"
             query = request_query(source, table, described.types, wanted=wanted, numbered=numbered)
@@ -234,26 +238,28 @@ class Log:
                 if not _URL.match(path):
                     self._checked.append(_Checked(name, path, None if header is None else header.delimiter))
             if not headers:
-                return _Described([], (), {}, 0)
+                return _Described([], {}, {}, 0)
             types = dict.fromkeys(next(iter(headers.values())).columns, "VARCHAR")
-            return _Described(list(headers), (), types, self._estimated(), csv_rows(headers))
+            return _Described(list(headers), {}, types, self._estimated(), csv_rows(headers))
         if form.reader == "parquet":
             listed = ", ".join(quoted(file) for file in files)
             counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
             rows, table = int(connection.sql(counted).fetchall()[0][0] or 0), parquet_rows(files)
-            return _Described(files, (), self._types(parquet_rows(files[:1])), rows, table)
+            return _Described(files, {}, self._types(parquet_rows(files[:1])), rows, table)
         if not form.header:
-            return _Described(files, (), {}, self._estimated())
-        for place, (name, file) in enumerate(zip(named, files, strict=True)):
-            lines = f"SELECT line FROM {lines_of([file])}"
-            found = connection.sql(f"{lines} WHERE starts_with(line, '#Fields:') LIMIT 1").fetchall()
-            if not found:
-                if not connection.sql(f"{lines} LIMIT 1").fetchall():
-                    continue
-                raise LogError(f"{name} has no line #Fields:, so it is no log of the format {form.name}")
-            fields = tuple(found[0][0].partition(":")[2].split())
-            return _Described(files[place:], fields, {}, self._estimated())
-        return _Described([], (), {}, 0)
+            return _Described(files, {(): files}, {}, self._estimated())
+        headed: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for name, file in zip(named, files, strict=True):
+            cursor = self.cursor()  # has a table of rejected lines of its own
+            found = cursor.sql(f"{line_query([file], form, numbered=False)} LIMIT 1").fetchall()
+            if not found and not cursor.sql(f"SELECT line FROM {lines_of([file])} LIMIT 1").fetchall():
+                continue
+            if not found or not found[0][0].startswith(HEADER):
+                raise LogError(
+                    f"{name} has no line {HEADER} before its requests, so it is no log of the format {form.name}"
+                )
+            headed[header_fields(found[0][0])].append(file)
+        return _Described(files, dict(headed), {}, self._estimated() if headed else 0)
 
     def _readable(self, file: str) -> str:
         """Return the name of a file that DuckDB can open.
@@ -373,14 +379,14 @@ class _Described:
 
     Attributes:
         files: The files as DuckDB opens them.
-        header: The names of the fields in the header of the files.
+        headed: The files of each header, which names the fields; one without fields if the format has no header.
         types: The types of the columns.
         rows: As in `Log`.
         table: The SQL of the table with its rows, if it is no text.
     """
 
     files: list[str]
-    header: tuple[str, ...]
+    headed: dict[tuple[str, ...], list[str]]
     types: dict[str, str]
     rows: int | None
     table: str = ""

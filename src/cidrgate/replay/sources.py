@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DAMAGED",
+    "HEADER",
     "IN_TIME",
     "MOST_REQUESTS",
     "CsvHeader",
@@ -31,6 +32,7 @@ __all__ = [
     "asked_roles",
     "checked_query",
     "csv_rows",
+    "header_fields",
     "line_query",
     "lines_of",
     "parquet_rows",
@@ -268,9 +270,28 @@ def _no_dash(text: str) -> str:
     return f"nullif(nullif({text}, ''), '-')"
 
 
+HEADER = "#Fields:"
+"""How the line begins that names the fields of those behind it."""
+
+
+def header_fields(line: str) -> tuple[str, ...]:
+    """Return the fields that such a line names.
+
+    Example:
+        >>> header_fields("#Fields: date time c-ip")
+        ('date', 'time', 'c-ip')
+    """
+    return tuple(line.partition(":")[2].split())
+
+
 def line_query(files: Sequence[str], form: LogFormat, *, numbered: bool) -> str:
-    """Return the query for the lines of files as `line`, without comments and empty ones, and perhaps `number`."""
-    kept = "line IS NOT NULL" + (" AND line[1] <> '#'" if form.comments else "")
+    """Return the query for the lines of files as `line`, and perhaps `number`, without empty lines and comments.
+
+    Lines that name the fields stay.
+    """
+    kept = "line IS NOT NULL"
+    if form.comments:
+        kept += " AND (line[1] <> '#'" + (f" OR starts_with(line, '{HEADER}'))" if form.header else ")")
     if not numbered:
         return f"SELECT line FROM {lines_of(files)} WHERE {kept}"
     rows = f"SELECT row_number() OVER () AS number, line FROM {lines_of(files)}"
