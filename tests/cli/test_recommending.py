@@ -193,6 +193,7 @@ def test_recorded_traffic_is_enough_too(cidrgate: Cidrgate) -> None:
     missing = cidrgate("recommend", "--account", "a", "--json", status=4).error
     assert (missing["code"], "name a file of addresses" in missing["detail"]) == ("no_traffic", True)
     assert "name a file of addresses" in cidrgate("recommend", status=2).err
+    assert "--days is about stored traffic" in cidrgate("recommend", "-", "--days", "3", stdin=SEEN, status=2).err
     now = datetime.now(UTC)
 
     def seen(account: str, network: str, *, allowed: bool = True) -> Observation:

@@ -112,6 +112,38 @@ def test_accounts_that_a_file_does_not_name_keep_their_lists(cidrgate: Cidrgate,
     assert verdicts(record) == {"allowed": 1, "newly_denied": 4}, "the parent's list decides for what was unknown"
 
 
+@pytest.mark.parametrize("names", [("a", "z"), ("z", "a")])
+@pytest.mark.parametrize("turned", [False, True])
+def test_subaccounts_stand_in_any_order(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, names: tuple[str, str], turned: bool
+) -> None:
+    parent, sub = names
+    tables = [f'[accounts.{parent}]\nentries = ["8.8.8.8/32"]\n', f'[accounts.{sub}]\nparent = "{parent}"\n']
+    (tmp_path / "new.toml").write_text("".join(reversed(tables) if turned else tables))
+    for more in ((), ("--alone",)):
+        record = cidrgate("replay", log, "--rules", "new.toml", "--account", sub, "--json", *more).record
+        assert verdicts(record)["denied" if more else "newly_denied"] == 4
+    cidrgate("apply", "new.toml", "--yes")
+    cidrgate("export", "--output", "all.export")
+    record = cidrgate("replay", log, "--rules", "all.export", "--account", sub, "--json").record
+    assert verdicts(record) == {"allowed": 1, "denied": 4}
+
+
+@pytest.mark.parametrize("more", [(), ("--alone",)])
+def test_a_parent_that_nobody_knows_is_said(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "new.toml").write_text('[accounts.sub]\nparent = "nowhere"\n')
+    answer = cidrgate("replay", log, "--rules", "new.toml", *more, status=2)
+    assert "there is no account 'nowhere', which new.toml names as the parent of 'sub'" in answer.err
+
+
+def test_a_log_is_no_file_of_lists(cidrgate: Cidrgate, log: str) -> None:
+    answer = cidrgate("replay", log, "--rules", log, status=2)
+    assert "name its columns as `import` needs them" in answer.err
+    assert "--columns" not in answer.err
+
+
 def test_an_export_is_what_it_exports(cidrgate: Cidrgate, log: str) -> None:
     cidrgate("export", "--output", "all.export")
     cidrgate("add", "acct-1", "9.9.9.9/32")

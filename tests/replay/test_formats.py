@@ -341,7 +341,7 @@ def test_a_bound_of_bad_lines_is_held(tmp_path: Path) -> None:
     path.write_text(f"{clf('8.8.8.8', 'acct-1')}\nx\ny\n")
     source = source_of(path, "combined", account=BY_PATH)
     assert replay(source, LISTS, max_bad=2).bad == 2
-    with pytest.raises(LogError, match="more than 1 lines are bad; the first is line 2"):
+    with pytest.raises(LogError, match="more than 1 line is bad; the first is line 2"):
         replay(source, LISTS, max_bad=1)
 
 
@@ -422,7 +422,7 @@ def test_no_row_decides_how_the_others_are_read(tmp_path: Path, last: str) -> No
 
 # More than two megabytes in a value are too much for DuckDB, and an error of its own.
 @pytest.mark.parametrize(
-    ("after", "way"), [*itertools.product([0, 3, 100_000], ["", ".gz", ".zst", ".bz2"]), (1_000_000, "")]
+    ("after", "way"), [*itertools.product([0, 1, 3, 100_000], ["", ".gz", ".zst", ".bz2"]), (1_000_000, "")]
 )
 def test_rows_behind_quotes_that_do_not_end_are_bad_lines(tmp_path: Path, way: str, after: int) -> None:
     """A writer that was killed inside a value leaves such quotes in the middle of a file."""
@@ -441,7 +441,7 @@ def test_rows_behind_quotes_that_do_not_end_are_bad_lines(tmp_path: Path, way: s
     if way != ".bz2":  # is not read a second time
         [found] = report.bad_lines
         assert (found.file, found.line, found.text) == (str(path), 8, '"cut off')
-        assert (f"the {after:,} lines behind it" in found.reason) == bool(after)
+        assert (f"the {after:,} line{'' if after == 1 else 's'} behind it" in found.reason) == bool(after)
 
 
 @pytest.mark.parametrize("way", ["", ".gz", ".bz2"])

@@ -193,7 +193,7 @@ def test_observations_of_some_accounts_are_those_of_all_without_the_others(
 def test_observations_stop_at_too_many_bad_lines(tmp_path: Path) -> None:
     path = written(tmp_path, "jsonl", [("a", "8.8.8.8", "2026-01-01"), ("a", "8.8.8.8", ""), ("a", "x", "2026-01-01")])
     source = LogSource(files=[str(path)], form=FORMATS["jsonl"])
-    with pytest.raises(LogError, match="more than 1 lines are bad; the first is line 2"):
+    with pytest.raises(LogError, match="more than 1 line is bad; the first is line 2"):
         list(observations(source, BEFORE, max_bad=1))
     found: list[tuple[int, int]] = []
     list(observations(source, BEFORE, max_bad=2, on_bad=lambda bad, lines: found.append((bad, len(lines)))))

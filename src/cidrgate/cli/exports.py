@@ -242,7 +242,11 @@ def import_exported(
         "refused": [],
     }
     amount = f"{counted(report.entries, 'entry', 'entries')} of {counted(report.accounts, 'account', 'accounts')}"
-    left_alone = f"; {report.unchanged:,} accounts stayed as they were" if report.unchanged else ""
+    left_alone = (
+        f"; {counted(report.unchanged, 'account stayed as it was', 'accounts stayed as they were')}"
+        if report.unchanged
+        else ""
+    )
     if dry_run:
         session.output.answer(
             {**record, "dry_run": True, **foresight.record()},

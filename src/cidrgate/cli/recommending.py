@@ -153,6 +153,8 @@ def _read(session: Session, file: Path | None, account: str | None, past: PastRe
     past.check()
     if file is not None and past.logs:
         raise CommandError("name a FILE of addresses or --from-log, not both")
+    if file is not None and past.typed_days is not None:
+        raise CommandError("--days is about stored traffic: leave it out, as a FILE is read whole")
     if account is None and past.options.names_account:
         raise CommandError("say with --account for which account the requests of the log count")
     read: SeenFile | None = None

@@ -188,7 +188,8 @@ def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table
     elif report.compared:
         lines.append(Line("the lists decide about every request as before", "green"))
     if report.bad:
-        lines.append(Line(f"{counted(report.bad, 'bad line', 'bad lines')}, which count nowhere:", "yellow"))
+        shown = ":" if report.bad_lines else "; what is read only once, such as stdin and .bz2, shows none of them"
+        lines.append(Line(f"{counted(report.bad, 'bad line counts', 'bad lines count')} nowhere{shown}", "yellow"))
         lines += [Line(f"{one.file}:{one.line}: {one.reason}: {one.text}", "yellow") for one in report.bad_lines]
     return lines + [f"written: {file}" for file in files]
 

@@ -18,7 +18,7 @@ from cidrgate.cli.list_sources import FileSource, read_file
 from cidrgate.manager.outcomes import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from cidrgate.cli.options import Session
     from cidrgate.errors import CidrgateError
@@ -28,6 +28,9 @@ __all__ = ["CURRENT", "STORE", "chosen_lists"]
 
 STORE, CURRENT = "store", "current"
 """The lists that have no file of their own: of the database, and of a snapshot."""
+
+
+_OPTION_OF_IMPORT = ": add --columns "
 
 
 @contextmanager
@@ -55,6 +58,7 @@ def chosen_lists(
         raise CommandError("--snapshot has the lists to use instead of the store's: say --rules current, or a file")
     if alone:
         with _lists_of_file(session, Path(rules)) as lists:
+            lists.check_parents(Path(rules), lists.names)
             yield lists.matcher, None
         return
     with _standing(session, snapshot) as current:
@@ -65,6 +69,7 @@ def chosen_lists(
             copy = Path(folder) / "lists"
             current.save(copy)
             candidate = Matcher.open(copy)
+            lists.check_parents(Path(rules), {*lists.names, *candidate})
             _publish(lists.matcher, candidate, lists.names)
             yield candidate, current
 
@@ -91,6 +96,19 @@ class _Lists:
         manager.load()
         self.matcher = manager.matcher
         self.names = list(names)
+
+    def check_parents(self, file: Path, known: Collection[str]) -> None:
+        """Check that every parent is among some accounts.
+
+        Raises:
+            CommandError: If one is not.
+        """
+        for name in self.names:
+            parent = self.matcher._parent_of(name)
+            if parent is not None and parent not in known:
+                raise CommandError(
+                    f"there is no account {parent!r}, which {file} names as the parent of {name!r}: add it to the file"
+                )
 
 
 @contextmanager
@@ -138,8 +156,15 @@ def _import(manager: RuleManager, file: Path) -> list[str]:
             _raise_problems(exported.problems)
             return [account.name for account in manager.accounts()]
         name = file.stem if file.suffix.lower() == ".gz" else file.name
-        reading = read_file(stream, FileSource(name=name))
-        plan = plan_import(reading.rows)
+        try:
+            reading = read_file(stream, FileSource(name=name))
+            plan = plan_import(reading.rows)
+        except CommandError as error:
+            if _OPTION_OF_IMPORT not in str(error):
+                raise
+            # `import` has an option for such a file, which `replay` has for its log.
+            said = str(error).partition(_OPTION_OF_IMPORT)[0]
+            raise CommandError(f"{file}: {said}: name its columns as `import` needs them") from None
     report = manager.import_accounts(plan.rewritten(normalize=False, collapse=False), confirmed=tuple(Guard))
     problems = plan.problems(report.problems, reading.unit)
     if problems:
@@ -157,7 +182,8 @@ def _raise_problems(problems: Mapping[str, CidrgateError]) -> None:
 
 def _publish(lists: Matcher, candidate: Matcher, names: Iterable[str]) -> None:
     """Put the lists of a file in the place of the current ones."""
-    for name in names:
+    # A subaccount can have a parent only if that one is known.
+    for name in sorted(names, key=lambda one: lists._parent_of(one) is not None):
         parent = lists._parent_of(name)
         if parent is not None:
             candidate.link(name, parent)

@@ -112,6 +112,10 @@ class Decider:
             whole - batch.num_rows,
         )
 
+    def has_account(self, batch: Any) -> Any:
+        """Return which rows of a batch have an account, as an Arrow array."""
+        return self._accounts(batch).is_valid()
+
     def _decided(self, batch: Any, addresses: Any) -> tuple[Any, NDArray[np.int8]]:
         """Return the accounts of a batch, and the verdicts."""
         import pyarrow as pa

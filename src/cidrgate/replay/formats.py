@@ -120,6 +120,7 @@ class LogFormat:
         time_form: How its times are written.
         time_around: What stands before and behind a time in Apache's notation.
         urls: Whether it has whole URLs instead of paths.
+        ports: Whether a port may stand behind an address.
         comments: Whether lines that begin with `#` are no requests.
         header: Whether the line `#Fields:` names the fields, as in the W3C extended log format.
         request_header: The field of a header of requests: `{}` stands for the name as Go writes it (`X-Real-Ip`), `{_}`
@@ -140,6 +141,7 @@ class LogFormat:
     time_form: TimeForm = "any"
     time_around: tuple[str, str] = ("", "")
     urls: bool = False
+    ports: bool = False
     comments: bool = False
     header: bool = False
     request_header: str = ""
@@ -532,7 +534,7 @@ def _alb() -> LogFormat:
 
 
 def _json(
-    name: str, title: str, time_form: TimeForm, *, urls: bool = False, request_header: str = "", **roles: str
+    name: str, title: str, time_form: TimeForm, *, cloud: bool = False, request_header: str = "", **roles: str
 ) -> LogFormat:
     if request_header:
         roles["forwarded"] = request_header.format("X-Forwarded-For")
@@ -542,7 +544,8 @@ def _json(
         reader="json",
         roles=roles,
         time_form=time_form,
-        urls=urls,
+        urls=cloud,
+        ports=cloud,
         request_header=request_header,
     )
 
@@ -582,12 +585,12 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
             ),
             _json(
                 "gcp", "Google Cloud load balancers, JSON", "iso", address="httpRequest.remoteIp", time="timestamp",
-                path="httpRequest.requestUrl", urls=True,
+                path="httpRequest.requestUrl", cloud=True,
             ),
             _json(
                 "azure", "Azure Application Gateway and Front Door, JSON", "iso",
                 address="properties.clientIP|properties.clientIp", time="timeStamp|time",
-                path="properties.requestUri", urls=True,
+                path="properties.requestUri", cloud=True,
             ),
         )
     }

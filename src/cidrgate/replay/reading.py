@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from glob import glob
@@ -27,6 +27,7 @@ from cidrgate.replay.sources import (
     CsvHeader,
     LogError,
     LogSource,
+    asked_roles,
     csv_rows,
     header_fields,
     line_query,
@@ -37,7 +38,7 @@ from cidrgate.replay.sources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 __all__ = ["MEMORY", "BadLine", "Log", "bad_lines", "is_one_of", "opened_log"]
 
@@ -107,11 +108,13 @@ class Log:
     Attributes:
         rows: How many rows there are; an estimate for files without a number of their own, None if it is unknown.
         unclosed: The quotes in CSV that do not end, in files of this machine, when all was read.
+        header_lines: How many lines the header of the last CSV file takes, with the empty ones before it.
     """
 
     def __init__(self, source: LogSource, files: Sequence[str], memory: int, threads: int | None) -> None:
         self.rows: int | None = None
         self.unclosed: list[_Unclosed] = []
+        self.header_lines = 0
         self._source = source
         self._files = files
         self._config: dict[str, Any] = {"memory_limit": f"{memory // 2**20}MiB", "autoinstall_known_extensions": False}
@@ -124,6 +127,7 @@ class Log:
         self._checked: list[_Checked] = []
         self._closed = threading.Event()
         self._described: _Described | None = None
+        self._repeated: dict[str, str] = {}
 
     @property
     def connection(self) -> Any:
@@ -197,6 +201,12 @@ class Log:
                     for batch in cutter.batches(self.cursor(), lines, _BATCH):
                         yield batch if accounts is None else _without_others(batch, accounts)
                 return
+            for role, column in asked_roles(source, wanted).items():
+                if column.lower() in self._repeated:
+                    raise LogError(
+                        f"{self._repeated[column.lower()]} has more than one column {column}, so nothing says which is "
+                        f"the {role}: give them other names, or name another column with --columns {role}=COLUMN"
+                    )
             table = described.table or f"({line_query(described.files, source.form, numbered=numbered)})"
             query = request_query(source, table, described.types, wanted=wanted, numbered=numbered)
             if accounts is not None:
@@ -230,20 +240,25 @@ class Log:
         paths = [self._readable(file) for file in named]
         files = [_escaped(path) for path in paths]
         if form.reader == "csv":
-            headers: dict[str, CsvHeader] = {}
+            headers: list[tuple[str, CsvHeader]] = []
             for name, path, file in zip(named, paths, files, strict=True):
-                header = self._header(name, file)
+                header = self._header(name, path, file)
                 if header is not None:
-                    headers[file] = header
+                    headers.append((file, header))
+                    self._repeated |= dict.fromkeys(header.repeated, name)
+                    self.header_lines = header.blank + 1
                 if not _URL.match(path):
                     self._checked.append(_Checked(name, path, None if header is None else header.delimiter))
             if not headers:
                 return _Described([], {}, {}, 0)
-            types = dict.fromkeys(next(iter(headers.values())).columns, "VARCHAR")
-            return _Described(list(headers), {}, types, self._estimated(), csv_rows(headers))
+            types = dict.fromkeys(headers[0][1].columns, "VARCHAR")
+            return _Described([file for file, _ in headers], {}, types, self._estimated(), csv_rows(headers))
         if form.reader == "parquet":
             listed = ", ".join(quoted(file) for file in files)
             counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
+            for name, path in zip(named, paths, strict=True):
+                if not _URL.match(path):
+                    self._repeated |= dict.fromkeys(_repeated_columns(path), name)
             rows, table = int(connection.sql(counted).fetchall()[0][0] or 0), parquet_rows(files)
             return _Described(files, {}, self._types(parquet_rows(files[:1])), rows, table)
         if not form.header:
@@ -304,7 +319,8 @@ class Log:
                     behind = quotes.lines + (not last.endswith(b"\n")) - quotes.opened
                     reason = "quotes begin on this line and do not end"
                     if behind:
-                        reason += f": the {behind:,} lines behind it are part of the value"
+                        lines = "line behind it is" if behind == 1 else "lines behind it are"
+                        reason += f": the {behind:,} {lines} part of the value"
                     text = _text_at(one.path, quotes.opened_at)
                     bad = BadLine(one.name, quotes.opened, reason, text)
                     self.unclosed.append(_Unclosed(one.path, quotes.row_at, bad, behind + 1))
@@ -323,25 +339,29 @@ class Log:
                 raise self._unreadable(file, DAMAGED) from None
         return name
 
-    def _header(self, name: str, file: str) -> CsvHeader | None:
+    def _header(self, name: str, path: str, file: str) -> CsvHeader | None:
         """Return the header of a CSV file, which is its first line that is not empty.
 
         Args:
             name: The file as it was named.
+            path: Where it is.
             file: The same as DuckDB opens it.
 
         Raises:
             LogError: If it is no text.
         """
         cursor = self.cursor()  # has a table of rejected lines of its own
-        found = cursor.sql(f"SELECT line FROM {lines_of([file])} WHERE line IS NOT NULL LIMIT 1").fetchall()
+        rows = f"SELECT row_number() OVER () AS number, line FROM {lines_of([file])}"
+        found = cursor.sql(f"SELECT number, line FROM ({rows}) WHERE line IS NOT NULL LIMIT 1").fetchall()
         first = cursor.sql("SELECT count(*) FROM reject_errors WHERE line = 1").fetchall()[0][0]
-        line = found[0][0].removeprefix("\ufeff") if found else ""
+        line = found[0][1].removeprefix("\ufeff") if found else ""
+        # DuckDB would go on to the first line that is UTF-8, and tell of the others at the end of the file only.
+        first = first or not (_URL.match(path) or _begins_with_text(path))
         if first or not line.replace("\t", " ").isprintable():
             raise self._unreadable(
                 name, "its header has control characters, is too long, or has text that is not UTF-8"
             )
-        return CsvHeader.of(line) if found else None
+        return CsvHeader.of(line, found[0][0] - 1) if found else None
 
     def _types(self, table: str) -> dict[str, str]:
         """Return the columns of a table with their types."""
@@ -353,7 +373,7 @@ class Log:
 
     def rejected(self) -> int:
         """Return how many lines DuckDB could not read, such as those that are not UTF-8, or behind an open quote."""
-        rejected: int = sum(count for (count,) in self.rejects("count(DISTINCT (file_path, line))"))
+        rejected: int = sum(count for (count,) in self.rejects("count(DISTINCT (scan_id, file_id, line))"))
         return rejected + sum(one.lines for one in self.unclosed)
 
     def rejects(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
@@ -371,6 +391,14 @@ class Log:
         query = f"SELECT {columns} FROM {table} WHERE {' AND '.join(others) or 'true'} {rest}"
         found: list[tuple[Any, ...]] = self.connection.sql(query).fetchall()
         return found
+
+
+def _repeated_columns(path: str) -> list[str]:
+    """Return the names that more than one column of a Parquet file has, in lower case."""
+    from pyarrow.parquet import read_schema
+
+    many = Counter(name.lower() for name in read_schema(path).names)
+    return [name for name, count in many.items() if count > 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +465,16 @@ def _unpacked(path: str) -> Iterator[Any]:
                 yield stream
 
 
+def _begins_with_text(path: str) -> bool:
+    """Return whether the first line of a file that is not empty is UTF-8."""
+    with _unpacked(path) as stream:
+        lines = stream.read(_SAMPLE).lstrip(b"\r\n").splitlines()
+    with suppress(UnicodeDecodeError):
+        b"".join(lines[:1]).decode()
+        return True
+    return False
+
+
 def _text_at(path: str, place: int) -> str:
     """Return what stands at a place of a file, up to the end of the line, or the beginning of it."""
     with _unpacked(path) as stream:
@@ -462,25 +500,30 @@ def _without_others(batch: Any, accounts: Collection[str]) -> Any:
     return batch.filter(pc.or_(is_one_of(account, accounts), pc.or_(account.is_null(), address.is_null())))
 
 
-def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[str]) -> list[BadLine]:
+def bad_lines(
+    source: LogSource, wanted: frozenset[str], unreadable: Sequence[str], has_account: Callable[[Any], Any]
+) -> list[BadLine]:
     """Read a log again until the first bad lines are found.
 
     Args:
         source: The log. Files that can be read only once are left out.
         wanted: The roles that were read.
         unreadable: Texts in the place of an address that are no addresses.
+        has_account: Returns which rows of a batch have an account, as an Arrow array. A row without one counts as such,
+            whatever stands in the place of its address.
     """
     found: list[BadLine] = []
     for file in _expanded(source.files):
         if len(found) >= _SHOWN or _is_stream(file):
             continue
         with opened_log(replace(source, files=[file])) as log:
-            rows = _unread(log.batches(wanted, numbered=True), unreadable)
+            rows = _unread(log.batches(wanted, numbered=True), unreadable, has_account)
             rejected = log.rejects("line, min(error_message), min(csv_line)", "GROUP BY line ORDER BY line")
             before = [line for line, _, _ in rejected]
-            header = 1 if source.form.reader == "csv" else 0
             here = [
-                BadLine(file, _place(number + header, before), _reason(address), (text or "")[:_LONGEST_SHOWN])
+                BadLine(
+                    file, _place(number + log.header_lines, before), _reason(address), (text or "")[:_LONGEST_SHOWN]
+                )
                 for number, text, address in rows
             ]
             here += [
@@ -492,7 +535,9 @@ def bad_lines(source: LogSource, wanted: frozenset[str], unreadable: Sequence[st
     return found[:_SHOWN]
 
 
-def _unread(batches: Iterator[Any], unreadable: Sequence[str]) -> list[tuple[int, str | None, str | None]]:
+def _unread(
+    batches: Iterator[Any], unreadable: Sequence[str], has_account: Callable[[Any], Any]
+) -> list[tuple[int, str | None, str | None]]:
     """Return the numbers, texts and addresses of the first rows whose address is missing or unreadable."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -500,7 +545,8 @@ def _unread(batches: Iterator[Any], unreadable: Sequence[str]) -> list[tuple[int
     found: list[tuple[int, str | None, str | None]] = []
     for batch in batches:
         addresses = batch.column("address").cast(pa.string())
-        bad = pc.or_(pc.is_null(addresses), pc.is_in(addresses, pa.array(unreadable, pa.string())))
+        unread = pc.is_in(addresses, pa.array(unreadable, pa.string()))
+        bad = pc.or_(pc.is_null(addresses), pc.and_(unread, has_account(batch)))
         rows = pa.table([batch.column("number"), batch.column("text"), addresses], ["number", "text", "address"])
         found += [(one["number"], one["text"], one["address"]) for one in rows.filter(bad).slice(0, _SHOWN).to_pylist()]
         if len(found) >= _SHOWN:
@@ -673,6 +719,8 @@ def _told(source: LogSource, files: Sequence[str]) -> Iterator[None]:
         named = [file for file in files if file != _STDIN and file in str(error)] or source.files
         listed = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
         reason = _reason_of(error)
+        if source.form.reader == "json" and isinstance(error, duckdb.BinderException):
+            reason = "a path that --columns names is none: name a member as request.headers.X-Account[0]"
         if reason == DAMAGED and source.form.reader == "csv" and any(_ends_differ(file) for file in named):
             reason = _ENDS_DIFFER
         raise LogError(f"{listed} cannot be read as {source.form.title}: {reason}") from error

@@ -214,9 +214,9 @@ def replay(
             if all_bad or (max_bad is not None and totals.bad > max_bad):
                 break
         totals.reject(log.rejected())
-        found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if totals.bad else ()
+        found = tuple(bad_lines(source, wanted, list(decider.unreadable), decider.has_account)) if totals.bad else ()
         if max_bad is not None and totals.bad > max_bad:
-            raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
+            raise LogError(f"{_too_many(max_bad)}{_first(found)}")
         if totals.lines and totals.bad == totals.lines:
             raise LogError(_all_bad(source, found, of_first=totals.lines if all_bad else None))
         return totals.report(found, lenient.found, began)
@@ -274,9 +274,9 @@ def observations(
                 break
         rejected = log.rejected()
         lines, bad = lines + rejected, bad + rejected
-        found = tuple(bad_lines(source, wanted, list(decider.unreadable))) if bad else ()
+        found = tuple(bad_lines(source, wanted, list(decider.unreadable), decider.has_account)) if bad else ()
         if max_bad is not None and bad > max_bad:
-            raise LogError(f"more than {max_bad:,} lines are bad{_first(found)}")
+            raise LogError(f"{_too_many(max_bad)}{_first(found)}")
         # Of the lines about other accounts, it is not known here how many there are.
         if accounts is None and bad and bad == lines:
             raise LogError(_all_bad(source, found))
@@ -323,6 +323,10 @@ def _all_bad(source: LogSource, found: tuple[BadLine, ...], *, of_first: int | N
     of = source.files[0] if len(source.files) == 1 else f"{len(source.files):,} files"
     read = "no line" if of_first is None else f"none of the first {of_first:,} lines"
     return f"{read} of {of} is as the format {source.form.name} says{_first(found)}"
+
+
+def _too_many(most: int) -> str:
+    return f"more than {most:,} {'line is' if most == 1 else 'lines are'} bad"
 
 
 def _first(found: tuple[BadLine, ...]) -> str:
@@ -396,6 +400,20 @@ def _as_text(addresses: Any) -> Any:
     return pc.binary_join_element_wise(*parts, ".")
 
 
+def _canonical(addresses: Any) -> Any:
+    """Return addresses, an Arrow array of text, each in its one canonical form."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Of IPv4, the only form is the canonical one.
+    others = pc.match_substring(addresses, ":")
+    if not others.true_count:
+        return addresses
+    distinct = addresses.dictionary_encode()
+    texts = [one if ":" not in one else canonical_address(one) for one in distinct.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(distinct.indices)
+
+
 class Pairs:
     """Requests that are added up by account, address and verdict, in a table of DuckDB.
 
@@ -425,7 +443,7 @@ class Pairs:
         batch = pa.table(
             {
                 "account": decided.accounts.filter(mask).cast(pa.string()),
-                "address": _as_text(decided.addresses.filter(mask)),
+                "address": _canonical(_as_text(decided.addresses.filter(mask))),
                 "verdict": decided.verdicts[chosen],
                 "requests": np.ones(count, np.int64) if requests is None else requests[chosen],
                 "time": pa.nulls(count, pa.int64()) if times is None else times[chosen],
@@ -616,7 +634,9 @@ def _counts(places: NDArray[Any], requests: NDArray[np.int64] | None, size: int)
     """Return how many requests there are at each place."""
     if requests is None:
         return np.bincount(places, minlength=size).astype(np.int64, copy=False)
-    return np.bincount(places, weights=requests, minlength=size).astype(np.int64)
+    counts = np.zeros(size, np.int64)
+    np.add.at(counts, places, requests)  # bincount would add them up as floats
+    return counts
 
 
 def _joined(minutes: dict[int, NDArray[np.int64]], width: int) -> dict[int, NDArray[np.int64]]:

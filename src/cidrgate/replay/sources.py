@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -133,44 +133,56 @@ class CsvHeader(NamedTuple):
 
     delimiter: str
     columns: tuple[str, ...]
+    repeated: frozenset[str] = frozenset()
+    """The names that more than one column has, in lower case."""
+    blank: int = 0
+    """How many empty lines stand before it."""
+    spaced: bool = False
+    """Whether a space stands behind separators, which then is part of no value."""
 
     @classmethod
-    def of(cls, line: str) -> CsvHeader:
-        """Return what a line says.
+    def of(cls, line: str, blank: int = 0) -> CsvHeader:
+        """Return what a line behind some empty ones says.
 
         Example:
-            >>> CsvHeader.of('account;"address";time')
-            CsvHeader(delimiter=';', columns=('account', 'address', 'time'))
+            >>> CsvHeader.of('account; "address"; time')[:2]
+            (';', ('account', 'address', 'time'))
         """
-        found = (next(csv.reader([line], delimiter=one), []) for one in _DELIMITERS)
+        found = (next(csv.reader([line], delimiter=one, skipinitialspace=True), []) for one in _DELIMITERS)
         delimiter, names = max(zip(_DELIMITERS, found, strict=True), key=lambda one: len(one[1]))
         columns: dict[str, str] = {}
+        spaced = any(f"{delimiter} {name}" in line or f'{delimiter} "{name}' in line for name in names[1:])
+        names = [name.strip() for name in names]
         for number, name in enumerate(names):
             name = name or f"column{number}"
             while name.lower() in columns:
                 name += "_1"
             columns[name.lower()] = name
-        return cls(delimiter, tuple(columns.values()))
+        many = Counter(name.lower() for name in names if name)
+        repeated = frozenset(name for name, count in many.items() if count > 1)
+        return cls(delimiter, tuple(columns.values()), repeated, blank, spaced)
 
     def rows(self, files: Sequence[str]) -> str:
         """Return the SQL of a table with the rows of files with this header."""
         columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in self.columns)
         return (
             f"read_csv({_list(files)}, delim = {quoted(self.delimiter)}, quote = '\"', escape = '\"', header = true, "
-            f"strict_mode = true, {_TEXT}, columns = {{{columns}}})"
+            f"skip = {self.blank}, strict_mode = true, {_TEXT}, columns = {{{columns}}})"
         )
 
 
 _DELIMITERS = ",;\t|"
 
 
-def csv_rows(files: Mapping[str, CsvHeader]) -> str:
+def csv_rows(files: Sequence[tuple[str, CsvHeader]]) -> str:
     """Return the SQL of a table with the rows of CSV files, which has the columns of the first of them."""
     alike: dict[CsvHeader, list[str]] = defaultdict(list)
-    for file, header in files.items():
+    for file, header in files:
         alike[header].append(file)
-    columns = ", ".join(map(_name, next(iter(alike)).columns))
-    return f"({' UNION ALL '.join(f'SELECT {columns} FROM {header.rows(some)}' for header, some in alike.items())})"
+    names = [_name(one) for one in next(iter(alike)).columns]
+    columns = {False: ", ".join(names), True: ", ".join(f"ltrim({one}) AS {one}" for one in names)}
+    parts = (f"SELECT {columns[header.spaced]} FROM {header.rows(some)}" for header, some in alike.items())
+    return f"({' UNION ALL '.join(parts)})"
 
 
 def parquet_rows(files: Sequence[str]) -> str:
@@ -233,6 +245,8 @@ def request_query(
         # Load balancers write the whole URL that was asked for.
         path = f"regexp_replace({fields['path']}, '^https?://[^/?#]*', '')" if form.urls else fields["path"]
         columns["path"] = f"split_part({path}, '?', 1)"
+    if form.ports and "address" in fields:
+        columns["address"] = _without_port(fields["address"])
     if "account" in fields:
         columns["account"] = _no_dash(f"CAST({fields['account']} AS VARCHAR)")
     if numbered:
@@ -263,6 +277,12 @@ def checked_query(columns: Mapping[str, str], relation: str, whole: str = "") ->
         outer["address"] = f"CASE WHEN {' AND '.join(checks)} THEN address END"
     shown = ", ".join(f"{expression} AS {name}" for name, expression in outer.items())
     return f"SELECT {shown} FROM (SELECT {', '.join(inner)} FROM {relation})"
+
+
+def _without_port(address: str) -> str:
+    """Return the SQL of an address without the port behind it, and without the brackets of IPv6."""
+    bare = rf"regexp_replace({address}, '^\[([^\]]*)\](:[0-9]+)?$', '\1')"
+    return rf"regexp_replace({bare}, '^([0-9.]+):[0-9]+$', '\1')"
 
 
 def _no_dash(text: str) -> str:
@@ -317,6 +337,8 @@ def _relation(
     for role, column in asked.items():
         fields[role] = _column(role, column, types, source)
         kinds[role] = types[_found(column, types)]
+        if form.reader == "csv" and role not in ("account", "path"):
+            fields[role] = f"ltrim({fields[role]})"
     rows = table
     if numbered:
         rows = f"(SELECT row_number() OVER () AS number, CAST(t AS VARCHAR) AS line, t.* FROM {table} AS t)"
@@ -368,7 +390,9 @@ def time_of(text: str, form: LogFormat, kind: str) -> str:
         return f"epoch_us(try_strptime({text}, ['%d/%b/%Y:%H:%M:%S.%g', '%d/%b/%Y:%H:%M:%S']))"
     iso = f"epoch_us(try_cast({text} AS TIMESTAMPTZ))"
     number = _epoch(f"try_cast({text} AS DOUBLE)")
-    return {"iso": iso, "epoch": number}.get(form.time_form, f"coalesce({iso}, {number})")
+    day = f"CASE WHEN regexp_full_match({text}, '(19|20)[0-9]{{6}}') THEN epoch_us(try_strptime({text}, '%Y%m%d')) END"
+    either = f"coalesce({iso}, CASE WHEN length({text}) = 8 THEN {day} END, {number})"
+    return {"iso": iso, "epoch": number}.get(form.time_form, either)
 
 
 def _epoch(seconds: str) -> str:
