@@ -109,7 +109,9 @@ def test_a_name_of_several_columns_says_nothing(tmp_path: Path, form: str, names
     else:
         columns = [pa.array([one]) for one in ("acct-1", "8.8.8.8", "9.9.9.9", AT, 1, 2)]
         pq.write_table(pa.Table.from_arrays(columns, [*names, "time", "n", "N"]), path)
-    for asked in ({}, {"requests": "n", "address": "time"}, {"requests": "N", "address": "time"}):
+    # In Parquet, the first of two names that differ by case is meant by exactly its name.
+    few = [{"requests": "n", "address": "time"}] if form == "csv" else []
+    for asked in ({}, {"requests": "N", "address": "time"}, *few):
         with pytest.raises(LogError, match=r"has more than one column .*, so nothing says which is the"):
             replay(LogSource(files=[str(path)], form=FORMATS[form], columns=asked), LISTS)
     # What nobody asks for may be there twice.

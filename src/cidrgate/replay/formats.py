@@ -578,6 +578,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
                 reader="text",
                 cutter="\t",
                 encoding="%",
+                checks=(LineCheck(LogField(0), "#", 0),),
                 roles={"address": "c-ip", "path": "cs-uri-stem", "forwarded": "x-forwarded-for", "time": "date+time"},
                 time_form="iso",
                 comments=True,

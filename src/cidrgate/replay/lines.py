@@ -91,18 +91,23 @@ class LineCutter:
         """
         cut, count = [], 0
         for batch in lines:
-            for part in self._under_headers(batch) if self._form.header else (batch,):
-                cut.append(self._cut(part))
-                count += part.num_rows
+            made = [self._cut(batch)]
+            # A comment is a bad line, so nearly all batches are known to have none.
+            if self._form.header and made[0].column("address").null_count:
+                made = [self._cut(part) for part in self._under_headers(batch)]
+            cut += made
+            count += sum(part.num_rows for part in made)
             if count >= rows:
                 yield from self._joined(connection, cut)
                 cut, count = [], 0
         yield from self._joined(connection, cut)
 
     def _under_headers(self, batch: Any) -> Iterator[Any]:
-        """Yield parts of a batch without the lines that name fields, each when its own header is in use."""
+        """Yield parts of a batch without comments, each when its own header is in use."""
         import pyarrow.compute as pc
 
+        lines = batch.column("line")
+        batch = batch.filter(pc.or_(pc.starts_with(lines, HEADER), pc.invert(pc.starts_with(lines, "#"))))
         lines, start = batch.column("line"), 0
         for place in pc.indices_nonzero(pc.starts_with(lines, HEADER)).to_pylist():
             yield batch.slice(start, place - start)

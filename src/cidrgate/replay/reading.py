@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from glob import glob
@@ -127,7 +127,8 @@ class Log:
         self._checked: list[_Checked] = []
         self._closed = threading.Event()
         self._described: _Described | None = None
-        self._repeated: dict[str, str] = {}
+        # The file in which several columns have a name, and which spelling of it means one of them nevertheless.
+        self._repeated: dict[str, tuple[str, str | None]] = {}
 
     @property
     def connection(self) -> Any:
@@ -202,10 +203,11 @@ class Log:
                         yield batch if accounts is None else _without_others(batch, accounts)
                 return
             for role, column in asked_roles(source, wanted).items():
-                if column.lower() in self._repeated:
+                file, only = self._repeated.get(column.lower(), ("", column))
+                if only != column:
                     raise LogError(
-                        f"{self._repeated[column.lower()]} has more than one column {column}, so nothing says which is "
-                        f"the {role}: give them other names, or name another column with --columns {role}=COLUMN"
+                        f"{file} has more than one column {column}, so nothing says which is the {role}: give them "
+                        f"other names, or name another column with --columns {role}=COLUMN"
                     )
             table = described.table or f"({line_query(described.files, source.form, numbered=numbered)})"
             query = request_query(source, table, described.types, wanted=wanted, numbered=numbered)
@@ -245,7 +247,7 @@ class Log:
                 header = self._header(name, path, file)
                 if header is not None:
                     headers.append((file, header))
-                    self._repeated |= dict.fromkeys(header.repeated, name)
+                    self._repeated |= dict.fromkeys(header.repeated, (name, None))
                     self.header_lines = header.blank + 1
                 if not _URL.match(path):
                     self._checked.append(_Checked(name, path, None if header is None else header.delimiter))
@@ -258,7 +260,7 @@ class Log:
             counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
             for name, path in zip(named, paths, strict=True):
                 if not _URL.match(path):
-                    self._repeated |= dict.fromkeys(_repeated_columns(path), name)
+                    self._repeated |= {one: (name, first) for one, first in _repeated_columns(path).items()}
             rows, table = int(connection.sql(counted).fetchall()[0][0] or 0), parquet_rows(files)
             return _Described(files, {}, self._types(parquet_rows(files[:1])), rows, table)
         if not form.header:
@@ -266,7 +268,8 @@ class Log:
         headed: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for name, file in zip(named, files, strict=True):
             cursor = self.cursor()  # has a table of rejected lines of its own
-            found = cursor.sql(f"{line_query([file], form, numbered=False)} LIMIT 1").fetchall()
+            kept = f"line IS NOT NULL AND (line[1] <> '#' OR starts_with(line, {quoted(HEADER)}))"
+            found = cursor.sql(f"SELECT line FROM {lines_of([file])} WHERE {kept} LIMIT 1").fetchall()
             if not found and not cursor.sql(f"SELECT line FROM {lines_of([file])} LIMIT 1").fetchall():
                 continue
             if not found or not found[0][0].startswith(HEADER):
@@ -393,12 +396,20 @@ class Log:
         return found
 
 
-def _repeated_columns(path: str) -> list[str]:
-    """Return the names that more than one column of a Parquet file has, in lower case."""
+def _repeated_columns(path: str) -> dict[str, str | None]:
+    """Return the names that more than one column of a Parquet file has, in lower case.
+
+    Names that differ by case stand for one column in DuckDB, which is the first. The value is its name, or None if
+    another column has the very same.
+    """
     from pyarrow.parquet import read_schema
 
-    many = Counter(name.lower() for name in read_schema(path).names)
-    return [name for name, count in many.items() if count > 1]
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in read_schema(path).names:
+        spellings[name.lower()].append(name)
+    return {
+        lower: names[0] if names.count(names[0]) == 1 else None for lower, names in spellings.items() if len(names) > 1
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class CsvHeader(NamedTuple):
     blank: int = 0
     """How many empty lines stand before it."""
     spaced: bool = False
-    """Whether a space stands behind separators, which then is part of no value."""
+    """Whether spaces stand behind separators; then they do in the rows, too, and are part of no value."""
 
     @classmethod
     def of(cls, line: str, blank: int = 0) -> CsvHeader:
@@ -151,7 +151,7 @@ class CsvHeader(NamedTuple):
         found = (next(csv.reader([line], delimiter=one, skipinitialspace=True), []) for one in _DELIMITERS)
         delimiter, names = max(zip(_DELIMITERS, found, strict=True), key=lambda one: len(one[1]))
         columns: dict[str, str] = {}
-        spaced = any(f"{delimiter} {name}" in line or f'{delimiter} "{name}' in line for name in names[1:])
+        spaced = any(name.startswith(" ") for name in next(csv.reader([line], delimiter=delimiter), [])[1:])
         names = [name.strip() for name in names]
         for number, name in enumerate(names):
             name = name or f"column{number}"
@@ -305,13 +305,11 @@ def header_fields(line: str) -> tuple[str, ...]:
 
 
 def line_query(files: Sequence[str], form: LogFormat, *, numbered: bool) -> str:
-    """Return the query for the lines of files as `line`, and perhaps `number`, without empty lines and comments.
+    """Return the query for the lines of files as `line`, and perhaps `number`, without empty lines.
 
-    Lines that name the fields stay.
+    Comments are left out, too, unless some of them name the fields.
     """
-    kept = "line IS NOT NULL"
-    if form.comments:
-        kept += " AND (line[1] <> '#'" + (f" OR starts_with(line, '{HEADER}'))" if form.header else ")")
+    kept = "line IS NOT NULL" + (" AND line[1] <> '#'" if form.comments and not form.header else "")
     if not numbered:
         return f"SELECT line FROM {lines_of(files)} WHERE {kept}"
     rows = f"SELECT row_number() OVER () AS number, line FROM {lines_of(files)}"
@@ -337,8 +335,6 @@ def _relation(
     for role, column in asked.items():
         fields[role] = _column(role, column, types, source)
         kinds[role] = types[_found(column, types)]
-        if form.reader == "csv" and role not in ("account", "path"):
-            fields[role] = f"ltrim({fields[role]})"
     rows = table
     if numbered:
         rows = f"(SELECT row_number() OVER () AS number, CAST(t AS VARCHAR) AS line, t.* FROM {table} AS t)"
