@@ -24,8 +24,7 @@ cdef extern from "scan.h":
         const void *untraced
 
 cdef enum Action:
-    PART                    # `count` parts between separators, from part number `place` on; the first has number 1. All
-                            # of them if `count` is MOST_PLACES
+    PART                    # `count` parts between separators, or all if it is MOST_PLACES, from part `place` (from 1)
     DROP                    # without the first `place` and the last `count` characters; empty if there are fewer
     WITHOUT_PORT            # an address without the port behind its last colon, and without the brackets of IPv6
     PEER                    # the first text without spaces before " [" that ends with a port, WITHOUT_PORT

@@ -178,7 +178,7 @@ def test_a_header_that_is_not_utf_8_is_refused(tmp_path: Path, rest: bytes, befo
 @pytest.mark.parametrize("path", ["$.*", "$[", "$..a", "$.a["])
 def test_a_path_of_json_that_is_none_is_said(tmp_path: Path, path: str) -> None:
     line = json.dumps({"account": "acct-1", "address": "8.8.8.8", "time": AT})
-    with pytest.raises(LogError, match="a path that --columns names is none: name a member as"):
+    with pytest.raises(LogError, match="a path that --columns names is not valid: name a member as"):
         replay(log_of(tmp_path, line, "jsonl", columns={"account": path}), LISTS)
 
 
