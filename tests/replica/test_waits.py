@@ -145,6 +145,22 @@ def test_a_revocation_comes_in_time_whatever_other_tasks_wait_for(
         assert time.monotonic() - began < LATE
 
 
+def test_nothing_is_tried_in_a_store_that_is_not_reached(
+    path: Path, writer: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each task would fail, and say so beside the follower."""
+    assert writer.history()
+    swept: list[bool] = []
+    monkeypatch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.01)
+    monkeypatch.setattr("cidrgate.replica.replica._POLL", 0.01)
+    monkeypatch.setattr(RuleManager, "sweep", lambda _: swept.append(True))
+    with waiting(connecting, path, monkeypatch):
+        time.sleep(0.2)
+        assert not swept
+    with RuleManager.open(path):
+        eventually(lambda: bool(swept))
+
+
 def test_lists_are_said_to_be_stale_in_time(
     path: Path, writer: RuleManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

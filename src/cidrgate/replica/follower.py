@@ -340,6 +340,7 @@ class Follower:
                     self._look()  # reads what was committed before the watch began
                     pause = _FIRST_PAUSE
                     self._reached = True
+                    self._house.wake()
                     self._reaching.withdraw()
                     self._outgrown.withdraw()
                     self._following.withdraw()
@@ -404,6 +405,8 @@ class Follower:
             published = self._published()
             if published is None or self._ended.is_set():
                 return None
+            if not self._reached:  # the follower says so
+                return self._poll
             task.run(published.housekeeping[name])
         return min(task.seconds_left for task in self._housekeeping.values())
 
