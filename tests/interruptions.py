@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy.util.queue
+
 import cidrgate
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ERRORS", "Alarm", "Interrupt", "in_another_thread", "interruptions"]
 
-_OURS = (str(Path(cidrgate.__file__).parent), threading.__file__)
+_OURS = (str(Path(cidrgate.__file__).parent), threading.__file__, sqlalchemy.util.queue.__file__)
 _GENERATOR = 0x20  # CO_GENERATOR: it returns its value to C code, which continues without running a handler
 _MOST = 20_000
 

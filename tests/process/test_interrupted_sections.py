@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from cidrgate.manager.turns import Turns
 from cidrgate.process import forking
 from cidrgate.process.forking import work
 from cidrgate.process.wakeups import WakeUp
+from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.writes import Writes
 from tests.forks import in_child
 from tests.interruptions import ERRORS, Alarm, in_another_thread, interruptions
@@ -125,6 +128,24 @@ def test_alarms_leave_the_gate_of_forks_free() -> None:
     assert interrupted_by_alarms(use_stores, 1.0, 0.0007) > 100
     assert gate_is_free()
     assert in_child(forking.sqlite_is_lost) == {"made": False}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_pool_of_connections_is_never_locked(error: type[BaseException]) -> None:
+    queue = ConnectionPool(partial(sqlite3.connect, ":memory:"), pool_size=9)._pool
+    connection: Any = object()
+
+    def use() -> None:
+        queue.put(connection, block=False)
+        queue.get(timeout=1.0)
+
+    count = 0
+    for _where in interruptions(use, error):
+        count += 1
+        in_another_thread(use)
+        while queue.qsize():
+            queue.get_nowait()
+    assert count > 5
 
 
 # ------------------------------------------------------------------------------------------------------ changes

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate.errors import CidrgateError, StoreError, StoreOutgrownError
 from cidrgate.event_log import event_name, log_event
+from cidrgate.process.wakeups import WakeUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,7 +175,7 @@ class _Loop:
     def __init__(self, name: str, step: Callable[[], float | None]) -> None:
         self._step = step
         self._failing = Complaint("task_failed", f"the thread {name} met a bug; it goes on")
-        self._woken = threading.Event()
+        self._woken = WakeUp()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def wake(self) -> None:
@@ -183,7 +184,7 @@ class _Loop:
 
     def leave_to_parent(self) -> None:
         """Use no lock that the thread may have held when the process was forked."""
-        self._woken = threading.Event()
+        self._woken = WakeUp()
 
     def _run(self) -> None:
         while True:
@@ -247,7 +248,7 @@ class Follower:
         self._age = _Age()
         self._reached = False
         self._watch: Watch | None = None
-        self._ended = threading.Event()
+        self._ended = WakeUp()
         self._thread = threading.Thread(target=self._run, name="cidrgate-follower", daemon=True)
         self._expiry = _Loop("cidrgate-expiry", self._expire)
         self._snapshots = _Loop("cidrgate-snapshots", self._share)
@@ -295,7 +296,7 @@ class Follower:
 
     def leave_to_parent(self) -> None:
         """Stop all work in a forked child: the threads do not exist there, or one is now the child's main thread."""
-        self._ended = threading.Event()  # another thread may have been using the old one
+        self._ended = WakeUp()  # another thread may have been using the old one
         self._ended.set()
         for loop in (self._expiry, self._snapshots, self._house):
             loop.leave_to_parent()

@@ -23,6 +23,7 @@ import numpy as np
 from cidrgate.errors import OutcomeUnknownError, StoreError
 from cidrgate.event_log import log_event
 from cidrgate.process.clock import certain_time, earlier_by_far
+from cidrgate.process.wakeups import WakeUp
 from cidrgate.replica.follower import Complaint
 from cidrgate.stores.waits import answer_by
 from cidrgate.traffic.notes import ALLOWED, SUM, network_text, sums_of
@@ -134,7 +135,7 @@ class Recorder:
         self._log_ends: tuple[int | None, int | None] = (None, None)
         self._log_end: int | None = None
         self._lists = 0
-        self._ended = threading.Event()
+        self._ended = WakeUp()
         self._matcher._record_traffic(_CAPACITY if _has_gil() else _CAPACITY // 4)
         self._thread = threading.Thread(target=self._run, name="cidrgate-traffic", daemon=True)
         try:

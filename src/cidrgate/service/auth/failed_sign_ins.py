@@ -19,6 +19,7 @@ from cidrgate.errors import OutcomeUnknownError
 from cidrgate.event_log import log_event
 from cidrgate.gate.repeated_denials import RepeatedDenials
 from cidrgate.process.forking import join_forks
+from cidrgate.process.wakeups import WakeUp
 from cidrgate.replica.follower import Complaint
 from cidrgate.service.auth.rate_limit import client_of
 from cidrgate.values import Origin
@@ -91,7 +92,7 @@ class FailedSignInLog:
         self._failures: RepeatedDenials[Origin] = RepeatedDenials(_MINUTE, most_lines=_MOST_SOURCES)
         self._waiting: deque[FailedSignIns] = deque(maxlen=_MOST_WAITING)
         self._lock = threading.Lock()
-        self._awake = threading.Event()
+        self._awake = WakeUp()
         self._closed = False
         self._writer: threading.Thread | None = None
         self._complaint = Complaint("task_failed", "failed sign-ins cannot be logged in the store, and are tried again")

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
+from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.postgres.dialect import NAME
 from cidrgate.stores.urls import is_ambiguous, redacted
 from cidrgate.stores.waits import check_lock_timeout
@@ -137,6 +138,7 @@ class Database:
             f"{NAME}://",
             connect_args=arguments,
             native_inet_types=False,
+            poolclass=ConnectionPool,
             pool_size=connections,
             max_overflow=0,
             pool_timeout=lock_timeout,

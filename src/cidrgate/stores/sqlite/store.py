@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, create_engine, event, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError, TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import StaticPool
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.event_log import log_event
@@ -25,6 +25,7 @@ from cidrgate.process.forking import join_forks, sqlite_is_lost, work
 from cidrgate.process.private_files import create_empty
 from cidrgate.stores import migrations
 from cidrgate.stores.bulk import compact
+from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection
 from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused_commit
@@ -541,7 +542,12 @@ def _make_engine(
     if path is None:
         settings: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
     else:
-        settings = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
+        settings = {
+            "poolclass": ConnectionPool,
+            "pool_size": connections,
+            "max_overflow": 0,
+            "pool_timeout": pool_timeout,
+        }
         settings["creator"] = partial(OwnConnection, path, timeout=lock_timeout)
     engine = create_engine("sqlite://", **settings, json_serializer=compact)
 
