@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -507,7 +507,9 @@ def _network_of(address: str) -> str:
         ('2001:db8:1::/48', '192.0.2.0/24')
     """
     text = canonical_address(address)
-    return str(ip_network(f"{text}/{48 if ':' in text else 24}", strict=False))
+    if ":" not in text:
+        return str(ip_network(f"{text}/24", strict=False))
+    return f"{IPv6Address(int(IPv6Address(text)) >> 80 << 80)}/48"
 
 
 def _moment(microseconds: int) -> datetime:
