@@ -222,6 +222,7 @@ class _Breaks(logging.Filter):
         return True
 
 
+@pytest.mark.fault("a filter or a handler of the program's log raises an exception")
 def test_a_log_that_breaks_keeps_no_list_open(path: Path, writer: RuleManager) -> None:
     end = soon()
     writer.set_mode("paused", "off", until=end, confirmed=["disable_enforcement"])

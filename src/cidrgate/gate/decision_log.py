@@ -160,7 +160,7 @@ class _Counted:
 
     def _have_writer(self) -> None:
         with self._lock:
-            if self._writer is None:
+            if self._writer is None or not self._writer.is_alive():
                 self._flushed.clear()
                 self._writer = threading.Thread(target=self._write_when_due, name="cidrgate-log", daemon=True)
                 try:
