@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy.util.queue import Empty
 
 from cidrgate import StoreError
 from cidrgate.manager import commit_groups
@@ -129,6 +130,61 @@ def test_alarms_leave_the_gate_of_forks_free() -> None:
     assert interrupted_by_alarms(use_stores, 1.0, 0.0007) > 100
     assert gate_is_free()
     assert in_child(forking.sqlite_is_lost) == {"made": False}
+
+
+@contextmanager
+def many_signals() -> Iterator[None]:
+    """Signals that no handler minds, at each moment. A wait of C code is cut short by each, and continues."""
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_signals_make_no_wait_longer() -> None:
+    """The queue of Python waits for ever if a signal comes as its timeout ends."""
+    event, queue = WakeUp(), ConnectionPool(partial(sqlite3.connect, ":memory:"), pool_size=9)._pool
+    connection: Any = object()
+
+    def end() -> None:
+        event.set()
+        queue.put(connection)
+
+    ends = threading.Timer(20.0, end)
+    ends.start()
+    with many_signals():
+        for number in range(300):
+            assert not event.wait(number % 7 / 2000)
+            with pytest.raises(Empty):
+                queue.get(timeout=number % 7 / 2000)
+    ends.cancel()
+
+
+def test_threads_that_wait_for_connections_get_all_that_come() -> None:
+    queue = ConnectionPool(partial(sqlite3.connect, ":memory:"), pool_size=9)._pool
+    left, together = [400], threading.Lock()
+
+    def use() -> None:
+        while True:
+            with together:
+                left[0] -= 1
+                if left[0] < 0:
+                    return
+            queue.put(queue.get(timeout=20.0))
+
+    for connection in ("a", "b"):
+        queue.put(connection)  # type: ignore[arg-type]
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert queue.qsize() == 2
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("error", ERRORS)

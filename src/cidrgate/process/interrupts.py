@@ -48,25 +48,38 @@ def _send_later() -> None:
     try:
         _thread.start_new_thread(_send_after_pause, ())
     except RuntimeError:  # no thread can be started
-        if threading.get_ident() == threading.main_thread().ident:
-            _send_by_alarm()
-        else:  # it is raised in the main thread, and not here
-            os.kill(os.getpid(), signal.SIGINT)
+        if not _set_alarm():
+            _send()
 
 
 def _send_after_pause() -> None:
     time.sleep(_AGAIN_AFTER)
+    _send()
+
+
+def _send() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _send_by_alarm() -> None:
-    """Send the interrupt from the handler of an alarm, which needs no thread. The program's alarm is set again."""
+def _set_alarm() -> bool:
+    """Let an alarm send the interrupt, which needs no thread; return False if that is not possible here."""
+    if threading.get_ident() != threading.main_thread().ident:
+        return False
+    before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    if before == signal.SIG_DFL:
+        before = _nothing  # for good: without a handler, an alarm that comes late would end the process
+    if not callable(before):
+        return False
 
-    def send(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, *timer)
-        signal.raise_signal(signal.SIGINT)
+    def ring(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)  # the program's
+        _send()
 
-    timer = signal.getitimer(signal.ITIMER_REAL)
-    before = signal.signal(signal.SIGALRM, send)
+    signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER)
+    return True
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    pass
