@@ -67,35 +67,24 @@ def reading(wait: Wait, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PublishedStore, "_unchanged", wait(PublishedStore._unchanged))
 
 
-def sweeping(wait: Wait, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.01)
-    patch.setattr(RuleManager, "sweep", wait(RuleManager.sweep))
+def housekeeping(owner: type, task: str) -> Callable[[Wait, pytest.MonkeyPatch], None]:
+    def begin(wait: Wait, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.01)
+        patch.setattr(owner, task, wait(getattr(owner, task)))
 
-
-def storing_matches(wait: Wait, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.01)
-    patch.setattr(RuleManager, "store_matches", wait(RuleManager.store_matches))
-
-
-def tidying(wait: Wait, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.01)
-    patch.setattr(SqliteStore, "tidy", wait(SqliteStore.tidy))
-
-
-def indexing(wait: Wait, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.01)
-    patch.setattr(SqliteStore, "index_new_rows", wait(SqliteStore.index_new_rows))
+    begin.__name__ = task
+    return begin
 
 
 def writing_a_snapshot(wait: Wait, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("cidrgate.replica.published_store.write_snapshot", wait(write_snapshot))
 
 
-BESIDE: list[Callable[[Wait, pytest.MonkeyPatch], None]] = [
-    sweeping,
-    storing_matches,
-    tidying,
-    indexing,
+BESIDE = [
+    housekeeping(RuleManager, "sweep"),
+    housekeeping(RuleManager, "store_matches"),
+    housekeeping(SqliteStore, "tidy"),
+    housekeeping(SqliteStore, "index_new_rows"),
     writing_a_snapshot,
 ]
 
