@@ -183,8 +183,9 @@ class _Loop:
         self._woken.set()
 
     def leave_to_parent(self) -> None:
-        """Use no lock that the thread may have held when the process was forked."""
+        """Use no event of the parent, and let the thread end if it has become the child's main thread."""
         self._woken = WakeUp()
+        self._woken.set()
 
     def _run(self) -> None:
         while True:
@@ -206,7 +207,7 @@ _running: weakref.WeakSet[Follower] = weakref.WeakSet()
 
 
 def _stop_all() -> None:
-    """Stop every follower when the process exits: its thread must not use connections while they are closed."""
+    """Stop every follower when the process exits: its threads must not use connections while they are closed."""
     followers = list(_running)
     for follower in followers:
         follower.end()
@@ -291,7 +292,7 @@ class Follower:
         """Wait for the end of the threads, for at most so many seconds."""
         last = time.monotonic() + timeout
         for thread in self._threads:
-            if thread is not threading.current_thread() and thread.ident is not None:
+            if thread is not threading.current_thread():
                 thread.join(max(0.0, last - time.monotonic()))
 
     def leave_to_parent(self) -> None:
