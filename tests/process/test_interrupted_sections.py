@@ -37,6 +37,29 @@ def use_stores() -> None:
         pass
 
 
+class Counter:
+    """A participant that counts its calls."""
+
+    def __init__(self) -> None:
+        self.before = self.after = 0
+
+    def before_fork(self) -> None:
+        self.before += 1
+
+    def after_fork(self, *, certain: bool) -> None:
+        self.after += 1
+        assert certain in (False, True)
+
+
+@pytest.fixture
+def participant(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """The only participant of forks: what earlier tests left behind would take moments, and threads of its own."""
+    monkeypatch.setattr(forking._gate, "_participants", {})
+    one = Counter()
+    forking.join_forks(one, stage=0)
+    return one
+
+
 def gate_is_free() -> bool:
     """Whether no thread is inside or forks, as another thread sees it, and that thread can enter."""
 
@@ -59,7 +82,7 @@ def test_nobody_stays_inside_the_gate_of_forks(error: type[BaseException]) -> No
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_the_steps_around_a_fork_can_be_interrupted(error: type[BaseException]) -> None:
+def test_the_steps_around_a_fork_can_be_interrupted(error: type[BaseException], participant: Counter) -> None:
     """What is raised in a hook of a fork is printed, and the fork goes on with the next hook."""
 
     def fork() -> None:
@@ -71,6 +94,7 @@ def test_the_steps_around_a_fork_can_be_interrupted(error: type[BaseException]) 
     for where in interruptions(fork, error):
         forking._gate.after_in_parent()  # it is registered twice
         assert gate_is_free(), where
+    assert participant.before
 
 
 def test_an_end_of_a_fork_that_never_came_blocks_others_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +108,9 @@ def test_an_end_of_a_fork_that_never_came_blocks_others_for_a_limited_time(monke
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_child_whose_first_steps_were_interrupted_repeats_them(error: type[BaseException]) -> None:
+def test_a_child_whose_first_steps_were_interrupted_repeats_them(
+    error: type[BaseException], participant: Counter
+) -> None:
     def become_child() -> list[str]:
         bad = []
 
@@ -95,8 +121,9 @@ def test_a_child_whose_first_steps_were_interrupted_repeats_them(error: type[Bas
 
         for where in interruptions(become, error):
             use_stores()
-            if forking._gate._process == 0 or not gate_is_free():
+            if forking._gate._process == 0 or not gate_is_free() or not participant.after:
                 bad.append(where)
+            participant.after = 0
         return bad
 
     assert in_child(become_child) == {"made": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -55,7 +56,7 @@ def test_an_interrupt_that_cannot_be_passed_on_comes_again(hook: str, place: str
     program = PROGRAM.format(prepare=HOOKS[hook] + "\n" + THREADS[threads], del_=del_, more=more)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout == "went on\n"
-    assert done.returncode == -2
+    assert done.returncode == -signal.SIGINT
     assert "ignored" not in done.stderr
 
 
@@ -103,3 +104,26 @@ time.sleep(1)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert (done.stdout, done.stderr) == ("interrupt\nalarm\n", "")
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_an_interrupt_that_comes_again_as_python_ends_does_not_kill_it(threads: str) -> None:
+    """Python takes the handlers of signals away before it has ended."""
+    program = f"""
+import atexit, time
+class Object:
+    def __init__(self, lose):
+        self.lose = lose
+    def __del__(self, sleep=time.sleep):
+        if self.lose:
+            raise KeyboardInterrupt
+        sleep(0.1)
+kept = Object(False)
+atexit.register(lambda: Object(True))  # the last one to be called
+{HOOKS["plain"]}
+{THREADS[threads]}
+atexit.register(lambda: Object(True))
+Object(True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode in (0, -signal.SIGINT), done.stderr  # the interrupt may come before the end

@@ -6,11 +6,19 @@ Python prints such an exception and goes on: the interrupt would be lost, and th
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import signal
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], object]
 
 __all__ = ["comes_again", "repeat_lost_interrupts"]
 
@@ -48,7 +56,7 @@ def _send_later() -> None:
     try:
         _thread.start_new_thread(_send_after_pause, ())
     except RuntimeError:  # no thread can be started
-        if not _set_alarm():
+        if not _alarm.set():
             _send()
 
 
@@ -61,25 +69,51 @@ def _send() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _set_alarm() -> bool:
-    """Let an alarm send the interrupt, which needs no thread; return False if that is not possible here."""
-    if threading.get_ident() != threading.main_thread().ident:
-        return False
-    before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
-    if before == signal.SIG_DFL:
-        before = _nothing  # for good: without a handler, an alarm that comes late would end the process
-    if not callable(before):
-        return False
+class _Alarm:
+    """An alarm that sends the interrupt, which needs no thread. The program's own alarm comes afterwards."""
 
-    def ring(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, *timer)  # the program's
+    def __init__(self) -> None:
+        self._handler: Handler = _nothing  # of the program
+        self._timer = 0.0, 0.0
+        self._ended = False
+
+    def set(self) -> bool:
+        """Let the alarm come a moment later; return False if that is not possible here."""
+        if threading.get_ident() != threading.main_thread().ident:
+            return False
+        if self._ended:  # so does the process
+            return True
+        handler = signal.getsignal(signal.SIGALRM)
+        if handler != self._ring:  # otherwise one alarm sends both interrupts
+            if handler == signal.SIG_DFL:
+                handler = _nothing  # for good: without a handler, an alarm that comes late would end the process
+            if not callable(handler):
+                return False
+            self._handler, self._timer = handler, signal.getitimer(signal.ITIMER_REAL)
+            signal.signal(signal.SIGALRM, self._ring)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER)
+        return True
+
+    def _ring(self, _number: int, _frame: FrameType | None) -> None:
+        self._give_back()
         _send()
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER)
-    return True
+    def _give_back(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, *self._timer)
+        signal.signal(signal.SIGALRM, self._handler)
+
+    def end(self) -> None:
+        """Let no alarm come any more: Python takes its handlers away before it ends, and an alarm would kill it."""
+        self._ended = True
+        if signal.getsignal(signal.SIGALRM) == self._ring:
+            self._give_back()
+        if signal.getsignal(signal.SIGALRM) is _nothing:
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)  # this stays
 
 
-def _nothing(_number: int, _frame: object) -> None:
+def _nothing(_number: int, _frame: FrameType | None) -> None:
     pass
+
+
+_alarm = _Alarm()
+atexit.register(_alarm.end)
