@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -111,7 +112,15 @@ def start_child(do: Callable[[], object], fork: Callable[[], int] = os.fork) -> 
         os.kill(pid, signal.SIGKILL)
         os.close(said)
         os.waitpid(pid, 0)
-    raise AssertionError("the child hangs at its beginning")
+    raise AssertionError(f"the child hangs at its beginning, beside these threads of its parent:\n{_stacks()}")
+
+
+def _stacks() -> str:
+    """What all threads do."""
+    with tempfile.TemporaryFile() as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        return file.read().decode()
 
 
 def _forked(do: Callable[[], object], fork: Callable[[], int]) -> tuple[int, int]:

@@ -177,6 +177,28 @@ def check_switches(**switches: bool) -> None:
         truth(value, name)
 
 
+def check_type(value: object, kind: type, name: str, *, instead: str = "") -> None:
+    """Refuse an object of another type, when it is handed over instead of at its first use.
+
+    Args:
+        value: The object. The message does not quote it: it may contain a password.
+        kind: The type that is expected, or a base class of it.
+        name: The name of the argument, for the message.
+        instead: What else to do, at the end of the message.
+
+    Raises:
+        TypeError: If it is of another type.
+
+    Example:
+        >>> check_type("sqlite:///rules.db", int, "port")
+        Traceback (most recent call last):
+        ...
+        TypeError: port must be an object of the class int, not str
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be an object of the class {kind.__name__}, not {type(value).__name__}{instead}")
+
+
 def several_texts(texts: Iterable[str], name: str) -> Iterable[str]:
     """Return an argument that is several networks.
 

@@ -14,8 +14,10 @@ from cidrgate.authorize.client_headers import ClientHeaders
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader
 from cidrgate.gate.denial import STATUS
+from cidrgate.gate.gate import check_gate
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._asgi_requests import account_of_headers, decide, denial_in, peer_of
+from cidrgate.values import check_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,7 @@ class AuthorizeApp:
             with its default settings.
 
     Raises:
+        TypeError: If `gate` is not a `Gate`, or `client_headers` not a `ClientHeaders`.
         ValueError: If the header is not a token (RFC 9110 section 5.6.2), or if the parameter is empty.
 
     Example:
@@ -94,6 +97,9 @@ class AuthorizeApp:
         elsewhere: App | None = None,
         client_headers: ClientHeaders | None = None,
     ) -> None:
+        check_gate(gate)
+        if client_headers is not None:
+            check_type(client_headers, ClientHeaders, "client_headers")
         self._gate = gate
         self._at_end: Callable[[], object] = lambda: None
         """Called when the server ends, after the last request."""

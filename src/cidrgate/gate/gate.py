@@ -21,7 +21,7 @@ from cidrgate.gate.header_names import check_token
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter, check_hook, name_of
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
 from cidrgate.rules.account_names import can_name_account
-from cidrgate.values import check_switches
+from cidrgate.values import check_switches, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -140,10 +140,12 @@ class Gate:
         if log not in ("denials", "all", "none"):
             raise ValueError(f"log must be 'denials', 'all' or 'none', not {log!r}")
         check_switches(report_only=report_only, require_account=require_account, note_matches=note_matches)
-        if resolver is not None and not isinstance(resolver, ClientIPResolver):
-            raise TypeError(f"resolver must be a ClientIPResolver, not {resolver!r}")
+        if resolver is not None:
+            check_type(resolver, ClientIPResolver, "resolver")
         if request_id_header is not None:
             request_id_header = check_token(request_id_header, "the header with the request's id").lower()
+        if callable(hooks):
+            raise TypeError("hooks must be an iterable of hooks, not one hook: write [hook]")
         hooks = tuple(check_hook(hook) for hook in hooks)
         self.resolver = ClientIPResolver() if resolver is None else resolver
         self._report_only = report_only
@@ -157,7 +159,7 @@ class Gate:
         else:
             self.matcher = cast("Matcher", lists)
         if not hasattr(self.matcher, "allows"):
-            raise TypeError(f"lists must be a RuleManager or a Matcher, not {lists!r}")
+            raise TypeError(f"lists must be a RuleManager or a Matcher, not {type(lists).__name__}")
         # The fast path allows only certain cases; the name of an unknown account must be checked first.
         sure = "_sure_enforced" if unlisted == "deny" else "_sure_known"
         self._sure: Callable[[str, Address], bool] = getattr(self.matcher, sure, self._never)
@@ -521,8 +523,7 @@ def check_gate(gate: object) -> None:
     Raises:
         TypeError: If it is not a `Gate`.
     """
-    if not isinstance(gate, Gate):
-        raise TypeError(f"gate must be a cidrgate.Gate, not {gate!r}")
+    check_type(gate, Gate, "gate")
 
 
 def check_unlisted(unlisted: object) -> Unlisted:

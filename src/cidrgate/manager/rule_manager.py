@@ -96,6 +96,7 @@ from cidrgate.values import (
     EntryEdit,
     Origin,
     check_switches,
+    check_type,
     seconds,
     several_texts,
     truth,
@@ -179,6 +180,9 @@ class RuleManager:
         on_stale: What `allows` does then: `serve` uses the last known lists, and `deny` denies every address of an
             enforced account.
 
+    Raises:
+        TypeError: If `store` is not a store, or `policy` not a `Policy`.
+
     Example:
         >>> with RuleManager.open("memory://") as manager:
         ...     account = manager.create_account("acct-1")
@@ -197,6 +201,10 @@ class RuleManager:
         max_staleness: Duration | None = None,
         on_stale: OnStale = "serve",
     ) -> None:
+        if not hasattr(store, "writers"):
+            raise TypeError(f"store must be a Store, not {type(store).__name__}: RuleManager.open takes an address")
+        if policy is not None:
+            check_type(policy, Policy, "policy")
         self.policy = Policy() if policy is None else policy
         self._store = store
         self._replica = Replica(store, max_staleness=max_staleness, on_stale=on_stale)
@@ -269,12 +277,12 @@ class RuleManager:
             StoreError: If the store cannot be opened or read.
             SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             MissingExtraError: If a library for `traffic` is not installed.
-            TypeError: If `create`, `load` or `follow` is neither True nor False, or `traffic` is no `Traffic`.
+            TypeError: If an argument is of another type.
             ValueError: If a setting is not valid, or there is `traffic` to record without `load`.
         """
         check_switches(create=create, load=load, follow=follow)
-        if traffic is not None and not isinstance(traffic, Traffic):
-            raise TypeError(f"traffic must be a cidrgate.traffic.Traffic or None, not {traffic!r}")
+        if traffic is not None:
+            check_type(traffic, Traffic, "traffic")
         if traffic is not None and not load:
             raise ValueError("traffic is recorded by the matcher: leave out load=False")
         with ExitStack() as undone:

@@ -13,6 +13,7 @@ from cidrgate import __version__
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.gate import Gate, check_unlisted
+from cidrgate.manager import RuleManager
 from cidrgate.manager.change_feed import ChangeFeed
 from cidrgate.middleware.asgi import AllowlistMiddleware
 from cidrgate.service.api import (
@@ -50,13 +51,13 @@ from cidrgate.service.http.security_headers import BodyLimit, HeadLimit, Securit
 from cidrgate.service.http.threads import StoreProbe, Threads
 from cidrgate.service.settings import Service, Settings
 from cidrgate.stores.waits import SILENCE
+from cidrgate.values import check_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.types import ASGIApp
 
-    from cidrgate.manager import RuleManager
 
 __all__ = ["create_app"]
 
@@ -89,6 +90,9 @@ def create_app(
         settings: The settings of the service.
         resolver: Finds the client address; None uses only the peer of the connection.
 
+    Raises:
+        TypeError: If an argument is of another class.
+
     Example:
         >>> from cidrgate import RuleManager
         >>> manager = RuleManager.open("memory://")
@@ -96,6 +100,11 @@ def create_app(
         'cidrgate'
         >>> manager.close()
     """
+    check_type(manager, RuleManager, "manager")
+    if settings is not None:
+        check_type(settings, Settings, "settings")
+    if resolver is not None:
+        check_type(resolver, ClientIPResolver, "resolver")
     chosen = Settings() if settings is None else settings
     found = ClientIPResolver() if resolver is None else resolver
     app = _Application(
