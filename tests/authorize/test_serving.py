@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -17,7 +16,6 @@ import pytest
 
 from cidrgate import Policy, RuleManager
 from cidrgate.authorize.operation import Operation
-from cidrgate.authorize.workers import shared_folder
 from tests.authorize.asgi import messages_of
 from tests.command_line import typed
 from tests.servers.endpoint import authorize_endpoint, database
@@ -295,33 +293,6 @@ def test_it_outlives_a_terminal_if_it_shall(tmp_path: Path, url: str) -> None:
             assert asked(port, "acct-1", LISTED).status == 200
             process.terminate()
             assert process.wait(60) == 0
-
-
-def test_the_folder_of_a_killed_supervisor_is_deleted_by_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It contains all lists. Nothing else is deleted, and no folder of a running supervisor or worker."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    victim = tmp_path / "victim"
-    victim.mkdir()
-    (victim / "lock").touch()
-    (tmp_path / "cidrgate-authorize-link").symlink_to(victim)
-    (tmp_path / "cidrgate-authorize-new").mkdir()
-    (tmp_path / "cidrgate-other").mkdir()
-    others = set(tmp_path.iterdir())
-    left = tmp_path / "cidrgate-authorize-left"
-    left.mkdir()
-    (left / "lock").touch()
-    (left / "lists.snapshot").touch()
-    held = os.open(left / "lock", os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_SH)  # as a worker holds it
-    with shared_folder() as first, shared_folder() as second:
-        assert left.exists()
-        os.close(held)
-        with shared_folder() as third:
-            assert set(tmp_path.iterdir()) == {*others, first, second, third}
-    assert set(tmp_path.iterdir()) == others
-    assert (victim / "lock").exists()
 
 
 def changed(url: str, change: str, port: int, *options: str) -> list[str]:

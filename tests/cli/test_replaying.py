@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cidrgate import Matcher
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cidrgate
@@ -68,6 +73,26 @@ def test_a_list_that_only_reports_is_said_to_deny_nothing(cidrgate: Cidrgate, lo
     compared = cidrgate("replay", log, "--rules", "lists.csv")
     assert hint not in compared.out
     assert verdicts(cidrgate("replay", log, "--rules", "lists.csv", "--json").record)["newly_denied"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_next_replay_deletes_what_a_killed_one_left(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A copy of all lists, and what the database has written to the disk."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    cidrgate("export", "-o", "lists.csv")
+    environment = {**os.environ, "TMPDIR": str(folder), "CIDRGATE_DATABASE": str(cidrgate.database)}
+    command = [sys.executable, "-m", "cidrgate", "replay", "-", "--format", "csv", "--rules", "lists.csv"]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stdin=subprocess.PIPE) as process:
+        eventually(lambda: len(list(folder.iterdir())) == 2)
+        process.send_signal(number)
+        assert process.wait(60) == -number
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert sorted(path.name.rsplit("-", 1)[0] for path in folder.iterdir()) == ["cidrgate-replay", "cidrgate-rules"]
+    cidrgate("replay", log, "--rules", "lists.csv")
+    assert list(folder.iterdir()) == []
 
 
 def test_the_lists_of_a_snapshot_decide(cidrgate: Cidrgate, log: str) -> None:

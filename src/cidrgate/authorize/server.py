@@ -24,6 +24,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.gate.header_names import check_token
 from cidrgate.manager import RuleManager
+from cidrgate.process.temporary_folders import hold_folder, temporary_folder
 from cidrgate.traffic import Traffic
 from cidrgate.values import Duration, check_switches, seconds
 
@@ -33,7 +34,6 @@ with needs_extra("authorize", "cidrgate.authorize.server"):
     from cidrgate.authorize.metrics import MULTIPROCESS, ServerMetrics
     from cidrgate.authorize.operation import Operation
     from cidrgate.authorize.process import GRACE, end_with_supervisor, ends_cleanly, run, supervise
-    from cidrgate.authorize.workers import hold_folder, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,7 +253,7 @@ def serve(
                 config = uvicorn.Config(settings.app(lists), uds=uds, **_SERVER, backlog=connection_backlog())
                 run(uvicorn.Server(config), None if bound is None else [bound])
             return
-        with shared_folder() as folder:
+        with temporary_folder("authorize") as folder:
             shared = settings.snapshot or str(folder / "lists.snapshot")
             with settings.open() as lists:
                 lists.save_snapshot(shared)

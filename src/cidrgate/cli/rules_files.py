@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from cidrgate.cli.files import STANDARD_STREAM, opened, read_text
 from cidrgate.cli.import_plan import plan_import
 from cidrgate.cli.list_sources import FileSource, read_file
 from cidrgate.manager.outcomes import Guard
+from cidrgate.process.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -65,8 +65,8 @@ def chosen_lists(
         if rules in (STORE, CURRENT):
             yield current, None
             return
-        with _lists_of_file(session, Path(rules)) as lists, tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "lists"
+        with _lists_of_file(session, Path(rules)) as lists, temporary_folder("rules") as folder:
+            copy = folder / "lists"
             current.save(copy)
             candidate = Matcher.open(copy)
             lists.check_parents(Path(rules), {*lists.names, *candidate})

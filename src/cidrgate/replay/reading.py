@@ -9,8 +9,9 @@ import shutil
 import tempfile
 import threading
 from collections import defaultdict
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from cidrgate._engine import _OpenQuote
 from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
 from cidrgate.process.database_files import DatabaseFileError, refuse_database
+from cidrgate.process.temporary_folders import temporary_folder
 from cidrgate.replay.lines import LINES, LineCutter
 from cidrgate.replay.parquet import plain_batches, plain_rows
 from cidrgate.replay.sources import (
@@ -121,7 +123,7 @@ class Log:
         if threads is not None:
             self._config["threads"] = threads
         self._connection: Any = None
-        self._spill = ""
+        self._written = ExitStack()
         self._pipes: list[int] = []
         self._damaged: list[str] = []
         self._checked: list[_Checked] = []
@@ -130,14 +132,18 @@ class Log:
         # The file in which several columns have a name, and which spelling of it means one of them nevertheless.
         self._repeated: dict[str, tuple[str, str | None]] = {}
 
+    @cached_property
+    def _spill(self) -> Path:
+        """The folder for what does not fit into memory."""
+        return self._written.enter_context(temporary_folder("replay"))
+
     @property
     def connection(self) -> Any:
         """The database in memory."""
         if self._connection is None:
             import duckdb
 
-            self._spill = tempfile.mkdtemp(prefix="cidrgate-replay-")
-            self._connection = duckdb.connect(config={**self._config, "temp_directory": self._spill})
+            self._connection = duckdb.connect(config={**self._config, "temp_directory": str(self._spill)})
             self._connection.execute(_SETTINGS)
         return self._connection
 
@@ -154,8 +160,7 @@ class Log:
             os.close(pipe)
         if self._connection is not None:
             self._connection.close()
-        if self._spill:
-            shutil.rmtree(self._spill, ignore_errors=True)
+        self._written.close()
 
     def batches(
         self, wanted: frozenset[str], accounts: Collection[str] | None = None, *, numbered: bool = False

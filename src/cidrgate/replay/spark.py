@@ -10,12 +10,13 @@ from __future__ import annotations
 import atexit
 import hashlib
 import shutil
-import tempfile
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cidrgate._engine import Matcher
+from cidrgate.process.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
     import os
@@ -92,9 +93,9 @@ def _sent(frame: DataFrame, snapshot: Path) -> str:
 @cache
 def _folder() -> Path:
     """Return a folder for copies, which lives as long as this process: executors fetch a file when they need it."""
-    path = Path(tempfile.mkdtemp(prefix="cidrgate-spark-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(temporary_folder("spark"))
 
 
 @cache
