@@ -28,7 +28,8 @@ cdef enum Action:
     DROP                    # without the first `place` and the last `count` characters; empty if there are fewer
     WITHOUT_PORT            # an address without the port behind its last colon, and without the brackets of IPv6
     PEER                    # the first text without spaces before " [" that ends with a port, WITHOUT_PORT
-    WITHOUT_ORIGIN          # a URL without scheme and authority
+    CAPTURES                # what the first of the one or two groups "{…} " at the end contains; empty if there is none
+    TARGET                  # what a request line asks for, without scheme and authority; empty if it is cut off
 
 cdef struct Step:
     Action action
@@ -297,9 +298,11 @@ cdef inline Text peer_before_bracket(Text text) noexcept nogil:
 cdef inline Text without_origin(Text text) noexcept nogil:
     """Return a URL from its path on; a text that begins with neither http:// nor https:// stays as it is."""
     cdef Py_ssize_t at = 4
-    if text.size < 7 or memcmp(text.start, b"http", 4) != 0:
+    if text.size < 7 or (text.start[0] | 0x20) != c'h' or (text.start[1] | 0x20) != c't':
         return text
-    if text.start[at] == c's':
+    if (text.start[2] | 0x20) != c't' or (text.start[3] | 0x20) != c'p':
+        return text
+    if (text.start[at] | 0x20) == c's':
         at += 1
     if text.size < at + 3 or memcmp(text.start + at, b"://", 3) != 0:
         return text
@@ -307,6 +310,38 @@ cdef inline Text without_origin(Text text) noexcept nogil:
     while at < text.size and text.start[at] != c'/' and text.start[at] != c'?' and text.start[at] != c'#':
         at += 1
     return sliced(text.start + at, text.size - at)
+
+
+cdef inline Text target_of(Text line) noexcept nogil:
+    """Return the target of a request line from its path on; empty unless the line is whole and has two spaces."""
+    cdef const uint8_t *end = line.start + line.size
+    cdef const uint8_t *target = find_octet(line.start, <size_t>line.size, c' ')
+    cdef const uint8_t *version = NULL
+    if target != NULL:
+        target += 1
+        version = find_octet(target, <size_t>(end - target), c' ')
+    if version == NULL or end - version < 6 or memcmp(version, b" HTTP/", 6) != 0:
+        return sliced(end, 0)
+    if find_octet(version + 1, <size_t>(end - version - 1), c' ') != NULL:
+        return sliced(end, 0)
+    return without_origin(sliced(target, version - target))
+
+
+cdef inline Text captures_before_end(Text text) noexcept nogil:
+    """Return what the first of the one or two groups `{…} ` at the end of a text contains; empty if there is none."""
+    cdef Text group = sliced(text.start + text.size, 0)
+    cdef Py_ssize_t at
+    cdef int groups = 0
+    while groups < 2 and text.size >= 3 and text.start[text.size - 1] == c' ' and text.start[text.size - 2] == c'}':
+        at = text.size - 3
+        while at > 0 and text.start[at] != c'{' and text.start[at] != c'}':
+            at -= 1
+        if text.start[at] != c'{':
+            break
+        group = sliced(text.start + at + 1, text.size - at - 3)
+        text.size = at
+        groups += 1
+    return group
 
 
 cdef inline Text field_of(const Field *field, const Text *sections) noexcept nogil:
@@ -325,8 +360,10 @@ cdef inline Text field_of(const Field *field, const Text *sections) noexcept nog
             text = without_port(text)
         elif step.action == PEER:
             text = peer_before_bracket(text)
+        elif step.action == CAPTURES:
+            text = captures_before_end(text)
         else:
-            text = without_origin(text)
+            text = target_of(text)
         step += 1
     return text
 

@@ -22,7 +22,8 @@ CHARACTERS = {'"': '"', "\\": "\\", "b": "\b", "n": "\n", "t": "\t", "v": "\v", 
 codecs.register_error("octets", lambda error: ("\ufffd" * (error.end - error.start), error.end))  # type: ignore[attr-defined]
 PORT = re.compile(r"[0-9]*\Z")
 PEER = re.compile(r"([^\t\n\f\r ]+):[0-9]+ \[")
-ORIGIN = re.compile(r"https?://[^/?#]*")
+ORIGIN = re.compile(r"\A[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*")
+GROUPS = (re.compile(r"\{([^{}]*)\} \{[^{}]*\} \Z"), re.compile(r"\{([^{}]*)\} \Z"))
 SPACES = re.compile(r"[\t-\r ]+")
 CLOCK = r"([0-9]{1,2})/([A-Za-z]{3})/([0-9]{1,4}):([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})"
 ZONE = r"([+-])([0-9]{2})(?::?([0-9]{2})(?::([0-5][0-9]))?)?"
@@ -45,8 +46,10 @@ def stepped(text: str, step: FieldStep) -> str:
     if step.action == "peer":
         found = PEER.search(text)
         return "" if found is None else found[1].strip("[]")
-    found = ORIGIN.match(text)
-    return text if found is None else text[found.end() :]
+    if step.action == "captures":
+        return next((found[1] for one in GROUPS if (found := one.search(text))), "")
+    words = text.split(" ")
+    return ORIGIN.sub("", words[1], count=1) if len(words) == 3 and words[2].startswith("HTTP/") else ""
 
 
 def field_of(field: LogField, sections: Sequence[str]) -> str | None:

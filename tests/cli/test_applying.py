@@ -76,6 +76,29 @@ def test_a_bad_account_keeps_the_others_or_nothing(cidrgate: Cidrgate, lists: st
     assert cidrgate.accounts() == ["a", "s"]
 
 
+def test_a_dry_run_names_every_problem_that_strict_would(cidrgate: Cidrgate) -> None:
+    declared = {
+        "rule": {"entries": ["10.0.0.0/8"]},
+        "fine": {"entries": ["8.8.8.8/32"]},
+        "emptied": {"entries": []},
+        "new": {"entries": []},
+        "below": {"parent": "new"},
+        "orphan": {"parent": "nobody"},
+    }
+    for name in ("rule", "fine", "emptied"):
+        cidrgate("add", name, "9.9.9.9/32", "--create")
+    lists = json.dumps({"accounts": declared})
+
+    def problems(*options: str) -> set[tuple[str, str]]:
+        error = cidrgate("apply", "-", "--prune", "--json", *options, stdin=lists, status=3).error
+        return {(one["account"], one["code"]) for one in error["errors"]}
+
+    real = problems("--strict", "--yes")
+    assert {"rule", "emptied", "orphan"} <= {account for account, _ in real}
+    assert problems("--strict", "--dry-run") == real
+    assert cidrgate.accounts() == ["emptied", "fine", "rule"]
+
+
 def test_a_plan_holds_only_for_what_it_saw(cidrgate: Cidrgate, lists: str) -> None:
     cidrgate("apply", lists)
     Path("lists.toml").write_text(LISTS.replace("8.8.8.0/24", "8.8.4.0/24"))

@@ -323,3 +323,13 @@ def test_a_table_of_observations_is_read_by_account_and_verdict(cidrgate: Cidrga
     cidrgate("account", "create", "c")
     missing = cidrgate("recommend", "-", "--account", "c", stdin=TRAFFIC, status=4).err
     assert "no request in the file is of account 'c'" in missing
+
+
+def test_the_commands_do_without_a_limit_that_was_not_typed(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.8/32", "--create")
+    cidrgate("policy", "set", "--account", "a", "--max-entries", "100")
+    seen = "\n".join(f"8.{number}.8.8" for number in range(60))
+    commands = cidrgate("recommend", "-", "--account", "a", "--json", stdin=seen).record["commands"]
+    assert "None" not in " ".join(commands)
+    cidrgate(*shlex.split(commands[0])[1:], "--confirm", "lock_out")
+    assert len(cidrgate("list", "a", "--json").record["items"]) == 60

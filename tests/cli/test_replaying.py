@@ -304,3 +304,10 @@ def test_a_row_stands_for_a_bounded_number_of_requests(cidrgate: Cidrgate, tmp_p
     (tmp_path / "many.csv").write_text(f"account,address,time,requests\n{rows}")
     record = cidrgate("replay", "many.csv", "--columns", "requests=requests", "--json").record
     assert (record["bad_lines"], verdicts(record)) == (5, {"allowed": 10**12 + 7})
+
+
+def test_lists_that_do_not_fit_the_accounts_of_the_store_are_refused(cidrgate: Cidrgate, log: str) -> None:
+    cidrgate("account", "create", "sub", "--parent", "acct-1")
+    Path("rules.csv").write_text("account,cidr\nsub,9.9.9.0/24\n")
+    refused = cidrgate("replay", log, "--rules", "rules.csv", status=2).err
+    assert "rules.csv does not fit the accounts of the store: " in refused

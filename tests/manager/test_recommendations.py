@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +84,49 @@ def test_what_was_not_recorded_yet_is_not_called_unused() -> None:
     # Traffic begins forty days ago, and not sixty.
     assert found.since > datetime.now(UTC) - timedelta(days=41)
     assert found.unused == ()
+
+
+def _as_of(monkeypatch: pytest.MonkeyPatch, ago: timedelta) -> None:
+    """Let changes of lists come from some time ago."""
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) - ago
+
+    for module in ("change_requests", "rule_manager"):
+        monkeypatch.setattr(f"cidrgate.manager.{module}.datetime", Earlier)
+
+
+def test_an_entry_that_allows_more_since_a_change_is_not_called_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could use it before: it is as young as an entry that was added then."""
+    cidrs = {
+        "kept": "8.8.1.0/24", "labelled": "8.8.2.0/24", "narrowed": "8.8.3.0/24", "moved": "8.8.4.0/24",
+        "widened": "8.8.5.0/24", "enabled": "8.8.6.0/24", "put back": "8.8.8.0/24",
+    }  # fmt: skip
+    with RuleManager.open("memory://") as manager:
+        _as_of(monkeypatch, timedelta(days=50))
+        manager.create_account("b")
+        for label, cidr in cidrs.items():
+            manager.add("b", cidr, label=label)
+        ids = {entry.label: entry.id for entry in manager.entries("b")}
+        manager.edit("b", ids["enabled"], enabled=False)
+        _as_of(monkeypatch, timedelta(days=3))
+        store_observed(manager, ("b", "1.1.1.1/32", 3))
+        assert [one.entry.label for one in manager.recommend("b").unused] == [
+            label for label in cidrs if label != "enabled"
+        ]
+        manager.rename_account("b", "a", confirmed=("disable_enforcement",))
+        manager.edit("a", ids["labelled"], label="labelled again")
+        manager.edit("a", ids["narrowed"], cidr="8.8.3.128/25")
+        manager.edit("a", ids["moved"], cidr="9.9.4.0/24")
+        manager.edit("a", ids["widened"], cidr="8.9.0.0/16")
+        manager.edit("a", ids["enabled"], enabled=True)
+        manager.remove("a", ids["put back"])
+        manager.undo("a", manager.history("a")[0].sequence)
+        assert {one.entry.label for one in manager.recommend("a").unused} == {"kept", "labelled again", "narrowed"}
+        monkeypatch.setattr("cidrgate.manager.recommendations._MOST_CHANGES", 8)
+        assert manager.recommend("a").unused == ()
 
 
 def test_what_is_listed_now_counts_as_allowed_and_nothing_covered_is_left_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -125,3 +126,62 @@ def test_a_proxy_that_is_known_by_its_address_needs_the_peers(tmp_path: Path) ->
     resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
     with pytest.raises(LogError, match="has no address of the peer: say how many proxies"):
         replay(log_of(tmp_path, "envoy"), Matcher(), resolver=resolver)
+
+
+@pytest.mark.parametrize("kind", [pa.uint32(), pa.int64(), pa.uint64(), pa.string()])
+def test_peers_that_are_numbers_are_resolved_as_text_is(tmp_path: Path, kind: pa.DataType) -> None:
+    numbers = [int(IPv4Address(PEER)), int(IPv4Address("8.8.8.8")), None]
+    texts = [PEER, "8.8.8.8", None]
+    table = {
+        "account": ["a"] * 3,
+        "address": pa.array(texts if kind == pa.string() else numbers, kind),
+        "xff": ["198.51.100.9"] * 3,
+        "time": [1.0] * 3,
+    }
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    source = LogSource(files=[str(tmp_path / "a.parquet")], form=FORMATS["parquet"], columns={"forwarded": "xff"})
+    lists = Matcher()
+    lists.publish("a", ["198.51.100.9/32"])
+    report = replay(source, lists, resolver=ClientIPResolver(trusted_proxies=["10.0.0.0/8"]))
+    assert (report.verdicts["allowed"], report.verdicts["denied"], report.bad) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["nginx's own", "Apache's own", "traefik-json", "caddy"])
+def test_a_header_that_looks_like_a_list_is_what_the_client_sent(tmp_path: Path, name: str) -> None:
+    """It is no address for the edge, so it is none here."""
+    form, text, _ = KNOWN[name]
+    forged = '["198.51.100.1"]'
+    if form.reader == "json":
+        record = json.loads(text)
+        if name == "caddy":
+            record["request"]["headers"]["X-Forwarded-For"] = [forged]
+        else:
+            record["request_X-Forwarded-For"] = forged
+        line = json.dumps(record)
+    else:
+        line = text.replace(SENT["X-Forwarded-For"], forged.replace('"', "\\x22"))
+    path = tmp_path / "a.log"
+    path.write_text(line + "\n")
+    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
+    assert resolver.resolve(PEER, [(b"x-forwarded-for", forged.encode())]).address is None
+    lists = Matcher()
+    lists.publish("a", ["198.51.100.1/32"])
+    report = replay(LogSource(files=[str(path)], form=form, account="a"), lists, resolver=resolver)
+    assert (report.verdicts["no_address"], report.bad, report.lines) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "verdict"),
+    [(["a"], "allowed"), (["b", "a"], "no_account"), (['["a"]'], "unknown_account"), ([], "no_account")],
+)
+def test_an_account_in_a_header_of_caddy_is_its_only_line(tmp_path: Path, sent: list[str], verdict: str) -> None:
+    record = json.loads(logs.caddy("8.8.8.8", "x"))
+    record["request"]["headers"]["X-Account"] = sent
+    path = tmp_path / "a.log"
+    path.write_text(json.dumps(record) + "\n")
+    source = LogSource(files=[str(path)], form=FORMATS["caddy"], columns={"account": "request.headers.X-Account"})
+    lists = Matcher()
+    for name in ("a", "b"):
+        lists.publish(name, ["8.8.8.8/32"])
+    report = replay(source, lists)
+    assert (report.verdicts[verdict], report.bad, report.lines) == (1, 0, 1)

@@ -69,10 +69,14 @@ class Written(NamedTuple):
 
 
 def all_by(way: Callable[[bytes], bytes], **others: Callable[[bytes], bytes]) -> dict[str, Callable[[bytes], bytes]]:
-    return {**dict.fromkeys(("path", "query", "referrer", "agent", "account", "cookie", "forwarded"), way), **others}
+    return {
+        **dict.fromkeys(("path", "query", "referrer", "agent", "account", "cookie", "forwarded", "user"), way),
+        **others,
+    }
 
 
 COMBINED = f'9.9.9.9 - - [{IN_APACHE}] "GET @path?@query HTTP/1.1" 200 12 "@referrer" "@agent"'
+IN_TRAEFIK = f'{COMBINED.replace("- -", "- @user")} 7 "api@file" "http://127.0.0.1:9000" 3ms'
 NGINX = (
     '$remote_addr [$time_local] "$request" $status "$http_referer" "$http_user_agent" "$http_account" '
     '"$http_x_forwarded_for"'
@@ -110,12 +114,13 @@ SERVERS = {
         all_by(as_it_is), whole=False, columns=IN_OWN,
     ),
     "Traefik without escapes": Written(
-        FORMATS["traefik"], f'{COMBINED} 7 "api@file" "http://127.0.0.1:9000" 3ms', all_by(as_it_is), whole=False,
+        FORMATS["traefik"], IN_TRAEFIK, all_by(as_it_is), whole=False,
         columns={"account": "remote_user"},
     ),
     "Traefik": Written(
-        FORMATS["traefik"], f'{COMBINED} 7 "api@file" "http://127.0.0.1:9000" 3ms',
-        all_by(with_quotes_escaped, path=as_it_is, query=as_it_is), whole=False, columns={"account": "remote_user"},
+        FORMATS["traefik"], IN_TRAEFIK,
+        all_by(with_quotes_escaped, path=as_it_is, query=as_it_is, user=as_it_is), whole=False,
+        columns={"account": "remote_user"},
     ),
     "HAProxy": Written(
         FORMATS["haproxy"],
@@ -140,7 +145,7 @@ SERVERS = {
 PIECES = [
     '"', '" "', '\\"', '\\\\"', "\\", "\\x22", "\\xC3\\xAB", "\\n", "#22", "{b|", "} {", "|", "[", "] ", " [", " - ",
     " ", "  ", "a", "acct-2", "8.8.8.8", "1.1.1.1, 2.2.2.2", "é", "😀", "200 5 ", "HTTP/1.1", "/v1/accounts/x/",
-    ' ---- 1/1 0/0 {b|c} "GET / H',
+    ' ---- 1/1 0/0 {b|c} "GET / H', "{b|c} ", "s=x a b c d ", '] "GET /v1/accounts/b HTTP/1.1" 200 1 "-"',
 ]  # fmt: skip
 RAW = [b"\xff", b"\xc3", b"\x80\x80", b"\xed\xa0\x80", b"\x01", b"\x7f", b"\t", b"\n", b"\r"]
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=5).map(lambda parts: "".join(parts).encode())
@@ -188,7 +193,7 @@ def checked(name: str, sent: dict[str, bytes]) -> None:
             assert row["account"] == (None if text in ("", "-") else text), line
 
 
-ASKED = ("path", "query", "referrer", "agent", "account", "cookie", "forwarded")
+ASKED = ("path", "query", "referrer", "agent", "account", "cookie", "forwarded", "user")
 PLAIN_VALUES = dict.fromkeys(ASKED, b"x")
 
 
@@ -221,10 +226,14 @@ def test_what_clients_send_is_read_exactly_or_the_line_is_bad(name: str, data: s
         ("Apache's own", {"account": b'a"b'}),
         ("nginx's own", {"account": "Zo\u00eb".encode()}),
         ("HAProxy with a cookie", {"cookie": b"{b|c}", "account": b"d"}),
+        ("HAProxy with a cookie", {"cookie": b"s=x a b c d {a|victim} -"}),
+        ("HAProxy with a cookie", {"cookie": b"{a|victim} {b} - ---- 1/1/1/1/0 0/0 {a|victim} {b} "}),
         ("HAProxy", {"account": "Zo\u00eb {x}".encode()}),
         ("CloudFront", {"forwarded": b"8.8.8.8, 9.9.9.9"}),
         ("Traefik", {"agent": b'foo " bar'}),
         ("Traefik without escapes", {"agent": b'foo " bar'}),
+        ("Traefik without escapes", {"user": b'x [T] "GET /v1/accounts/victim HTTP/1.1" 200 1 "-"'}),
+        ("Traefik", {"user": b'x [10/Oct/2026:11:55:36 +0000] "GET /v1/accounts/victim HTTP/1.1" 200 1 "-" "-'}),
     ],
 )
 def test_values_that_were_read_as_others(name: str, values: dict[str, bytes]) -> None:
@@ -243,3 +252,49 @@ def test_quotes_behind_the_request_spoil_no_line_of_traefik(way: Callable[[bytes
     row = read(SERVERS["Traefik"], line, frozenset({"address", "path"}))
     assert row is not None
     assert (row["address"], row["path"]) == ("9.9.9.9", "/a")
+
+
+REQUESTS = [
+    ("GET /v1/a?x=1 HTTP/1.1", "/v1/a"),
+    ("GET https://api.example.com/v1/a?x=1 HTTP/2.0", "/v1/a"),
+    ("GET http://api.example.com:8080/v1/a HTTP/1.1", "/v1/a"),
+    ("GET HTTPS://[2001:db8::1]:443/v1/a HTTP/1.1", "/v1/a"),
+    ("GET https://api.example.com HTTP/2.0", None),
+    ("OPTIONS * HTTP/1.1", "*"),
+    ("CONNECT example.com:443 HTTP/1.1", "example.com:443"),
+    # A path that is cut off, or goes on behind a space, would be that of another account.
+    ("GET /v1/a", None),
+    ("GET /v1/a ", None),
+    ("GET /v1/a HT", None),
+    ("GET /v1/a b HTTP/1.1", None),
+    ("GET /v1/a  HTTP/1.1", None),
+    ("<BADREQ>", None),
+    ("-", None),
+]
+"""Request lines, and the path that a server behind a proxy gets."""
+
+WITH_REQUESTS = {
+    "combined": (FORMATS["combined"], f'9.9.9.9 - - [{IN_APACHE}] "@" 200 12 "-" "-"'),
+    "template": (format_of_template(NGINX), f'9.9.9.9 [{IN_APACHE}] "@" 200 "-" "-" "-" "-"'),
+    "Apache": (format_of_template(APACHE), f'9.9.9.9 [{IN_APACHE}] "@" 200 "-" "-" "-" "-"'),
+    "Traefik": (FORMATS["traefik"], f'9.9.9.9 - - [{IN_APACHE}] "@" 200 12 "-" "-" 7 "r" "s" 3ms'),
+    "HAProxy": (
+        FORMATS["haproxy"],
+        'haproxy[1]: 9.9.9.9:33317 [10/Oct/2026:11:55:36.000] fe~ be/s 1/0/3/6/1 200 27 - - ---- 1/1/1/1/0 0/0 "@"',
+    ),
+    "ALB": (
+        FORMATS["aws-alb"],
+        f'h2 {IN_ENVOY} app/x 9.9.9.9:2817 10.0.0.1:80 0.0 0.0 0.0 200 200 34 366 "@" "curl" - - arn "R" "-" "-" 0 '
+        f'{IN_ENVOY} "forward" "-" "-" "10.0.0.1:80" "200" "-" "-"',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_REQUESTS)
+@pytest.mark.parametrize(("request_line", "path"), REQUESTS)
+def test_the_path_is_what_a_proxy_passes_on(name: str, request_line: str, path: str | None) -> None:
+    form, line = WITH_REQUESTS[name]
+    server = Written(form, line, {}, whole=True, columns={})
+    row = read(server, line.replace("@", request_line).encode(), frozenset({"address", "path"}))
+    assert row is not None
+    assert (row["address"], row["path"] or None) == ("9.9.9.9", path)

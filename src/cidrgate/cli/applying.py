@@ -149,7 +149,7 @@ def _tried(
 ) -> tuple[ApplyReport, list[ListOutcome]]:
     """Return what `apply` would report, and the changes that it would make.
 
-    A change that is not confirmed is refused, as it would be then.
+    A change that is not confirmed is refused, as it would be then. All problems are found, also if one is enough.
     """
     outcomes: list[ListOutcome] = []
 
@@ -158,9 +158,7 @@ def _tried(
         outcomes.append(outcome)
 
     trial = manager.with_hooks(before_store=tried, dry_run=True)
-    report = trial.apply(
-        declared, prune=prune, create=create, strict=strict, expect_versions=expect_versions, actor=actor
-    )
+    report = trial.apply(declared, prune=prune, create=create, expect_versions=expect_versions, actor=actor)
     return report, [] if strict and report.problems else outcomes
 
 

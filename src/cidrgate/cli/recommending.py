@@ -130,6 +130,7 @@ class _Source:
         policy: The limits of the list.
         owner: The account whose list counts; None without one.
         entries: Its entries that allow something.
+        settled: Those of them that are not too young to be called unused.
         since: The begin of the recorded traffic; None for a file or a log.
         asked_since: The begin of the days that were asked for, for the same.
         where: What was read instead of the recorded traffic.
@@ -141,6 +142,7 @@ class _Source:
     policy: Policy
     owner: Account | None = None
     entries: tuple[Entry, ...] = ()
+    settled: tuple[Entry, ...] = ()
     since: datetime | None = None
     asked_since: datetime | None = None
     where: str = "in the file"
@@ -180,7 +182,7 @@ def _read(session: Session, file: Path | None, account: str | None, past: PastRe
 def _of_account(session: Session, account: str, read: SeenFile | None, past: PastRequests) -> _Source:
     now = datetime.now(UTC)
     seen: Observed | None = None
-    since = asked_since = None
+    since = asked_since = settled = None
     unknown: tuple[Unknown, ...] = ()
     with session.open() as manager:
         owner, entries = manager.listing(account)
@@ -194,6 +196,7 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
                 raise NoTrafficError(f"{error}, or name a file of addresses or a log (--from-log)") from error
             seen, since, asked_since = recorded.observations, recorded.since, recorded.asked_since
             unknown = recorded.unknown
+            settled = {entry.id for entry in recorded.settled}
     if past.logs:
         seen = list(past.options.observations(session, past.logs, _matcher(owner, entries, names, now), names))
         if not seen:
@@ -209,7 +212,8 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
     assert seen is not None  # noqa: S101 - it was read above
     where = "in the log" if past.logs else "in the file"
     notes = () if read is None else tuple(read.notes(names))
-    return _Source(seen, policy, owner, allowing, since, asked_since, where, unknown, notes)
+    old = allowing if settled is None else tuple(entry for entry in allowing if entry.id in settled)
+    return _Source(seen, policy, owner, allowing, old, since, asked_since, where, unknown, notes)
 
 
 def _matcher(owner: Account, entries: list[Entry], names: list[str], at: datetime) -> Matcher:
@@ -315,7 +319,7 @@ class _Review:
         self._where = source.where
         self._cidrs = found.cidrs
         self._same = {entry.cidr for entry in source.entries} == set(found.cidrs)
-        self._unused = unused(source.entries, source.observed, source.asked_since)
+        self._unused = unused(source.settled, source.observed, source.asked_since)
         self._narrower = narrower(source.entries, source.observed, source.asked_since)
         self._keeps_some = len(self._unused) < len(source.entries)
 
@@ -362,7 +366,9 @@ class _Review:
         """Return commands that would change the list: to the recommended one, or entry by entry."""
         commands = []
         if self._cidrs and not self._same:
-            limit = ["--max-entries", f"{self._most}"] if len(self._cidrs) > DEFAULT_POLICY.max_entries else []
+            limit = []
+            if self._most is not None and len(self._cidrs) > DEFAULT_POLICY.max_entries:
+                limit = ["--max-entries", f"{self._most}"]
             options = ["--expect-version", f"{self._owner.version}", *limit]
             commands.append(self._command("replace", self._cidrs, options))
         if self._unused and self._keeps_some:

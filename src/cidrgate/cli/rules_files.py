@@ -14,6 +14,7 @@ from cidrgate.cli.exports import exported_lines
 from cidrgate.cli.files import STANDARD_STREAM, opened, read_text
 from cidrgate.cli.import_plan import plan_import
 from cidrgate.cli.list_sources import FileSource, read_file
+from cidrgate.errors import CidrgateError
 from cidrgate.manager.outcomes import Guard
 from cidrgate.process.temporary_folders import temporary_folder
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from cidrgate.cli.options import Session
-    from cidrgate.errors import CidrgateError
     from cidrgate.manager import RuleManager
 
 __all__ = ["CURRENT", "STORE", "chosen_lists"]
@@ -70,7 +70,10 @@ def chosen_lists(
             current.save(copy)
             candidate = Matcher.open(copy)
             lists.check_parents(Path(rules), {*lists.names, *candidate})
-            _publish(lists.matcher, candidate, lists.names)
+            try:
+                _publish(lists.matcher, candidate, lists.names)
+            except CidrgateError as error:
+                raise CommandError(f"{rules} does not fit the accounts of the store: {error}") from error
             yield candidate, current
 
 

@@ -155,11 +155,13 @@ def change_history(
         return transaction.changes(None, limit, after=after, before=before, names=names)[::-1]
 
 
-def changes_of_present_account(transaction: Transaction, account: str, *, after: int) -> list[Change]:
-    """Return the changes of the account that has a name now, under all its names, the newest last."""
+def changes_of_present_account(
+    transaction: Transaction, account: str, *, after: int, limit: int | None = None
+) -> list[Change]:
+    """Return the newest changes of the account that has a name now, under all its names, the newest last."""
     from cidrgate.stores.account_rows import AccountRows
 
-    return transaction.changes(None, None, after=after, names=AccountRows(transaction).lineage(account))
+    return transaction.changes(None, limit, after=after, names=AccountRows(transaction).lineage(account))
 
 
 def refuse_earlier_account(transaction: Transaction, account: str, sequence: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import NoTrafficError, RecommendationError
@@ -13,6 +14,7 @@ from cidrgate.foresight.sentences import days_text
 from cidrgate.foresight.usage import narrower, unused
 from cidrgate.manager.accounts import existing_account, list_owner, refuse_subaccount
 from cidrgate.manager.evaluations import not_all_kept
+from cidrgate.manager.queries import changes_of_present_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
     from cidrgate.foresight.evaluation import Unknown
     from cidrgate.foresight.recommending import Recommendation
     from cidrgate.foresight.usage import NarrowerNetwork, UnusedEntry
-    from cidrgate.stores import Store
+    from cidrgate.stores import Store, Transaction
     from cidrgate.values import Account, Entry, Observation
 
 __all__ = ["MOST_OBSERVED", "AccountRecommendation", "PastOfList", "past_of_list", "recommendation_for"]
+
+_MOST_CHANGES = 10_000
+"""How many changes of the list are read; after more of them, no entry is called unused."""
 
 MOST_OBSERVED = 100_000
 """How many addresses and networks a recommendation is made for; more would take longer than a request may."""
@@ -40,7 +45,7 @@ class AccountRecommendation:
             recorded before. With `short_window` in `unknown`, the first request came at some time of that day.
         recommendation: The best list.
         entries: The entries of the account that allow something now.
-        unused: Those of them that no request needed, and that are as old as the first day.
+        unused: Those of them that no request needed, and that have allowed the same since the first day.
         narrower: Those of them of which the observed addresses fit into a narrower network.
         unknown: What is not known, with the codes `incomplete`, `short_window` and `truncated` of an evaluation.
     """
@@ -62,6 +67,7 @@ class PastOfList:
     Attributes:
         owner: The account whose list it is.
         entries: The entries that allow something now.
+        settled: Those of them that did so since `asked_since`.
         observations: What was observed of the account and its subaccounts. What an entry allows now counts as allowed,
             whatever was decided then.
         asked_since: The begin of the first day that was asked for. A younger entry is not called unused.
@@ -71,6 +77,7 @@ class PastOfList:
 
     owner: Account
     entries: tuple[Entry, ...]
+    settled: tuple[Entry, ...]
     observations: list[Observation]
     asked_since: datetime
     since: datetime
@@ -108,6 +115,7 @@ def past_of_list(
         observations = observations_of_family(transaction, owner, first, most)
         begun = first_observed(transaction)
         full = not_all_kept(transaction, owner, first, len(observations))
+        changed = _changed_since(transaction, owner.name, datetime.combine(first, time(), UTC))
     if begun is None or not observations:
         raise NoTrafficError(
             f"no traffic of account {account!r} was recorded {days_text(days)}: start the processes that decide with "
@@ -124,11 +132,38 @@ def past_of_list(
     return PastOfList(
         owner=owner.value(),
         entries=listed,
+        settled=() if changed is None else tuple(entry for entry in listed if entry.id not in changed),
         observations=decided_now(observations, [entry.cidr for entry in listed]),
         asked_since=asked,
         since=since,
         unknown=tuple(unknown),
     )
+
+
+def _changed_since(transaction: Transaction, account: str, at: datetime) -> set[int] | None:
+    """Return the ids of the entries that allow more than before because of a change since a time.
+
+    Returns:
+        The ids; None if there were too many changes.
+    """
+    changes = changes_of_present_account(
+        transaction, account, after=transaction.sequence_before(at), limit=_MOST_CHANGES
+    )
+    if len(changes) == _MOST_CHANGES:
+        return None
+    found = set()
+    for change in changes:
+        earlier = {entry.id: entry for entry in change.before if entry.matches(change.at)}
+        for entry in change.after:
+            before = earlier.get(entry.id)
+            if before is None or not _is_within(entry.cidr, before.cidr):
+                found.add(entry.id)
+    return found
+
+
+def _is_within(cidr: str, other: str) -> bool:
+    inner, outer = ip_network(cidr), ip_network(other)
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
 def recommendation_for(
@@ -158,7 +193,7 @@ def recommendation_for(
         since=past.since,
         recommendation=found,
         entries=past.entries,
-        unused=unused(past.entries, past.observations, past.asked_since),
+        unused=unused(past.settled, past.observations, past.asked_since),
         narrower=narrower(past.entries, past.observations, past.asked_since),
         unknown=(*past.unknown, *truncated_networks(found)),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -74,12 +75,14 @@ class Decider:
         before: The lists to compare with; None for no comparison.
         account: The account of every request, or what finds it in a path; None if a column has it.
         resolver: Finds the client's address; None if the log has it.
+        header_lists: Whether the log has the lines of a header as a list in JSON.
     """
 
     matcher: Matcher
     before: Matcher | None = None
     account: str | FromPath | None = None
     resolver: ClientIPResolver | None = None
+    header_lists: bool = False
     unreadable: dict[str, None] = field(default_factory=dict)
     """The first texts that stood in the place of an address, and are none."""
     _paths: dict[str, str | None] = field(default_factory=dict)
@@ -205,7 +208,7 @@ class Decider:
         found = []
         for pair in distinct.tolist():
             peer, place = divmod(pair, width)
-            found.append(self._client_of(names[peer], values[place - 1] if place else None))
+            found.append(self._client_of(_peer_text(names[peer]), values[place - 1] if place else None))
         return pa.array(found, pa.string()).take(pa.array(inverse))
 
     def _client_of(self, peer: str | None, header: str | None) -> str | None:
@@ -216,7 +219,7 @@ class Decider:
             self._clients.clear()
         assert self.resolver is not None  # noqa: S101 - it is asked only then
         name = (self.resolver.client_header or "x-forwarded-for").encode()
-        lines = [(name, value.encode()) for value in _header_lines(header)]
+        lines = [(name, value.encode()) for value in _header_lines(header, lists=self.header_lists)]
         found = self.resolver.resolve(peer, lines)
         self._clients[key] = found.address
         return found.address
@@ -281,16 +284,29 @@ def _is_number(array: Any) -> bool:
     return bool(pa.types.is_integer(array.type))
 
 
-def _header_lines(text: str | None) -> list[str]:
+def _peer_text(peer: str | int | None) -> str | None:
+    """Return the address of a peer, which a log may have as a number."""
+    if isinstance(peer, int):
+        return str(IPv4Address(peer)) if 0 <= peer < 2**32 else str(peer)
+    return peer
+
+
+def _header_lines(text: str | None, *, lists: bool) -> list[str]:
     """Return the lines of a header: a log has them as one text, as a list in JSON, or none of them as a dash.
 
+    Args:
+        text: What the log has.
+        lists: Whether it may be a list in JSON. In other logs, such a text is what the client sent.
+
     Example:
-        >>> _header_lines('["10.0.0.1", "8.8.8.8, 10.0.0.2"]'), _header_lines("8.8.8.8"), _header_lines("-")
-        (['10.0.0.1', '8.8.8.8, 10.0.0.2'], ['8.8.8.8'], [])
+        >>> _header_lines('["10.0.0.1", "8.8.8.8, 10.0.0.2"]', lists=True)
+        ['10.0.0.1', '8.8.8.8, 10.0.0.2']
+        >>> _header_lines("8.8.8.8", lists=False), _header_lines("-", lists=False)
+        (['8.8.8.8'], [])
     """
     if text in (None, "", "-"):
         return []
-    if text.startswith("["):
+    if lists and text.startswith("["):
         try:
             lines = json.loads(text)
         except ValueError:

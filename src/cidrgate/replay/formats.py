@@ -47,13 +47,16 @@ class FieldStep(NamedTuple):
             - `drop`: leaves out the first `place` and the last `number` characters. It is empty if there are fewer.
             - `without_port`: leaves out the last colon of an address with the port behind it, and the brackets of IPv6.
             - `peer`: takes the first address that stands with a port before a bracket, without the port.
-            - `without_origin`: takes a URL from its path on.
+            - `captures`: takes what stands in the first of the one or two groups `{…} ` with which a text ends. It is
+              empty if there is none.
+            - `target`: takes the target of a request line, which may be a whole URL, from its path on. It is empty if
+              the line is cut off, or if the target contains a space.
         separator: What separates the parts.
         place: Which part is the first, from 1; or how many characters.
         number: How many parts or characters.
     """
 
-    action: Literal["part", "drop", "without_port", "peer", "without_origin"]
+    action: Literal["part", "drop", "without_port", "peer", "captures", "target"]
     separator: str = ""
     place: int = 0
     number: int = 0
@@ -70,7 +73,7 @@ class LogField(NamedTuple):
     section: int
     steps: tuple[FieldStep, ...] = ()
 
-    def then(self, action: Literal["without_port", "without_origin"]) -> LogField:
+    def then(self, action: Literal["without_port", "captures", "target"]) -> LogField:
         """Return the field after one more step."""
         return self._replace(steps=(*self.steps, FieldStep(action)))
 
@@ -119,12 +122,14 @@ class LogFormat:
         roles: Which field has which role.
         time_form: How its times are written.
         time_around: What stands before and behind a time in Apache's notation.
-        urls: Whether it has whole URLs instead of paths.
+        urls: For `json`: whether it may have whole URLs instead of paths.
         ports: Whether a port may stand behind an address.
         comments: Whether lines that begin with `#` are no requests.
         header: Whether the line `#Fields:` names the fields, as in the W3C extended log format.
         request_header: The field of a header of requests: `{}` stands for the name as Go writes it (`X-Real-Ip`), `{_}`
             for the name as nginx does (`x_real_ip`). Empty if only `roles` and columns say where headers are.
+        header_lists: For `json`: whether it has the lines of a header as a list. Elsewhere a text that looks like one
+            is what a client sent.
     """
 
     name: str
@@ -145,6 +150,7 @@ class LogFormat:
     comments: bool = False
     header: bool = False
     request_header: str = ""
+    header_lists: bool = False
 
     def field_of_header(self, name: str) -> str | None:
         """Return the field that has a header of requests; None if the format does not say it.
@@ -307,7 +313,7 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
         if f"{one}_port" in fields and one not in fields:
             fields[one] = fields[f"{one}_port"].then("without_port")
     if "request" in fields and "uri" not in fields:
-        fields["uri"] = fields["request"].part(" ", 2)
+        fields["uri"] = fields["request"].then("target")
     roles = {
         role: next((one for one in choices if one in fields), "")
         for role, choices in {
@@ -466,10 +472,6 @@ def _combined() -> LogFormat:
     )
 
 
-_WORDS_OF_HAPROXY = 11
-"""How many words stand from the time on before the captured headers, with a space behind each."""
-
-
 def _haproxy() -> LogFormat:
     """Return the format of `option httplog`, with or without what syslog writes before it."""
     return LogFormat(
@@ -479,14 +481,13 @@ def _haproxy() -> LogFormat:
         cutter='"',
         encoding="#",
         sections=3,
-        # A cookie is written as it is, so its spaces, braces and quotes could move what stands behind it.
-        checks=(LineCheck(LogField(0).part(" [", 2, _TO_THE_END).part("{", 1), " ", _WORDS_OF_HAPROXY),),
         fields={
             # Behind whatever syslog writes: the first address with a port before the time in brackets.
             "client": LogField(0, (FieldStep("peer"),)),
             "time": LogField(0).part(" [", 2, _TO_THE_END).part("]", 1),
-            "uri": LogField(1).part(" ", 2),
-            **{f"capture_{number}": LogField(0).part("{", 2).part("}", 1).part("|", number) for number in range(1, 10)},
+            "uri": LogField(1).then("target"),
+            # From the end, because a cookie before it is written as it is, with all its spaces and braces.
+            **{f"capture_{number}": LogField(0).then("captures").part("|", number) for number in range(1, 10)},
         },
         roles={"address": "client", "time": "time", "path": "uri"},
         time_form="haproxy",
@@ -496,22 +497,29 @@ def _haproxy() -> LogFormat:
 def _traefik() -> LogFormat:
     """Return Traefik's own format, of which only what stands before the first value of a client in quotes counts.
 
-    Versions differ in how they write the quotes of values.
+    Versions differ in how they write the quotes of values. The name of a user is written as it is, also if its password
+    was wrong. A line has one time and one request, so a line in which two could be them is bad.
     """
     made = format_of_template(_TRAEFIK)
+    checks = [
+        one._replace(field=_in_quotes(one.field)) for one in made.checks if one.field.section < _QUOTED_BY_TRAEFIK
+    ]
     return LogFormat(
         name="traefik",
         title="Traefik, the default format (CLF)",
         reader="text",
-        cutter='"',
-        sections=3,
-        more_sections=True,
-        checks=tuple(one for one in made.checks if one.field.section < _QUOTED_BY_TRAEFIK),
-        fields={name: one for name, one in made.fields.items() if one.section < _QUOTED_BY_TRAEFIK},
+        sections=1,
+        checks=(LineCheck(LogField(0), '] "', 1), *checks),
+        fields={name: _in_quotes(one) for name, one in made.fields.items() if one.section < _QUOTED_BY_TRAEFIK},
         roles=made.roles,
         time_form="clf",
         time_around=made.time_around,
     )
+
+
+def _in_quotes(field: LogField) -> LogField:
+    """Return a field of a section between quotes, as a field of a line that was not cut."""
+    return LogField(0, (FieldStep("part", '"', field.section + 1, 1), *field.steps))
 
 
 def _alb() -> LogFormat:
@@ -525,16 +533,22 @@ def _alb() -> LogFormat:
         fields={
             "time": LogField(0).part(" ", 2),
             "client": LogField(0).part(" ", 4).then("without_port"),
-            "uri": LogField(1).part(" ", 2),
+            "uri": LogField(1).then("target"),
         },
         roles={"address": "client", "time": "time", "path": "uri"},
         time_form="iso",
-        urls=True,
     )
 
 
 def _json(
-    name: str, title: str, time_form: TimeForm, *, cloud: bool = False, request_header: str = "", **roles: str
+    name: str,
+    title: str,
+    time_form: TimeForm,
+    *,
+    ports: bool = False,
+    request_header: str = "",
+    header_lists: bool = True,
+    **roles: str,
 ) -> LogFormat:
     if request_header:
         roles["forwarded"] = request_header.format("X-Forwarded-For")
@@ -544,9 +558,10 @@ def _json(
         reader="json",
         roles=roles,
         time_form=time_form,
-        urls=cloud,
-        ports=cloud,
+        urls=True,
+        ports=ports,
         request_header=request_header,
+        header_lists=header_lists,
     )
 
 
@@ -557,7 +572,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
         one.name: one
         for one in (
             LogFormat(name="csv", title="CSV with a header", reader="csv", roles=_PLAIN),
-            LogFormat(name="jsonl", title="JSON Lines", reader="json", roles=_PLAIN),
+            LogFormat(name="jsonl", title="JSON Lines", reader="json", roles=_PLAIN, header_lists=True),
             LogFormat(name="parquet", title="Apache Parquet", reader="parquet", roles=_PLAIN),
             _combined(),
             _json(
@@ -569,7 +584,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
             _traefik(),
             _json(
                 "traefik-json", "Traefik, JSON", "iso", address="ClientHost", time="StartUTC", path="RequestPath",
-                request_header="request_{}",
+                request_header="request_{}", header_lists=False,
             ),
             _alb(),
             LogFormat(
@@ -586,12 +601,12 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
             ),
             _json(
                 "gcp", "Google Cloud load balancers, JSON", "iso", address="httpRequest.remoteIp", time="timestamp",
-                path="httpRequest.requestUrl", cloud=True,
+                path="httpRequest.requestUrl", ports=True,
             ),
             _json(
                 "azure", "Azure Application Gateway and Front Door, JSON", "iso",
                 address="properties.clientIP|properties.clientIp", time="timeStamp|time",
-                path="properties.requestUri", cloud=True,
+                path="properties.requestUri", ports=True,
             ),
         )
     }

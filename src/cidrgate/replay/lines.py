@@ -63,8 +63,7 @@ class LineCutter:
             time = (form.time_form, fields.pop("time"), *form.time_around)
         if "path" in fields:
             (path,) = fields["path"]
-            # Load balancers write the whole URL that was asked for.
-            fields["path"] = ((path.then("without_origin") if form.urls else path).part("?", 1),)
+            fields["path"] = (path.part("?", 1),)
         fields.setdefault("address", ())  # is empty
         self._names = [*fields, *(["time"] if time[0] else [])]
         sections = len(header) or form.sections

@@ -736,7 +736,7 @@ def _told(source: LogSource, files: Sequence[str]) -> Iterator[None]:
         listed = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
         reason = _reason_of(error)
         if source.form.reader == "json" and isinstance(error, duckdb.BinderException):
-            reason = "a path that --columns names is not valid: name a member as request.headers.X-Account[0]"
+            reason = "a path that --columns names is not valid: name a member as request.headers.X-Account"
         if reason == DAMAGED and source.form.reader == "csv" and any(_ends_differ(file) for file in named):
             reason = _ENDS_DIFFER
         raise LogError(f"{listed} cannot be read as {source.form.title}: {reason}") from error

@@ -242,13 +242,16 @@ def request_query(
     if "requests" in fields:
         columns["requests"] = requests_of(fields["requests"])
     if "path" in fields:
-        # Load balancers write the whole URL that was asked for.
-        path = f"regexp_replace({fields['path']}, '^https?://[^/?#]*', '')" if form.urls else fields["path"]
+        # Some servers write the whole URL that was asked for.
+        path = (
+            f"regexp_replace({fields['path']}, '^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*', '')" if form.urls else fields["path"]
+        )
         columns["path"] = f"split_part({path}, '?', 1)"
     if form.ports and "address" in fields:
         columns["address"] = _without_port(fields["address"])
     if "account" in fields:
-        columns["account"] = _no_dash(f"CAST({fields['account']} AS VARCHAR)")
+        account = f"CAST({fields['account']} AS VARCHAR)"
+        columns["account"] = _no_dash(_only_line(account) if _is_list(source) else account)
     if numbered:
         columns |= {"number": "number", "text": "line"}
     return checked_query(columns, relation, checks)
@@ -283,6 +286,19 @@ def _without_port(address: str) -> str:
     """Return the SQL of an address without the port behind it, and without the brackets of IPv6."""
     bare = rf"regexp_replace({address}, '^\[([^\]]*)\](:[0-9]+)?$', '\1')"
     return rf"regexp_replace({bare}, '^([0-9.]+):[0-9]+$', '\1')"
+
+
+def _is_list(source: LogSource) -> bool:
+    """Return whether the account is in a header, whose lines the log has as a list."""
+    form, column = source.form, source.columns.get("account", "")
+    return form.header_lists and form.request_header != "" and column.startswith(form.request_header.partition("{")[0])
+
+
+def _only_line(text: str) -> str:
+    """Return the SQL of the only line of a header that is a list in JSON; null if there are several, as for a gate."""
+    lines = f"try(json_array_length({text}))"
+    only = f"CASE WHEN {lines} = 1 THEN json_extract_string({text}, '$[0]') END"
+    return f"CASE WHEN starts_with({text}, '[') AND {lines} IS NOT NULL THEN {only} ELSE {text} END"
 
 
 def _no_dash(text: str) -> str:
