@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -47,6 +48,7 @@ defaults
     timeout server 5s
 frontend api
     bind 127.0.0.1:{port}
+    bind 127.0.0.1:{http2} proto h2
     http-request capture req.hdr(X-Account) len 64
     http-request return status 200
 """
@@ -124,13 +126,29 @@ def syslog(file: Path) -> Iterator[int]:
 @pytest.mark.parametrize("columns", [{}, {"account": "capture_1"}], ids=["path", "capture"])
 def test_logs_of_haproxy(tmp_path: Path, columns: dict[str, str]) -> None:
     path = program("haproxy", "on Debian: apt-get install haproxy")
-    port = free_port()
+    curl = program("curl", "on Debian: apt-get install curl")
+    port, http2 = free_port(), free_port()
     log = tmp_path / "haproxy.log"
     log.touch()
     with syslog(log) as receiver:
-        (tmp_path / "haproxy.cfg").write_text(HAPROXY.format(port=port, syslog=receiver))
+        (tmp_path / "haproxy.cfg").write_text(HAPROXY.format(port=port, http2=http2, syslog=receiver))
         with running([path, "-db", "-f", "haproxy.cfg"], tmp_path, port):
             ask_all(port)
-            eventually(lambda: log.read_text().count("/v1/accounts/") >= 6)
+            url = f"http://127.0.0.1:{http2}/v1/accounts/acct-1?a=/x"
+            asked = [
+                curl,
+                "--silent",
+                "--http2-prior-knowledge",
+                "--interface",
+                "127.0.0.5",
+                "-H",
+                "X-Account: acct-1",
+                url,
+            ]
+            subprocess.run(asked, check=True, timeout=30)
+            eventually(lambda: log.read_text().count("/v1/accounts/") >= 7)
+    assert f"GET {url} HTTP/2.0" in log.read_text()
     account = None if columns else BY_PATH
-    assert seen(log, FORMATS["haproxy"], columns=columns, account=account) == (EXPECTED if columns else IN_PATHS)
+    assert seen(log, FORMATS["haproxy"], columns=columns, account=account) == sorted(
+        [*(EXPECTED if columns else IN_PATHS), ("acct-1", "127.0.0.5/32", 1)]
+    )
