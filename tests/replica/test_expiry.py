@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -296,3 +296,65 @@ def test_a_clock_that_was_behind_when_the_process_was_started_ends_entries_all_t
     assert manager.allows("acct-1", "1.1.1.1")
     clock.ahead = timedelta()
     eventually(lambda: looks(manager) and not manager.allows("acct-1", "1.1.1.1"))
+
+
+def read_all(manager: RuleManager, monkeypatch: pytest.MonkeyPatch, _: Path) -> None:
+    monkeypatch.setattr(publication, "_MOST_NAMES", 0)
+    monkeypatch.setattr(publication, "_FEW_NAMES", 0)
+    manager._replica.published.catch_up()
+
+
+def load_again(manager: RuleManager, _: pytest.MonkeyPatch, __: Path) -> None:
+    manager.load()
+
+
+def load_snapshot(manager: RuleManager, _: pytest.MonkeyPatch, snapshot: Path) -> None:
+    manager.load(snapshot=snapshot)
+
+
+def take_over(manager: RuleManager, _: pytest.MonkeyPatch, __: Path) -> None:
+    manager._replica.published.take_over_shared_snapshot()
+
+
+@pytest.mark.parametrize("read", [read_all, load_again, load_snapshot, take_over])
+def test_what_expires_while_all_lists_are_read_again_does_not_match_again(
+    read: Callable[[RuleManager, pytest.MonkeyPatch, Path], None],
+    shared_store_url: str,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """To stream the lists of a large store takes minutes. What expires meanwhile is removed from the lists in use."""
+    snapshot = tmp_path / "lists.snapshot"
+    with RuleManager.open(shared_store_url, follow=False) as node:
+        for account in ("ends", "paused", "pausing", "later"):
+            node.create_account(account)
+            node.add(account, "8.8.8.0/24")
+        node.add("ends", "1.1.1.1/32", expires_at=soon(3600))
+        node.set_mode("paused", "off", until=soon(3600), confirmed=["disable_enforcement"])
+        node.set_mode("pausing", "off", until=soon(9000), confirmed=["disable_enforcement"])
+        published = node._replica.published
+        node._replica.share_snapshot(snapshot, None)
+        with RuleManager.open(shared_store_url, follow=False) as writer:
+            writer.save_snapshot(snapshot)
+            writer.add("later", "9.9.9.9/32")
+        publish, woken = publication._publish, list[bool]()
+
+        def slow(*arguments: Any) -> None:
+            publish(*arguments)
+            clock.ahead = timedelta(hours=2)
+            published.expire()
+
+        monkeypatch.setattr(publication, "_publish", slow)
+        monkeypatch.setattr(published, "on_next_expiry_changed", lambda: woken.append(True))
+        caplog.clear()
+        read(node, monkeypatch, snapshot)
+        assert not node.allows("ends", "1.1.1.1")
+        assert not node.allows("paused", "9.9.9.9")
+        assert node.allows("pausing", "9.9.9.9")
+        assert node.allows("later", "9.9.9.9")
+        assert woken
+        assert [record.message for record in caplog.records if "enforced again" in record.message] == [
+            "account 'paused' is enforced again"
+        ]

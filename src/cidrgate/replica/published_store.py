@@ -280,39 +280,50 @@ class PublishedStore:
         if matcher is self._matcher and self._read_few(position):
             return
         began = since_boot()
-        with self._store.read() as transaction:
-            names = transaction.changed_since(position, _MOST_NAMES) if position else None
-            now = transaction.position()
-            revived = set(self._revived)
-            if names is not None and schedule is self._schedule:
-                names |= revived
-            elif names is not None:
-                names |= _missing(matcher, schedule, datetime.now(UTC))
-            lists: Iterable[StoredList] = ()  # read once, unless there are names
-            if names:
-                lists = transaction.lists_named(names)
-            elif names is None:
-                lists = transaction.lists()
-                if position:
-                    # Too many accounts changed, or the log no longer says which.
-                    matcher, schedule = Matcher(), ExpirySchedule()
-            with _telling() as changed, self._publishing if matcher is self._matcher else nullcontext():
-                at = datetime.now(UTC)
-                # All names are known, or none is and the matcher is new.
-                gone = set() if names is None else names - {one.account for one in lists}
-                _publish(matcher, schedule, _told(lists, progress), gone, at, changed)
-                _remove_expired(
-                    matcher, schedule, at, changed
-                )  # entries that have expired since a snapshot was written
-        with self._publishing:
-            self._as_of = max(self._as_of, at)
-            self._revived -= revived
-            if matcher is not self._matcher:
-                self.before_adoption()
-                self._matcher.adopt(matcher)
-            self._schedule = schedule
-            self._position = now
+        with _telling() as changed:
+            with self._store.read() as transaction:
+                names = transaction.changed_since(position, _MOST_NAMES) if position else None
+                now = transaction.position()
+                revived = set(self._revived)
+                if names is not None and schedule is self._schedule:
+                    names |= revived
+                elif names is not None:
+                    names |= _missing(matcher, schedule, datetime.now(UTC))
+                lists: Iterable[StoredList] = ()  # read once, unless there are names
+                if names:
+                    lists = transaction.lists_named(names)
+                elif names is None:
+                    lists = transaction.lists()
+                    if position:
+                        # Too many accounts changed, or the log no longer says which.
+                        matcher, schedule = Matcher(), ExpirySchedule()
+                adopts = matcher is not self._matcher
+                told: list[_ModeChange] = [] if adopts else changed
+                with nullcontext() if adopts else self._publishing:
+                    at = datetime.now(UTC)
+                    # All names are known, or none is and the matcher is new.
+                    gone = set() if names is None else names - {one.account for one in lists}
+                    _publish(matcher, schedule, _told(lists, progress), gone, at, told)
+                    _remove_expired(matcher, schedule, at, told)  # what has expired since a snapshot was written
+            with self._publishing:
+                self._as_of = max(self._as_of, at)
+                self._revived -= revived
+                if adopts:
+                    # To read the lists may have taken minutes, and the matcher in use has lost what expired meanwhile.
+                    at = datetime.now(UTC)
+                    self._as_of = max(self._as_of, at)
+                    _remove_expired(matcher, schedule, at, told)
+                    changed += [one for one in told if self._mode(one.account) != one.mode]
+                    self.before_adoption()
+                    self._matcher.adopt(matcher)
+                self._schedule = schedule
+                self._position = now
         self._record_known_at(began)
+        if adopts:
+            self.on_next_expiry_changed()
+
+    def _mode(self, account: str) -> Mode | None:
+        return self._matcher.mode(account) if account in self._matcher else None
 
     # ----------------------------------------------------------------------------------------------- snapshots
 
