@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, strategies as st
@@ -11,7 +12,7 @@ from hypothesis import given, strategies as st
 from cidrgate import EntryNotFoundError, InvalidExpiryError, Matcher, NewEntry, Policy, RuleError, RuleManager
 from cidrgate.manager import change_requests as list_requests, queries as lists, rule_manager as manager_module
 from cidrgate.process.clock import _Offset
-from cidrgate.replica import published_store as publication
+from cidrgate.replica import expiry, published_store as publication
 from cidrgate.replica.expiry import ExpirySchedule
 from tests.waiting import eventually
 
@@ -143,12 +144,17 @@ looking = st.tuples(st.just("look"), times, st.sets(accounts, max_size=2))
 steps = st.lists(st.one_of(puts, looking), max_size=30)
 
 
-@given(steps)
-def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[object, ...]]) -> None:
+@given(steps, st.sampled_from([-1, 0, 3, 1_000]))
+def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[object, ...]], invalid: int) -> None:
     """The model: at each look, the accounts of which something ended since they were put or published.
 
-    Some of those that are due cannot be published: they stay due.
+    Some of those that are due cannot be published: they stay due. Invalid times are dropped early or late.
     """
+    with patch.object(expiry, "_MOST_INVALID", invalid):
+        compare_with_model(taken)
+
+
+def compare_with_model(taken: list[tuple[object, ...]]) -> None:
     table = ExpirySchedule()
     ends: dict[str, dict[str, datetime]] = {}
     looked: dict[str, datetime] = {}
@@ -178,6 +184,46 @@ def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[obj
         start = datetime.min.replace(tzinfo=UTC)
         to_come = [end for account, some in ends.items() for end in some.values() if end > looked.get(account, start)]
         assert table.next() == min(to_come, default=None)
+
+
+class Counting(dict[str, datetime]):
+    """A table that counts how often it is read."""
+
+    reads = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.reads += 1
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize("expired", [1_000, 10_000])
+def test_many_accounts_that_are_due_at_once_take_a_few_steps_each(expired: int) -> None:
+    """As after a suspended machine has woken, or if nothing could be published for some time."""
+    table = ExpirySchedule()
+    table._scheduled = scheduled = Counting()
+    for number in range(expired):
+        table.put(f"acct-{number}", {"8.8.8.0/24": NOW + timedelta(seconds=number % 7)})
+        table.put(f"acct-{number}", {"8.8.8.0/24": NOW + timedelta(seconds=number % 5)})
+    scheduled.reads = 0
+    late = NOW + timedelta(minutes=1)
+    assert len(table.due(late)) == len(table.due(late)) == expired
+    for number in range(expired):
+        table.settle(f"acct-{number}", late)
+    assert table.due(late) == []
+    assert table.next() is None
+    assert expired <= scheduled.reads < 10 * expired
+
+
+def test_an_end_that_is_moved_again_and_again_takes_no_more_memory() -> None:
+    """As for an address that is allowed for a month from its last use on."""
+    table = ExpirySchedule()
+    table.put("other", {"8.8.8.0/24": NOW})
+    for number in range(10_000):
+        table.put("acct-1", {"8.8.8.0/24": NOW + timedelta(days=30, seconds=number)})
+    assert len(table._agenda) < 2 * expiry._MOST_INVALID
+    assert table.due(NOW) == ["other"]
+    table.settle("other", NOW)
+    assert table.next() == NOW + timedelta(days=30, seconds=9_999)
 
 
 class Clock:

@@ -15,6 +15,9 @@ __all__ = ["ExpirySchedule"]
 _MODE = ""
 """What the expiry of a mode is filed under, among the CIDRs of an account."""
 
+_MOST_INVALID = 1_000
+"""The number of invalid times on the agenda from which on they are dropped when they are half of it."""
+
 
 class ExpirySchedule:
     """The expiry times of entries and of modes, by account. Threads must not share it without a lock.
@@ -73,7 +76,8 @@ class ExpirySchedule:
 
     def next(self) -> datetime | None:
         """Return the time at which the next entry or mode expires, or an earlier time; None if nothing expires."""
-        self._drop_invalid()
+        self._drop_invalid_due()
+        self._drop_invalid_first()
         return min([*self._due.values(), *(end for end, _ in self._agenda[:1])], default=None)
 
     def due(self, at: datetime) -> list[str]:
@@ -81,12 +85,13 @@ class ExpirySchedule:
 
         An account that could not be published stays due, so that no expiry is lost.
         """
-        self._drop_invalid()
+        self._drop_invalid_due()
+        self._drop_invalid_first()
         while self._agenda and self._agenda[0][0] <= at:
             end, account = self._agenda[0]
             self._due[account] = end  # first, so that an exception in between loses nothing
             heapq.heappop(self._agenda)
-            self._drop_invalid()
+            self._drop_invalid_first()
         return [account for account, end in self._due.items() if end <= at]
 
     def settle(self, account: str, at: datetime) -> None:
@@ -104,10 +109,13 @@ class ExpirySchedule:
             if any(start < one <= end for one in expiries.values()):
                 yield account
 
-    def _drop_invalid(self) -> None:
+    def _drop_invalid_first(self) -> None:
         """Drop times that are not valid any more, so that the first on the agenda is."""
         while self._agenda and self._scheduled.get(self._agenda[0][1]) != self._agenda[0][0]:
             heapq.heappop(self._agenda)
+
+    def _drop_invalid_due(self) -> None:
+        """Drop times that have come and are not valid any more. It takes a step for each account that is due."""
         for account in [account for account, end in self._due.items() if self._scheduled.get(account) != end]:
             del self._due[account]
 
@@ -115,3 +123,8 @@ class ExpirySchedule:
         if self._scheduled.get(account) != end:
             self._scheduled[account] = end
             heapq.heappush(self._agenda, (end, account))
+            if len(self._agenda) > 2 * len(self._scheduled) + _MOST_INVALID:
+                # An entry whose end is moved again and again leaves a time each time, for as long as it lies ahead.
+                agenda = [(end, account) for account, end in self._scheduled.items()]
+                heapq.heapify(agenda)
+                self._agenda = agenda
