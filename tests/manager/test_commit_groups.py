@@ -229,6 +229,98 @@ def test_an_interruption_of_who_was_to_commit_leaves_it_to_the_next(
     assert groups.change_list(request("b"))
 
 
+class SoftTimeLimit(Exception):  # noqa: N818 - named as what it stands for
+    """As the one of Celery, which a signal handler raises. It is no error of a change."""
+
+
+class Hook:
+    """A hook that raises what it is told to, the first thing at its first call, and so on."""
+
+    def __init__(self, *errors: type[Exception] | None) -> None:
+        self._errors = list(errors)
+
+    def __call__(self, *_: object) -> None:
+        error = self._errors.pop(0) if self._errors else None
+        if error is SoftTimeLimit:
+            signal.raise_signal(signal.SIGUSR1)
+        elif error is not None:
+            raise error
+
+
+@pytest.fixture
+def time_limit() -> Iterator[None]:
+    def handle(_number: int, _frame: object) -> None:
+        raise SoftTimeLimit
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+LISTED = ["8.8.8.0/24"]
+BUG = ZeroDivisionError
+BUGS: list[type[Exception] | None] = [BUG] * 4
+LIMITS: dict[str, tuple[list[type[Exception] | None], list[type[Exception] | None], object]] = {
+    "in the group": ([SoftTimeLimit], [], LISTED),
+    "in the group, at the change of another thread": ([], [SoftTimeLimit], LISTED),
+    "in the group, before a fault of another": ([SoftTimeLimit], BUGS, BUG),
+    "after a fault, in its own change": ([None, SoftTimeLimit], BUGS, BUG),
+    "after a fault, in the change of another thread": ([*BUGS], [SoftTimeLimit], LISTED),
+    "after a fault, in the change that has it": ([], [BUG, SoftTimeLimit, *BUGS], BUG),
+}
+
+
+@pytest.mark.fault("a signal handler raises an exception in a call, such as the soft time limit of Celery")
+@pytest.mark.parametrize("case", LIMITS)
+def test_a_soft_time_limit_ends_the_call_that_it_came_to_and_no_other(
+    case: str, manager: RuleManager, time_limit: None
+) -> None:
+    mine, others, result = LIMITS[case]
+    groups = Groups(manager)
+    with ThreadPoolExecutor(3) as pool:
+        first = groups.under_way(pool)
+
+        def follow() -> Future[ListOutcome]:
+            while not groups._waiting:
+                time.sleep(0.001)
+            with ThreadPoolExecutor(2) as behind:
+                waiting = [groups.in_line(behind, request("c", in_transaction=Hook(*others)))]
+                waiting.append(groups.in_line(behind, request("d")))
+                groups.released.set()
+            assert results(waiting[1:]) == [LISTED]
+            return waiting[0]
+
+        behind = pool.submit(follow)
+        with pytest.raises(SoftTimeLimit):
+            groups.change_list(request("b", in_transaction=Hook(*mine)))
+        [ended] = results([behind.result()])
+        assert ended == result or (result is BUG and isinstance(ended, BUG))
+        assert results([first]) == [LISTED]
+    assert not groups._running
+    assert not groups._waiting
+    assert listed(manager)["d"] == LISTED
+    assert listed(manager)["c"] == (LISTED if result == LISTED else [])
+
+
+def test_a_fault_in_the_change_of_another_thread_is_not_raised_in_the_thread_that_commits(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(2) as pool:
+        first = groups.under_way(pool)
+
+        def follow() -> object:
+            while not groups._waiting:
+                time.sleep(0.001)
+            with ThreadPoolExecutor(1) as behind:
+                waiting = groups.in_line(behind, request("c", in_transaction=Hook(*BUGS)))
+                groups.released.set()
+            return waiting.exception()
+
+        behind = pool.submit(follow)
+        assert [entry.cidr for entry in groups.change_list(request("b")).after] == LISTED
+        assert isinstance(behind.result(), BUG)
+        assert first.result()
+
+
 class _Interruption(BaseException):
     """As `KeyboardInterrupt` is, which would end the run of the tests."""
 

@@ -310,10 +310,19 @@ def test_an_interrupted_change_gives_its_turn_back(
     monkeypatch.setattr(commit_groups, "_make", lambda _, group: [member.account for member in group])
     others, behind = OTHERS[place]
     groups = Groups(others, behind=behind)
+    returned = False
+
+    def make_all() -> None:
+        nonlocal returned
+        returned = False
+        groups.make_all()
+        returned = True
+
     count = 0
-    for where in interruptions(groups.make_all, error):
+    for where in interruptions(make_all, error):
         count += 1
         assert groups.is_free(), where
+        assert not returned, f"the interruption was lost: {where}"
     assert groups.is_free()
     assert count > 50
     groups.end()

@@ -93,6 +93,8 @@ class _Member:
         self.awaits_lock = False  # whether it waits for an account that another process has locked
         self.done = False
         self.result: Any = None  # its result, or the error to raise
+        # Errors that may have come from signal handlers, while the changes of a group are made one by one; else None.
+        self.doubted: list[Exception] | None = None
         self.woken = WakeUp()
         self.caller: weakref.ref[_Caller]
 
@@ -316,6 +318,9 @@ class CommitGroups:
 
         Returns:
             Whether the transaction could begin.
+
+        Raises:
+            Exception: An error of a signal handler of this thread.
         """
         began = False
         results: Sequence[object] = ()
@@ -341,29 +346,65 @@ class CommitGroups:
             _wait_or_end(group, error)
         except (ChangeWithdrawnError, OutcomeUnknownError) as error:
             _end_all(group, results, error)
-        except Exception as error:  # noqa: BLE001 - it is raised in the threads of the changes
+        except Exception as error:
             if began and not results and len(group) > 1:
-                self._commit_each(deque(group), error)
-            elif len(group) == 1 or isinstance(error, CidrgateError):
+                self._commit_each(group, error)
+            elif _is_doubtful(group, error):
+                cast("list[Exception]", group[0].doubted).append(error)
+                if results:
+                    _end_all(group, (), _interrupted(made=True))
+            elif isinstance(error, CidrgateError):
                 # The commit failed, or no transaction could begin.
                 _end_all(group, results, error)
-            else:  # a signal handler of this thread raised it
-                _end_all(group[:1], (), error)
+            else:  # a signal handler of this thread raised it, or the change that is alone
+                _end_all(group[:1], results[:1], error)
                 _end_all(group, (), _interrupted(made=bool(results)))
+                if group[0].result is not error:
+                    raise  # the change was done already
         except BaseException:
             _end_all(group, (), _interrupted(made=bool(results)))
             raise
         return began
 
-    def _commit_each(self, group: deque[_Member], error: Exception) -> None:
-        """Commit each change separately after an error, so that only the change that causes the error gets it."""
-        while group:
-            member = group.popleft()
+    def _commit_each(self, group: Sequence[_Member], error: Exception) -> None:
+        """Commit each change separately after an error, so that only the change that causes the error gets it.
+
+        Raises:
+            Exception: An error that no change has caused, because it did not occur again: a signal handler of this
+                thread has raised it.
+        """
+        # Signal handlers are called in the main thread only.
+        doubted = [error] if threading.get_ident() == threading.main_thread().ident else None
+        waiting = deque(group)
+        while waiting:
+            member = waiting.popleft()
             if member.left() <= 0:
-                member.end(error)
-            elif not self._commit([member]) and member.done:
-                _end_all(list(group), (), member.result)
-                return
+                member.end(error if doubted is None or isinstance(error, CidrgateError) else _interrupted(made=False))
+                continue
+            member.doubted = doubted
+            known = len(doubted or ())
+            began = self._commit([member])
+            if not member.done and len(doubted or ()) > known:
+                began = self._commit([member])
+            member.doubted = None
+            if not began and member.done:
+                _end_all(list(waiting), (), member.result)
+                break
+        caused = {type(member.result) for member in group}
+        for one in doubted or ():
+            if not isinstance(one, CidrgateError) and type(one) not in caused:
+                raise one
+
+
+def _is_doubtful(group: Sequence[_Member], error: Exception) -> bool:
+    """Return whether a change is made alone, and raises an error for the first time that it may not have caused."""
+    doubted = group[0].doubted
+    return (
+        len(group) == 1
+        and doubted is not None
+        and not isinstance(error, CidrgateError)
+        and type(error) not in map(type, doubted)
+    )
 
 
 def _wait_or_end(group: Sequence[_Member], error: StoreBusyError) -> None:
