@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import ChangeWithdrawnError, OutcomeUnknownError, StoreError
 from cidrgate.process.wakeups import WakeUp
+from cidrgate.stores.foreign_errors import may_be_of_signal_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,6 +99,7 @@ class Writes:
         Raises:
             ChangeWithdrawnError: If the transaction was cancelled.
             OutcomeUnknownError: If the answer to COMMIT was lost, or does not say whether it succeeded.
+            Exception: If a signal handler raised it meanwhile: the transaction is committed or not.
         """
         with self._lock:
             self.check(write)
@@ -105,7 +107,7 @@ class Writes:
         try:
             connection.commit()
         except Exception as error:
-            if self._refused(error):
+            if self._refused(error) or may_be_of_signal_handler(error):
                 raise
             cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
             raise OutcomeUnknownError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError, TimeoutError as PoolTimeoutError
 
 from cidrgate.errors import StoreBusyError, StoreConflictError, StoreError
+from cidrgate.stores.foreign_errors import unwrapped
 from cidrgate.stores.urls import redacted_message
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def explained(name: str) -> Iterator[None]:
             "or raise pool_size"
         ) from error
     except SQLAlchemyError as error:
+        foreign = unwrapped(error)
+        if foreign is not None:
+            raise foreign from foreign.__cause__
         raise _explanation(name, getattr(error, "orig", None) or error) from error
     except UnicodeEncodeError as error:
         raise StoreError(f"{name} can only store Unicode text: {error}") from error
