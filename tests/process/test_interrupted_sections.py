@@ -341,7 +341,42 @@ def test_an_interrupted_question_gives_its_turn_back(error: type[BaseException])
     turns = Turns(1)
     for where in interruptions(lambda: use(turns.turn()), error):
         in_another_thread(lambda: use(turns.turn()))
-        assert not turns._taken, where
+        assert not any(taken for _, taken in turns._generations.values()), where
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_child_whose_first_turn_was_interrupted_keeps_no_turn_of_its_parent(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, number = Turns(1), 0
+    monkeypatch.setattr("cidrgate.manager.turns.generation", lambda: number)
+    ended = threading.Event()
+
+    def keep_turn(taken: threading.Event) -> None:
+        with turns.turn():
+            taken.set()
+            ended.wait(60)
+
+    def become_child() -> None:
+        nonlocal number
+        number += 1
+        use(turns.turn())
+
+    def take_as_parent() -> threading.Thread:
+        taken = threading.Event()
+        parent = threading.Thread(target=keep_turn, args=(taken,), daemon=True)
+        parent.start()
+        assert taken.wait(20)
+        return parent
+
+    parents = [take_as_parent()]
+    for _where in interruptions(become_child, error):
+        in_another_thread(lambda: use(turns.turn()))
+        parents.append(take_as_parent())
+    ended.set()
+    for parent in parents:
+        parent.join()
+    assert len(parents) > 5
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -35,12 +35,8 @@ class Turns:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._begin()
-
-    def _begin(self) -> None:
-        self._generation = generation()
-        self._lock = threading.Lock()
-        self._taken: set[object] = set()
+        # By generation: threads that had turns before a fork are not in the child, nor is one that had the lock.
+        self._generations: dict[int, tuple[threading.Lock, set[object]]] = {}
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -49,21 +45,21 @@ class Turns:
         Raises:
             StoreBusyError: If all are taken.
         """
-        if self._generation != generation():
-            self._begin()  # the threads that had turns before a fork are not in the child
-        taken, turn = self._taken, object()
+        # In one step, which is repeated if it was interrupted, and which gives all threads the same lock.
+        lock, taken = self._generations.setdefault(generation(), (threading.Lock(), set()))
+        turn = object()
         try:  # begun before the turn is taken: a signal handler may raise at any call
-            self._take(turn)
+            self._take(lock, taken, turn)
             yield
         finally:
             taken.discard(turn)
 
-    def _take(self, turn: object) -> None:
+    def _take(self, lock: threading.Lock, taken: set[object], turn: object) -> None:
         end = time.monotonic() + _WAIT
         while True:
-            with self._lock:
-                if len(self._taken) < self._most:
-                    self._taken.add(turn)
+            with lock:
+                if len(taken) < self._most:
+                    taken.add(turn)
                     return
             if time.monotonic() >= end:
                 raise StoreBusyError(
