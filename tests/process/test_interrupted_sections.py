@@ -129,6 +129,24 @@ def test_a_child_whose_first_steps_were_interrupted_repeats_them(
     assert in_child(become_child) == {"made": []}
 
 
+def test_a_part_of_a_child_whose_preparation_was_interrupted_is_prepared_again(participant: Counter) -> None:
+    prepare, prepared = participant.after_fork, list[bool]()
+
+    def interrupted_once(*, certain: bool) -> None:
+        prepare(certain=certain)
+        if participant.after == 1:
+            raise Alarm
+        prepared.append(certain)
+
+    participant.after_fork = interrupted_once  # type: ignore[method-assign]
+
+    def become_child() -> list[bool]:
+        use_stores()
+        return prepared
+
+    assert in_child(become_child) == {"made": [True]}
+
+
 def interrupted_by_alarms(operation: Callable[[], object], seconds: float, pause: float) -> int:
     """Call an operation all the time, while a signal handler raises again and again."""
     done, count, end = False, 0, time.monotonic() + seconds

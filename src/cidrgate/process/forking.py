@@ -60,7 +60,7 @@ class Participant(Protocol):
         """Close, in the forking thread, what a child must not inherit; no other thread uses a store meanwhile."""
 
     def after_fork(self, *, certain: bool) -> None:
-        """Continue in the child.
+        """Continue in the child. After an exception it is called once more.
 
         Args:
             certain: Whether no other thread was inside `work()` at the fork.
@@ -262,7 +262,10 @@ class _Gate:
         self.generation += 1
         for participant in self._in_order():
             try:
-                participant.after_fork(certain=certain)
+                try:
+                    participant.after_fork(certain=certain)
+                except Exception:  # noqa: BLE001 - perhaps of a signal handler, which does not raise it again
+                    participant.after_fork(certain=certain)
             except Exception:  # noqa: BLE001 - the other participants must continue
                 message = "a part of cidrgate cannot continue in a forked process"
                 log_event(logging.ERROR, "fork_unsafe", message, exc_info=True)
