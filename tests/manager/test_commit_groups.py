@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager
-from cidrgate.errors import AccountNotFoundError, StoreError
+from cidrgate.errors import AccountNotFoundError, ChangeWithdrawnError, StoreError
 from cidrgate.manager import commit_groups
 from cidrgate.manager.change_requests import ListRequest
 from cidrgate.manager.changes import Listing, addition
@@ -319,6 +319,54 @@ def test_a_fault_in_the_change_of_another_thread_is_not_raised_in_the_thread_tha
         assert [entry.cidr for entry in groups.change_list(request("b")).after] == LISTED
         assert isinstance(behind.result(), BUG)
         assert first.result()
+
+
+def test_a_change_that_was_refused_before_a_withdrawal_was_interrupted_is_not_made(
+    manager: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(3) as pool:
+        first = groups.under_way(pool)
+        waiting = [groups.in_line(pool, request("b")), groups.in_line(pool, request("c"))]
+        with monkeypatch.context() as patched:
+            patched.setattr(WakeUp, "set", fail(_Interruption()))
+            with pytest.raises(_Interruption):
+                groups.withdraw()
+        groups.released.set()
+        [refused, made] = results(waiting)
+        assert isinstance(refused, ChangeWithdrawnError)
+        assert made == results([first])[0] == LISTED
+    assert listed(manager)["b"] == []
+    assert not groups._waiting
+
+
+@pytest.mark.parametrize("moment", ["it waits", "it is made"])
+def test_a_change_whose_thread_was_interrupted_twice_blocks_no_other_while_the_exception_is_kept(
+    moment: str, manager: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traceback keeps the frames of the thread, as in a record of the log or in a debugger."""
+    groups = Groups(manager)
+    if moment == "it is made":
+        groups.released.set()
+    with ThreadPoolExecutor(2) as pool:
+        first = groups.under_way(pool) if moment == "it waits" else None
+        with monkeypatch.context() as patched:
+            patched.setattr(groups, "_leave", fail(_Interruption()))
+            if moment == "it waits":
+                patched.setattr(WakeUp, "wait", fail(_Interruption()))
+            else:
+                patched.setattr(groups, "_disband", fail(_Interruption()))
+            with pytest.raises(_Interruption) as kept:
+                groups.change_list(request("b"))
+        groups.released.set()
+        if first is not None:
+            assert first.result(20)
+        assert pool.submit(groups.change_list, request("c")).result(20)
+        assert pool.submit(groups.change_list, request("b", "9.9.9.0/24")).result(20)
+    assert not groups._waiting
+    assert not groups._running
+    assert ("8.8.8.0/24" in listed(manager)["b"]) is (moment == "it is made")
+    assert kept.tb is not None
 
 
 class _Interruption(BaseException):

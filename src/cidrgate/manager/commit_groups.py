@@ -195,9 +195,12 @@ class CommitGroups:
                 elif member.left() <= 0:
                     self._give_up(member)
         except BaseException:
-            if generation() == born:
-                with self._lock:
-                    self._leave(member)
+            try:
+                if generation() == born:
+                    with self._lock:
+                        self._leave(member)
+            finally:
+                del caller  # the traceback keeps this frame alive, and the change must look abandoned
             raise
         self._measure(member)
         if isinstance(member.result, BaseException):
@@ -272,7 +275,9 @@ class CommitGroups:
         group.announced = True
 
     def _drop_abandoned(self) -> None:
-        for member in [member for member in self._waiting if member.is_abandoned()]:
+        # A change that is done still waits here if `withdraw` was interrupted.
+        for member in [member for member in self._waiting if member.done or member.is_abandoned()]:
+            member.woken.set()
             self._waiting.pop(member, None)
         for leader in [leader for leader in self._running if leader.is_abandoned()]:
             _end_all(self._running[leader].members, (), _interrupted(made=True))
