@@ -387,10 +387,11 @@ def test_what_expires_while_all_lists_are_read_again_does_not_match_again(
             writer.add("later", "9.9.9.9/32")
         publish, woken = publication._publish, list[bool]()
 
-        def slow(*arguments: Any) -> None:
-            publish(*arguments)
+        def slow(*arguments: Any) -> dict[str, Exception]:
+            failed = publish(*arguments)
             clock.ahead = timedelta(hours=2)
             published.expire()
+            return failed
 
         monkeypatch.setattr(publication, "_publish", slow)
         monkeypatch.setattr(published, "on_next_expiry_changed", lambda: woken.append(True))

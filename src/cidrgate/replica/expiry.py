@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
-__all__ = ["ExpirySchedule"]
+__all__ = ["ExpirySchedule", "unexpired"]
 
 
 _MODE = ""
@@ -17,6 +17,11 @@ _MODE = ""
 
 _MOST_INVALID = 1_000
 """The number of invalid times on the agenda from which on they are dropped when they are half of it."""
+
+
+def unexpired(cidrs: Iterable[str], expiries: Mapping[str, datetime], at: datetime) -> list[str]:
+    """Return those CIDRs that have not expired at a time; `expiries` has the expiry times of some."""
+    return [cidr for cidr in cidrs if cidr not in expiries or expiries[cidr] > at]
 
 
 class ExpirySchedule:
@@ -59,8 +64,7 @@ class ExpirySchedule:
 
     def active(self, account: str, cidrs: Iterable[str], at: datetime) -> list[str]:
         """Return those of an account's CIDRs that have not expired at a time."""
-        expiries = self._expiries.get(account, {})
-        return [cidr for cidr in cidrs if cidr not in expiries or expiries[cidr] > at]
+        return unexpired(cidrs, self._expiries.get(account, {}), at)
 
     def mode_has_expired(self, account: str, at: datetime) -> bool:
         """Return whether an account has a mode that has expired at a time, so that its list is enforced again."""

@@ -345,7 +345,6 @@ class Follower:
                     self._house.wake()
                     self._reaching.withdraw()
                     self._outgrown.withdraw()
-                    self._following.withdraw()
                     while not self._ended.is_set():
                         watch.wait(self._until_next_look())
                         self._look()
@@ -365,7 +364,15 @@ class Follower:
         published = self._published()
         if published is None or self._ended.is_set():
             return
-        published.catch_up()
+        try:
+            published.catch_up()
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - other lists were published, and their next changes must not wait
+            self._following.say(error)
+            self._ended.wait(_FIRST_RETRY)
+        else:
+            self._following.withdraw()
         if self._age.stale:
             self._expiry.wake()  # says that the lists are current again
         self._snapshots.wake()

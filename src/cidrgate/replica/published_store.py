@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import (
@@ -28,12 +28,12 @@ from cidrgate.errors import (
 from cidrgate.event_log import log_event
 from cidrgate.process.clock import since_boot
 from cidrgate.process.forking import work
-from cidrgate.replica.expiry import ExpirySchedule
+from cidrgate.replica.expiry import ExpirySchedule, unexpired
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
 from cidrgate.values import mode_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from cidrgate.replica.snapshots import SharedSnapshot
@@ -79,8 +79,7 @@ class PublishedStore:
         self._store = store
         self._matcher = Matcher()
         self._position: str | None = None
-        self.known_at = -math.inf
-        """The time of `since_boot` at which the matcher was last known to equal the store; -inf if it never was."""
+        self._known_at = -math.inf
         self.on_known: Callable[[], object] | None = None
         """Called each time the matcher is known to equal the store."""
         self._schedule = ExpirySchedule()
@@ -92,6 +91,11 @@ class PublishedStore:
         # had expired by that time and have not by the clock: they must be read again.
         self._as_of = datetime.min.replace(tzinfo=UTC)
         self._revived: set[str] = set()
+        # The accounts whose lists could not be published, and are read again; and whether something that has expired
+        # could not be removed. Meanwhile the matcher does not equal the store.
+        self._unpublished: set[str] = set()
+        self._overdue = False
+        self._failure = 0  # the `id` of the last such error: the error refers to the store, and would keep it alive
         # Whether there may be a commit that this process did not publish, and how often it was found that there may be.
         self._behind = False
         self._fallen = 0
@@ -140,6 +144,14 @@ class PublishedStore:
         return self._matcher
 
     @property
+    def known_at(self) -> float:
+        """The time of `since_boot` at which the matcher was last known to equal the store; -inf if it never was.
+
+        It is also -inf while a list cannot be published, or an expired entry cannot be removed.
+        """
+        return -math.inf if self._overdue or self._unpublished else self._known_at
+
+    @property
     def staleness(self) -> float:
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
         return since_boot() - self.known_at
@@ -175,7 +187,9 @@ class PublishedStore:
                     )
                 else:
                     return
-            self._read(self._matcher if self._position is None else Matcher(), ExpirySchedule(), "", progress)
+            # An attempt that failed may have left accounts behind.
+            fresh = self._position is None and not len(self._matcher)
+            self._read(self._matcher if fresh else Matcher(), ExpirySchedule(), "", progress)
 
     def catch_up(self, *, check_first: bool = True, within: float | None = None) -> bool:
         """Publish every change that was committed since the matcher's position, by this process or another.
@@ -191,6 +205,8 @@ class PublishedStore:
 
         Raises:
             StoreError: If the store cannot be read. The matcher stays unchanged.
+            Exception: If the lists of some accounts could not be published, or what has expired not be removed: the
+                first error. All others were, and the next call tries again.
         """
         last = self._begun
         with work(), _held(self._reading, within) as held:
@@ -202,8 +218,12 @@ class PublishedStore:
             fallen = self._fallen
             next_end = self._next_end()
             try:
-                if not (check_first and self._unchanged()):
-                    self._read(self._matcher, self._schedule, self._position or "", None)
+                try:
+                    if not (check_first and self._unchanged()):
+                        self._read(self._matcher, self._schedule, self._position or "", None)
+                finally:
+                    if self._next_end() != next_end:
+                        self.on_next_expiry_changed()
             except StoreError as error:
                 self._next_attempt = time.monotonic() + _RETRY
                 if isinstance(error, StoreOutgrownError):
@@ -214,8 +234,6 @@ class PublishedStore:
             self._ended = number
             self._behind = self._fallen != fallen
             self._outgrown = None
-            if self._next_end() != next_end:
-                self.on_next_expiry_changed()
             return True
 
     def _next_end(self) -> datetime | None:
@@ -224,7 +242,7 @@ class PublishedStore:
 
     def _record_known_at(self, at: float) -> None:
         """Record a time at which the matcher was known to equal the store."""
-        self.known_at = at
+        self._known_at = at
         if self.on_known is not None:
             self.on_known()
 
@@ -240,7 +258,9 @@ class PublishedStore:
 
     def _unchanged(self) -> bool:
         """Return whether nothing was committed since the position. It takes one message, as most polls find nothing."""
-        if self._position is None or self._revived:
+        if self._position is None or self._revived or self._unpublished:
+            return False
+        if self._overdue and self.on_behind is None:  # no other thread tries again to remove what has expired
             return False
         began = since_boot()
         with self._store.read_autocommit() as transaction:
@@ -255,7 +275,7 @@ class PublishedStore:
 
         One statement reads the position and the lists. That costs a server a quarter of what a transaction costs.
         """
-        if not position or self._revived:
+        if not position or self._revived or self._unpublished:
             return False
         began = since_boot()
         with self._store.read_autocommit() as transaction:
@@ -266,12 +286,31 @@ class PublishedStore:
         lists, gone = found
         with _telling() as changed, self._publishing:
             at = datetime.now(UTC)
-            _publish(self._matcher, self._schedule, lists, gone, at, changed)
-            _remove_expired(self._matcher, self._schedule, at, changed)
+            failed = _publish(self._matcher, self._schedule, lists, gone, at, changed)
+            overdue = _remove_expired(self._matcher, self._schedule, at, changed)
             self._as_of = max(self._as_of, at)
-            self._position = now
-        self._record_known_at(began)
+            self._reach(now, failed, overdue)
+        self._conclude(began, failed, overdue)
         return True
+
+    def _reach(self, position: str, failed: Collection[str], overdue: Exception | None) -> None:
+        """Record the position that the matcher has reached, and what it lacks there."""
+        self._unpublished = set(failed)
+        self._overdue = overdue is not None
+        self._position = position
+
+    def _conclude(self, began: float, failed: Mapping[str, Exception], overdue: Exception | None) -> None:
+        """Record that the matcher equals the store, as of the beginning of a read.
+
+        Raises:
+            Exception: The first error, if something could not be published or removed.
+        """
+        failure = next(iter(failed.values()), overdue)
+        if failure is not None:
+            self._failure = id(failure)
+            self._fell_behind()
+            raise failure
+        self._record_known_at(began)
 
     def _read(
         self, matcher: Matcher, schedule: ExpirySchedule, position: str, progress: Callable[[int], object] | None
@@ -286,7 +325,7 @@ class PublishedStore:
                 now = transaction.position()
                 revived = set(self._revived)
                 if names is not None and schedule is self._schedule:
-                    names |= revived
+                    names |= revived | self._unpublished
                 elif names is not None:
                     names |= _missing(matcher, schedule, datetime.now(UTC))
                 lists: Iterable[StoredList] = ()  # read once, unless there are names
@@ -303,8 +342,11 @@ class PublishedStore:
                     at = datetime.now(UTC)
                     # All names are known, or none is and the matcher is new.
                     gone = set() if names is None else names - {one.account for one in lists}
-                    _publish(matcher, schedule, _told(lists, progress), gone, at, told)
-                    _remove_expired(matcher, schedule, at, told)  # what has expired since a snapshot was written
+                    failed = _publish(matcher, schedule, _told(lists, progress), gone, at, told)
+                    # What has expired since a snapshot was written.
+                    overdue = _remove_expired(matcher, schedule, at, told)
+            if failed and (self._position is None or (adopts and names is not None)):
+                raise next(iter(failed.values()))  # without these lists, this matcher is not used
             with self._publishing:
                 self._as_of = max(self._as_of, at)
                 self._revived -= revived
@@ -312,15 +354,17 @@ class PublishedStore:
                     # To read the lists may have taken minutes, and the matcher in use has lost what expired meanwhile.
                     at = datetime.now(UTC)
                     self._as_of = max(self._as_of, at)
-                    _remove_expired(matcher, schedule, at, told)
+                    for account in failed:
+                        _keep_list(account, self._matcher, self._schedule, matcher, schedule)
+                    overdue = _remove_expired(matcher, schedule, at, told)
                     changed += [one for one in told if self._mode(one.account) != one.mode]
                     self.before_adoption()
                     self._matcher.adopt(matcher)
                 self._schedule = schedule
-                self._position = now
-        self._record_known_at(began)
+                self._reach(now, failed, overdue)
         if adopts:
             self.on_next_expiry_changed()
+        self._conclude(began, failed, overdue)
 
     def _mode(self, account: str) -> Mode | None:
         return self._matcher.mode(account) if account in self._matcher else None
@@ -346,6 +390,8 @@ class PublishedStore:
         again that changed since its position.
         """
         with self._publishing:
+            if self._unpublished:
+                raise SnapshotError("no snapshot is written while the list of an account cannot be published")
             position, expiries = self._position or "", dict(self._schedule.expiries())
         write_snapshot(path, self._matcher, expiries, position)
         return position
@@ -434,6 +480,7 @@ class PublishedStore:
             raise
         if not self.loaded:
             return
+        unpublished = frozenset(self._unpublished)
         try:
             if not self.catch_up(check_first=False, within=_PUBLICATION):
                 self._missed()
@@ -451,9 +498,17 @@ class PublishedStore:
                 "publication_delayed",
                 f"a change is stored, but it could not be read again for publication: {reason}",
             )
-        except BaseException:
+        except BaseException as error:
+            if id(error) == self._failure and self._unpublished and self._unpublished <= unpublished:
+                # These lists could not be published before this change either, and all others were.
+                log_event(
+                    logging.WARNING,
+                    "publication_delayed",
+                    f"a change is stored, and some lists cannot be published: {error or type(error).__name__}",
+                )
+                return
             self._fell_behind()
-            with suppress(CidrgateError):
+            with suppress(Exception):
                 self.catch_up(within=_PUBLICATION)
             raise
 
@@ -478,8 +533,11 @@ class PublishedStore:
 
         Returns:
             The seconds until the next entry expires; None if no known entry expires.
+
+        Raises:
+            Exception: If something could not be removed: the first error. The age is infinite until that succeeds.
         """
-        back = 0.0
+        back, overdue = 0.0, True
         with work(), _telling() as changed, self._publishing:
             at = datetime.now(UTC)
             if at < self._as_of:  # the clock went back
@@ -487,10 +545,12 @@ class PublishedStore:
                 self._revived.update(self._schedule.expired_between(at, self._as_of))
             self._as_of = at
             try:
-                _remove_expired(self._matcher, self._schedule, at, changed)
-            except BaseException:
-                self._fell_behind()  # the matcher allows more than the lists do
-                raise
+                error = _remove_expired(self._matcher, self._schedule, at, changed)
+                overdue = error is not None
+            finally:
+                self._overdue = overdue
+                if overdue:
+                    self._fell_behind()  # the matcher allows more than the lists do
             end = self._schedule.next()
         if back >= _WORTH_SAYING:
             log_event(
@@ -499,6 +559,8 @@ class PublishedStore:
                 f"the clock of this machine went back by {back:.1f} seconds: entries that had expired match again",
                 seconds=round(back, 3),
             )
+        if error is not None:
+            raise error
         return None if end is None else (end - at).total_seconds()
 
 
@@ -536,13 +598,15 @@ def _telling() -> Iterator[list[_ModeChange]]:
             _log_mode(one)
 
 
-def _remove_expired(matcher: Matcher, schedule: ExpirySchedule, at: datetime, changed: list[_ModeChange]) -> None:
+def _remove_expired(
+    matcher: Matcher, schedule: ExpirySchedule, at: datetime, changed: list[_ModeChange]
+) -> Exception | None:
     """Remove the entries from a matcher that have expired at a time, and enforce the lists whose mode has expired.
 
     An account that cannot be published keeps no other account waiting, and stays due.
 
-    Raises:
-        Exception: The first error, once all accounts were tried.
+    Returns:
+        The first error, once all accounts were tried.
     """
     failed: Exception | None = None
     for account in schedule.due(at):
@@ -558,8 +622,7 @@ def _remove_expired(matcher: Matcher, schedule: ExpirySchedule, at: datetime, ch
             schedule.settle(account, at)
             if mode != before:
                 changed.append(_ModeChange(account, before, mode, None))
-    if failed is not None:
-        raise failed
+    return failed
 
 
 def _missing(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> set[str]:
@@ -587,8 +650,10 @@ def _publish(
     gone: Collection[str],
     at: datetime,
     changed: list[_ModeChange],
-) -> None:
+) -> dict[str, Exception]:
     """Publish lists at a time, and discard accounts.
+
+    An account that cannot be published keeps no other account waiting. It keeps its list.
 
     Empty lists are published too, so that the matcher knows every account of the store. The store says whether an
     account is enforced: it stays enforced even if none of its entries matches.
@@ -601,41 +666,85 @@ def _publish(
         gone: The names that no account has at that moment.
         at: The time.
         changed: Where to add the modes that change.
+
+    Returns:
+        The accounts that could not be published or discarded, with the errors.
     """
-    waiting: list[tuple[str, str]] = []
+    waiting: list[StoredList] = []
+    failed: dict[str, Exception] = {}
     for stored in lists:
-        mode = mode_at(stored.mode, stored.mode_until, at)
-        schedule.put(stored.account, stored.expiring, stored.mode_until if stored.parent is None else None)
-        if stored.parent is not None:
-            if not _linked(matcher, stored.account, stored.parent):
-                waiting.append((stored.account, stored.parent))
-        else:
-            matching = schedule.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
+        try:
+            if stored.parent is not None:
+                if not _linked(matcher, schedule, stored):
+                    waiting.append(stored)
+                continue
+            matching = unexpired(stored.cidrs, stored.expiring, at) if stored.expiring else stored.cidrs
+            mode = mode_at(stored.mode, stored.mode_until, at)
             # In one step, also for an account that inherited a list before: no check finds it without a list.
             before = matcher.mode(stored.account) if stored.account in matcher else mode
             matcher._publish_moved(
                 stored.account, matching, when_empty="deny" if stored.enforced else "allow", mode=mode
             )
+            schedule.put(stored.account, stored.expiring, stored.mode_until)
             if mode != before:
                 changed.append(_ModeChange(stored.account, before, mode, stored.mode_until))
+        except Exception as error:  # noqa: BLE001
+            failed[stored.account] = error
     # Now every parent is published. An account that had subaccounts has to wait until they have other parents.
-    waiting = [link for link in waiting if not _linked(matcher, *link)]
+    left: list[StoredList] = []
+    for stored in waiting:
+        with _noted(failed, stored.account):
+            if not _linked(matcher, schedule, stored):
+                left.append(stored)
     # Names go after all others came: a renamed account is found under one name at each moment. Subaccounts go first,
     # because a parent with subaccounts is not discarded.
     for account in sorted(gone, key=lambda name: matcher._parent_of(name) is None):
-        schedule.put(account, {})
-        matcher.discard(account)
-    for account, parent in waiting:
-        matcher._link_moved(account, parent)
+        with _noted(failed, account):
+            matcher.discard(account)
+            schedule.put(account, {})
+    for stored in left:
+        with _noted(failed, stored.account):
+            _link(matcher, schedule, stored)
+    return failed
 
 
-def _linked(matcher: Matcher, account: str, parent: str) -> bool:
+@contextmanager
+def _noted(failed: dict[str, Exception], account: str) -> Iterator[None]:
+    """Note an error of the block as that of an account, so that others are published."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001
+        failed[account] = error
+
+
+def _linked(matcher: Matcher, schedule: ExpirySchedule, stored: StoredList) -> bool:
     """Make an account inherit a list, in one step; return False if other accounts have to be published first."""
     try:
-        matcher._link_moved(account, parent)
+        _link(matcher, schedule, stored)
     except (AccountNotFoundError, SubaccountError):
         return False
     return True
+
+
+def _link(matcher: Matcher, schedule: ExpirySchedule, stored: StoredList) -> None:
+    matcher._link_moved(stored.account, cast("str", stored.parent))
+    schedule.put(stored.account, stored.expiring)
+
+
+def _keep_list(
+    account: str, old: Matcher, old_schedule: ExpirySchedule, matcher: Matcher, schedule: ExpirySchedule
+) -> None:
+    """Give a new matcher the list that an account has in the old one, because its stored list cannot be published."""
+    if account not in old:
+        return
+    parent = old._parent_of(account)
+    if parent is None:
+        matcher._publish_moved(
+            account, old.prefixes(account), when_empty=old._when_empty(account), mode=old.mode(account)
+        )
+        schedule.put(account, old_schedule.expiries().get(account, {}))
+    else:
+        matcher._link_moved(account, parent)
 
 
 def _log_mode(one: _ModeChange) -> None:
