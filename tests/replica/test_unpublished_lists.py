@@ -259,6 +259,9 @@ def test_without_a_follower_what_has_expired_is_removed_by_the_next_read(
     published(node).catch_up()
     eventually(lambda: datetime.now(UTC) > end)
     failing.add("a")
+    with pytest.raises(MemoryError):
+        node.add("c", "9.9.9.9/32")
+    node.remove("c", "9.9.9.9/32")  # the fault is known, and it is not the one of this list
     writer.remove("b", "1.1.1.1/32")
     for _ in range(2):
         with pytest.raises(MemoryError):

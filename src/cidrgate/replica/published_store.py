@@ -289,15 +289,10 @@ class PublishedStore:
             failed = _publish(self._matcher, self._schedule, lists, gone, at, changed)
             overdue = _remove_expired(self._matcher, self._schedule, at, changed)
             self._as_of = max(self._as_of, at)
-            self._reach(now, failed, overdue)
+            self._unpublished, self._overdue = set(failed), overdue is not None
+            self._position = now
         self._conclude(began, failed, overdue)
         return True
-
-    def _reach(self, position: str, failed: Collection[str], overdue: Exception | None) -> None:
-        """Record the position that the matcher has reached, and what it lacks there."""
-        self._unpublished = set(failed)
-        self._overdue = overdue is not None
-        self._position = position
 
     def _conclude(self, began: float, failed: Mapping[str, Exception], overdue: Exception | None) -> None:
         """Record that the matcher equals the store, as of the beginning of a read.
@@ -345,11 +340,12 @@ class PublishedStore:
                     failed = _publish(matcher, schedule, _told(lists, progress), gone, at, told)
                     # What has expired since a snapshot was written.
                     overdue = _remove_expired(matcher, schedule, at, told)
+                    if not adopts:
+                        self._overdue = overdue is not None
             if failed and (self._position is None or (adopts and names is not None)):
                 raise next(iter(failed.values()))  # without these lists, this matcher is not used
             with self._publishing:
                 self._as_of = max(self._as_of, at)
-                self._revived -= revived
                 if adopts:
                     # To read the lists may have taken minutes, and the matcher in use has lost what expired meanwhile.
                     at = datetime.now(UTC)
@@ -360,8 +356,11 @@ class PublishedStore:
                     changed += [one for one in told if self._mode(one.account) != one.mode]
                     self.before_adoption()
                     self._matcher.adopt(matcher)
+                    self._overdue = overdue is not None
                 self._schedule = schedule
-                self._reach(now, failed, overdue)
+                self._revived -= revived
+                self._unpublished = set(failed)
+                self._position = now
         if adopts:
             self.on_next_expiry_changed()
         self._conclude(began, failed, overdue)
@@ -480,7 +479,7 @@ class PublishedStore:
             raise
         if not self.loaded:
             return
-        unpublished = frozenset(self._unpublished)
+        unpublished, overdue = frozenset(self._unpublished), self._overdue
         try:
             if not self.catch_up(check_first=False, within=_PUBLICATION):
                 self._missed()
@@ -499,7 +498,11 @@ class PublishedStore:
                 f"a change is stored, but it could not be read again for publication: {reason}",
             )
         except BaseException as error:
-            if id(error) == self._failure and self._unpublished and self._unpublished <= unpublished:
+            if (
+                id(error) == self._failure
+                and self._unpublished <= unpublished
+                and (self._unpublished or (self._overdue and overdue))
+            ):
                 # These lists could not be published before this change either, and all others were.
                 log_event(
                     logging.WARNING,
