@@ -6,14 +6,15 @@ import logging
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from sqlalchemy import text
 
 from cidrgate import HistoryError, NewEntry, Origin, RuleManager, StoreError
@@ -365,6 +366,136 @@ def test_a_thread_that_cannot_be_started_refuses_one_subscription(
     subscription = feed.subscribe(None, lambda: None)
     assert subscription is not None
     eventually(lambda: subscription.recent() is not None)
+
+
+class Log:
+    """A log as PostgreSQL's: transactions commit in any order, and sequences may stay missing."""
+
+    lock_timeout = 10.0
+
+    def __init__(self) -> None:
+        self.next = 1
+        self.committed: set[int] = set()
+        self.open: list[int] = []
+
+    def begin(self, skipped: int = 0) -> None:
+        self.next += skipped
+        self.open.append(self.next)
+        self.next += 1
+
+    def end(self, number: int, *, commit: bool) -> None:
+        if self.open:
+            sequence = self.open.pop(number % len(self.open))
+            if commit:
+                self.committed.add(sequence)
+
+    @contextmanager
+    def read(self) -> Iterator[Log]:
+        yield self
+
+    read_autocommit = read
+
+    def log_start(self) -> int:
+        return 1
+
+    def log_end(self) -> int:
+        return max(self.committed, default=0)
+
+    def log_writers(self) -> frozenset[str]:
+        return frozenset(map(str, self.open))
+
+    def changes_after(self, after: int, limit: int) -> list[Any]:
+        found = sorted(sequence for sequence in self.committed if sequence > after)
+        return [SimpleNamespace(sequence=sequence) for sequence in found[:limit]]
+
+
+class FeedWithoutThread(ChangeFeed):
+    """A feed whose thread is the test."""
+
+    _own: ChangeReader | None = None
+    _awaited: frozenset[str] = frozenset()
+
+    def _have_thread(self) -> None:
+        """Start nothing."""
+
+    def step(self, log: Log) -> None:
+        """Do what the thread does next: begin at the end, wait for the transactions that write, or read."""
+        if self._complete_after is not None:
+            assert self._own is not None
+            self._rows.extend(self._own.read())
+        elif self._own is None:
+            self._own = ChangeReader(self._store, log.log_end())
+            self._awaited = log.log_writers()
+        else:
+            self._awaited &= log.log_writers()
+            if not self._awaited:
+                self._complete_after = self._own.after
+
+    def lose_the_store(self) -> None:
+        self._forget()
+        self._own = None
+
+
+_STEPS = st.one_of(
+    st.tuples(st.just("begin"), st.integers(0, 3)),
+    st.tuples(st.sampled_from(("commit", "roll back")), st.integers(0, 5)),
+    st.tuples(st.sampled_from(("feed", "feed", "lose", "subscriber", "subscriber")), st.just(0)),
+)
+
+
+@given(st.lists(_STEPS, max_size=40))
+@settings(max_examples=300)
+@example(
+    # A gap that the subscriber saw is filled from memory; then it reads the store at a gap that stays.
+    [
+        *[("begin", 0), ("begin", 0), ("feed", 0), ("commit", 1), ("subscriber", 0), ("commit", 0), ("feed", 0)],
+        *[("feed", 0), ("subscriber", 0), ("lose", 0), ("begin", 0), ("roll back", 0), ("begin", 0), ("commit", 0)],
+    ]
+)
+def test_a_subscriber_gets_each_row_once_whenever_the_feed_begins_anew(steps: list[tuple[str, int]]) -> None:
+    """It gets some rows from memory and reads others itself, and gaps may be anywhere between."""
+    log = Log()
+    with closing(FeedWithoutThread(cast("Any", log))) as feed:
+        subscription = feed.subscribe(0, lambda: None)
+        assert subscription is not None
+        read: list[int] = []
+        for step, number in steps:
+            match step:
+                case "begin":
+                    log.begin(skipped=number)
+                case "commit" | "roll back":
+                    log.end(number, commit=step == "commit")
+                case "feed":
+                    feed.step(log)
+                case "lose":
+                    feed.lose_the_store()
+                case _:
+                    read += sequences(subscription.read())
+            assert read == sorted(log.committed)[: len(read)]
+        while log.open:
+            log.end(0, commit=True)
+        feed.lose_the_store()
+        for _ in range(3):
+            read += sequences(subscription.read())
+        assert read == sorted(log.committed)
+
+
+def test_rows_that_a_failover_lost_hold_no_later_row_back() -> None:
+    """A reader had seen them behind a gap, and waits for them."""
+    log = Log()
+    log.begin()
+    log.end(0, commit=True)
+    reader = ChangeReader(cast("Any", log))
+    assert sequences(reader.read()) == [1]
+    for _ in range(2):
+        log.begin()
+    log.end(1, commit=True)
+    assert reader.read() == []
+    log.committed.remove(3)
+    log.open.clear()
+    log.begin(skipped=30)
+    log.end(0, commit=True)
+    assert sequences([*reader.read(), *reader.read()]) == [34]
 
 
 def test_a_watch_without_descriptors_is_an_error_of_the_store(

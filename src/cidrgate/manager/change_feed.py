@@ -66,6 +66,16 @@ class ChangeReader:
         self._writers: frozenset[str] | None = None
         self._until = 0
 
+    def continue_after(self, sequence: int) -> None:
+        """Continue after a row that was read elsewhere, or that nobody can read any more.
+
+        Args:
+            sequence: The sequence of the row.
+        """
+        self.after = sequence
+        self.unsettled = False
+        self._writers = None  # they could own sequences before this row
+
     def check(self) -> None:
         """Refuse a place from which on the log cannot be read.
 
@@ -92,7 +102,7 @@ class ChangeReader:
         """
         end = time.monotonic() + time_left(self._store.lock_timeout)
         with self._store.read() as transaction:
-            self.after = transaction.log_end()
+            self.continue_after(transaction.log_end())
         writers = self._current_writers()
         while writers:
             if time.monotonic() > end:
@@ -118,10 +128,9 @@ class ChangeReader:
         settled = _without_gap(rows, self.after)
         if rows and not settled:
             settled = self._past_gap(rows, limit)
-        self.unsettled = len(settled) < len(rows)
         if settled:
-            self.after = settled[-1].sequence
-            self._writers = None
+            self.continue_after(settled[-1].sequence)
+        self.unsettled = len(settled) < len(rows)
         return settled
 
     def _past_gap(self, rows: list[Change], limit: int) -> list[Change]:
@@ -130,7 +139,7 @@ class ChangeReader:
             start = transaction.log_start()
         if self.after + 1 < start:
             self._check_start(start)
-            self.after = start - 1
+            self.continue_after(start - 1)
             return _without_gap(rows, self.after) or self._past_gap(rows, limit)
         # Whoever took a sequence before these rows did has ended, or holds its lock on the log now.
         current = self._current_writers()
@@ -142,7 +151,10 @@ class ChangeReader:
             return []
         with self._store.read_autocommit() as transaction:
             found = transaction.changes_after(self.after, limit)
-        return [row for row in found if row.sequence <= self._until]
+        settled = [row for row in found if row.sequence <= self._until]
+        if not settled:
+            self._writers = None  # the row was lost, as in a failover: what comes later is another gap
+        return settled
 
     def _current_writers(self) -> frozenset[str]:
         with self._store.read_autocommit() as transaction:
@@ -228,8 +240,8 @@ class Subscription:
     def recent(self) -> list[Change] | None:
         """Return the next rows from memory; None if the store must be read."""
         recent = self._feed.recent(self.reader.after)
-        if recent:
-            self.reader.after = recent[-1].sequence
+        if recent is not None:
+            self.reader.continue_after(recent[-1].sequence if recent else self.reader.after)
         return recent
 
     def close(self) -> None:
