@@ -97,3 +97,109 @@ def test_a_thread_that_has_died_gets_a_successor(monkeypatch: pytest.MonkeyPatch
     log.add(failure(2))
     eventually(lambda: len(stored) == 2)
     log.close()
+
+
+def missing(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of failures that are in no row."""
+    told = [record.getMessage() for record in caplog.records]
+    return [one for one in told if "missing from the change log" in one]
+
+
+def test_the_last_rows_are_stored_also_if_the_writer_is_at_work() -> None:
+    stored: list[FailedSignIns] = []
+    entered, leave = threading.Event(), threading.Event()
+
+    def write(rows: Sequence[FailedSignIns]) -> None:
+        entered.set()
+        assert leave.wait(10)
+        stored.extend(rows)
+
+    log = FailedSignInLog(write)
+    for _ in range(1000):
+        log.add(failure())
+    assert entered.wait(10)
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    eventually(log._closed.is_set)
+    leave.set()
+    closing.join(10)
+    assert [row.count for row in stored] == [1, 999]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_is_lost_at_the_end_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    def write(_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    log = FailedSignInLog(write)
+    for last in (7, 7, 7, 8):
+        log.add(failure(last))
+    log.close()
+    log.close()
+    [told] = missing(caplog)
+    assert told.startswith("4 failed sign-ins are missing")
+
+
+def test_what_a_silent_store_may_lose_at_the_end_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(failed_sign_ins, "_FAREWELL", 0.05)
+    entered, leave = threading.Event(), threading.Event()
+
+    def write(_: object) -> None:
+        entered.set()
+        assert leave.wait(10)
+
+    log = FailedSignInLog(write)
+    for _ in range(5):
+        log.add(failure())
+    assert entered.wait(10)
+    log.close()
+    leave.set()
+    [told] = missing(caplog)
+    assert told.startswith("5 failed sign-ins may be missing")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_rows_that_were_dropped_to_make_room_are_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(failed_sign_ins, "_MOST_WAITING", 2)
+    stored: list[FailedSignIns] = []
+    fails = threading.Event()
+    fails.set()
+
+    def write(rows: Sequence[FailedSignIns]) -> None:
+        if fails.is_set():
+            raise OSError(24, "Too many open files")
+        stored.extend(rows)
+
+    log = FailedSignInLog(write)
+    for last in range(5):
+        log.add(failure(last))
+    fails.clear()
+    eventually(lambda: len(stored) == 2)
+    log.close()
+    [told] = missing(caplog)
+    assert told.startswith("3 failed sign-ins are missing")
+
+
+def test_new_failures_make_nobody_try_again_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood would be as many writes to a store that does not work."""
+    monkeypatch.setattr(failed_sign_ins, "_RETRY", 60.0)
+    attempts: list[object] = []
+
+    def write(rows: object) -> None:
+        attempts.append(rows)
+        raise OSError(24, "Too many open files")
+
+    log = FailedSignInLog(write)
+    log.add(failure())
+    eventually(lambda: len(attempts) == 1)
+    for last in range(20):
+        log.add(failure(last))
+    [writer] = [one for one in threading.enumerate() if one is log._writer]
+    writer.join(0.3)
+    assert len(attempts) == 1
+    log.close()
+    assert not writer.is_alive()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from cidrgate.process.forking import join_forks
 from cidrgate.process.wakeups import WakeUp
 from cidrgate.replica.follower import Complaint
 from cidrgate.service.auth.rate_limit import client_of
+from cidrgate.stores.waits import answer_by
 from cidrgate.values import Origin
 
 if TYPE_CHECKING:
@@ -93,7 +95,8 @@ class FailedSignInLog:
         self._waiting: deque[FailedSignIns] = deque(maxlen=_MOST_WAITING)
         self._lock = threading.Lock()
         self._awake = WakeUp()
-        self._closed = False
+        self._closed = WakeUp()
+        self._dropped = 0  # failures in rows that were dropped since the last line of the log about them
         self._writer: threading.Thread | None = None
         self._complaint = Complaint("task_failed", "failed sign-ins cannot be logged in the store, and are tried again")
 
@@ -105,7 +108,7 @@ class FailedSignInLog:
         """
         self._put(self._failures.add((origin.kind, client_of(origin.address)), origin))
         with self._lock:
-            if not self._closed and (self._writer is None or not self._writer.is_alive()):
+            if not self._closed.is_set() and (self._writer is None or not self._writer.is_alive()):
                 writer = threading.Thread(target=self._run, name="cidrgate-sign-ins", daemon=True)
                 with suppress(RuntimeError):  # no thread is left: the next failure tries again
                     writer.start()
@@ -114,22 +117,36 @@ class FailedSignInLog:
             self._awake.set()
 
     def close(self) -> None:
-        """Write what was counted. Failures that come later are not logged."""
+        """Write what was counted, which takes some seconds at most; the log has the number of what is not written.
+
+        Failures that come later are not logged. A second call does nothing.
+        """
+        end = time.monotonic() + _FAREWELL
         self._put(self._failures.flush())
         with self._lock:
-            self._closed = True
+            self._closed.set()
             writer = self._writer
         self._awake.set()
         if writer is not None and writer.is_alive():
             writer.join(_FAREWELL)
-        elif self._waiting:
-            self._store()
+            if writer.is_alive():  # it continues, and the process may end before
+                self._report(list(self._waiting), "the store has not answered yet")
+                return
+        if self._waiting:
+            with answer_by(end):
+                self._store()
+        self._dropped += _failures_in(self._waiting)
+        self._waiting.clear()
+        self._report_dropped("the store did not take them before the process stopped")
 
     def _put(self, summaries: Iterable[Summary[Origin]]) -> None:
         for one in summaries:
             # Of failures of many sources, only the number is known.
             origin = Origin(kind="token") if one.record is None else one.record
-            self._waiting.append(FailedSignIns(origin, max(one.count, 1)))
+            with self._lock:
+                if len(self._waiting) == _MOST_WAITING:
+                    self._dropped += self._waiting.popleft().count
+                self._waiting.append(FailedSignIns(origin, max(one.count, 1)))
 
     def _run(self) -> None:
         while True:
@@ -138,10 +155,14 @@ class FailedSignInLog:
             stored = self._store()
             with self._lock:
                 left = self._failures.seconds_left()
-                if self._closed or (left is None and not self._waiting):
+                ends = left is None or self._closed.is_set()
+                if (ends and not self._waiting) or (self._closed.is_set() and not stored):
                     self._writer = None
                     return
-            self._awake.wait(_RETRY if not stored else left if not self._waiting else 0.0)
+            if not stored:
+                self._closed.wait(_RETRY)  # no new failure ends this pause: a flood would not let the store recover
+            elif not self._waiting:
+                self._awake.wait(left)
 
     def _store(self) -> bool:
         """Store the rows that wait, and return whether none has to be tried again."""
@@ -152,15 +173,30 @@ class FailedSignInLog:
             self._write(rows)
         except OutcomeUnknownError as error:
             # They are not stored again, because they may be stored already.
-            count = sum(row.count for row in rows)
-            message = f"{count} failed sign-ins may be missing from the change log: {error}"
-            log_event(logging.WARNING, "outcome_unknown", message)
+            self._report(rows, f"{error}")
         except Exception as error:  # noqa: BLE001 - without the thread, no later row would be stored
             self._complaint.say(error)
             return False
         else:
             self._complaint.withdraw()
+            self._report_dropped("the store did not take them in time, and too many were waiting")
         for row in rows:
             if self._waiting and self._waiting[0] is row:  # it may have been dropped, to make room for a newer one
                 self._waiting.popleft()
         return True
+
+    def _report(self, rows: Sequence[FailedSignIns], why: str) -> None:
+        """Log that some rows may be stored or not."""
+        message = f"{_failures_in(rows)} failed sign-ins may be missing from the change log: {why}"
+        log_event(logging.WARNING, "outcome_unknown", message)
+
+    def _report_dropped(self, why: str) -> None:
+        """Log how many failures are in no row, if there are any."""
+        with self._lock:
+            count, self._dropped = self._dropped, 0
+        if count:
+            log_event(logging.WARNING, "task_failed", f"{count} failed sign-ins are missing from the change log: {why}")
+
+
+def _failures_in(rows: Iterable[FailedSignIns]) -> int:
+    return sum(row.count for row in rows)
