@@ -311,6 +311,63 @@ def feed(in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ch
         yield feed
 
 
+def test_while_the_feed_has_lost_the_store_its_subscribers_wait(
+    in_memory: RuleManager, feed: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is silent would hold a thread for each of them."""
+    in_memory.create_account("acct-1")
+    woken = threading.Event()
+    subscription = feed.subscribe(None, woken.set)
+    assert subscription is not None
+    eventually(lambda: subscription.recent() == [])
+    lost = threading.Event()
+
+    def fail(*_: object, **__: object) -> Any:
+        if threading.current_thread().name == "cidrgate-feed":
+            lost.set()
+        raise StoreError("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(in_memory._store, "read_autocommit", fail)
+        patch.setattr(in_memory._store, "watch", fail)
+        feed._wake()
+        assert lost.wait(10)
+        for _ in range(3):  # the second and third attempt fail before they read
+            woken.clear()
+            assert woken.wait(10)
+            assert subscription.read() == []
+    in_memory.create_account("acct-2")
+    rows: list[Change] = []
+
+    def has_come() -> bool:
+        rows.extend(subscription.read())
+        return bool(rows)
+
+    eventually(has_come)
+    assert [row.account for row in rows] == ["acct-2"]
+
+
+def test_subscribers_read_the_store_themselves_if_only_the_feed_cannot_follow_it(
+    in_memory: RuleManager, feed: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the server has no connection left that could listen."""
+    woken = threading.Event()
+    subscription = feed.subscribe(None, woken.set)
+    assert subscription is not None
+    eventually(lambda: subscription.recent() == [])
+
+    def fail(*_: object, **__: object) -> Any:
+        raise StoreError("too many connections")
+
+    monkeypatch.setattr(in_memory._store, "watch", fail)
+    assert feed._watch is not None
+    monkeypatch.setattr(feed._watch, "wait", fail)
+    feed._wake()
+    eventually(lambda: subscription.recent() is None)
+    in_memory.create_account("acct-1")
+    assert [row.account for row in subscription.read()] == ["acct-1"]
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files"), ValueError("unexpected")])
 def test_a_feed_outlives_any_error(
     in_memory: RuleManager,
@@ -416,7 +473,7 @@ class FeedWithoutThread(ChangeFeed):
     _awaited: frozenset[str] = frozenset()
 
     def _have_thread(self) -> None:
-        """Start nothing."""
+        self._thread = threading.current_thread()
 
     def step(self, log: Log) -> None:
         """Do what the thread does next: begin at the end, wait for the transactions that write, or read."""

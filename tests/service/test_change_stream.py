@@ -12,16 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import count, islice
 from random import Random
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import httpx
 import pytest
 import uvicorn
+from starlette.concurrency import run_in_threadpool
 
-from cidrgate import HistoryError, RuleManager, StoreBusyError
+from cidrgate import HistoryError, RuleManager, StoreBusyError, StoreError
 from cidrgate.client import ApiConnectionError, Client
-from cidrgate.manager.change_feed import ChangeReader
+from cidrgate.manager.change_feed import ChangeFeed, ChangeReader
 from cidrgate.service.api import change_stream
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
@@ -34,6 +36,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cidrgate.service.settings import Service
     from tests.service.conftest import Api
 
 
@@ -182,6 +185,75 @@ def test_streams_that_wait_for_their_place_hold_no_other_request_up(api: Api, mo
             ended.set()
         assert answer.status_code == 200
         assert {one.result(30) for one in opened} == {200}
+
+
+@pytest.mark.parametrize("what", ["rows", "checks of tokens", "pages"])
+def test_reading_the_feed_from_a_silent_store_holds_no_other_request_up(
+    api: Api, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are more streams than FastAPI has threads."""
+    token, ended, entered = api.token("admin"), threading.Event(), count(1)
+    latest = 0
+
+    def silent(*_: object, **__: object) -> Any:
+        nonlocal latest
+        latest = next(entered)
+        ended.wait(30)
+        raise StoreError("the store did not answer")
+
+    if what == "checks of tokens":
+        monkeypatch.setattr(change_stream, "HEARTBEAT", 0.01)
+        monkeypatch.setattr(Credentials, "is_usable", silent)
+    else:
+        monkeypatch.setattr(ChangeFeed, "recent", lambda *_: None)
+        monkeypatch.setattr(ChangeReader, "read", silent)
+
+    begun = Semaphore(0)
+
+    def ask() -> None:
+        if what == "pages":
+            begun.release()
+            headers = {"Authorization": f"Bearer {token}"}
+            httpx.get(f"{url}/v1/changes?order=oldest", headers=headers, timeout=30)
+            return
+        with stream(url, token, "?after=0") as response:
+            next(events(response))
+            begun.release()
+            ended.wait(30)
+
+    with served(api) as url, ThreadPoolExecutor(45) as clients:
+        asked = [clients.submit(ask) for _ in range(45)]
+        try:
+            for _ in asked:
+                assert begun.acquire(timeout=20)
+            eventually(lambda: latest >= 8)
+            time.sleep(0.5)  # as many as ever will have entered
+            answer = httpx.get(f"{url}/v1/accounts", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        finally:
+            ended.set()
+        assert answer.status_code == 200
+        for one in asked:
+            one.result(30)
+
+
+def test_a_service_is_closed_also_if_every_thread_of_requests_waits(api: Api) -> None:
+    """The last failed sign-ins would be lost if the server did not wait that long."""
+    ended = threading.Event()
+    service: Service = api.app.state.service
+
+    async def close() -> None:
+        lifespan = api.app.router.lifespan_context(api.app)
+        await lifespan.__aenter__()
+        waiting = [asyncio.create_task(run_in_threadpool(ended.wait, 30)) for _ in range(45)]
+        await asyncio.sleep(0.05)
+        try:
+            await asyncio.wait_for(lifespan.__aexit__(None, None, None), 10)
+        finally:
+            ended.set()
+            await asyncio.gather(*waiting)
+
+    asyncio.run(close())
+    assert service.feed.closed
 
 
 def test_a_stream_that_finds_no_thread_is_refused_in_time(api: Api) -> None:

@@ -336,9 +336,14 @@ class ChangeFeed:
         self._tell()
 
     def recent(self, after: int) -> list[Change] | None:
-        """Return the rows after a sequence, if memory has all that the thread has read; otherwise None."""
+        """Return the rows after a sequence, if memory has all that the thread has read; otherwise None.
+
+        While the thread cannot reach the store, memory stays as it is: there is nothing that a subscriber could read.
+        """
         with self._lock:
             if self._complete_after is None or after < self._complete_after:
+                return None
+            if self._thread is None or not self._thread.is_alive():
                 return None
             return [row for row in self._rows if row.sequence > after]
 
@@ -379,12 +384,22 @@ class ChangeFeed:
                     self._watch = None
                     watch.close()
             except Exception as error:  # noqa: BLE001 - without the thread, subscribers would never get a row again
-                with self._lock:
-                    self._forget()  # subscribers read the store themselves, and learn what is wrong
+                if self._can_read():
+                    with self._lock:
+                        self._forget()  # subscribers read the store themselves until this thread can follow it
                 if not isinstance(error, StoreError | HistoryError):  # the follower of the lists logs a lost store
                     self._complaint.say(error)
                 self._tell()
                 time.sleep(_RETRY)
+
+    def _can_read(self) -> bool:
+        """Return whether the store can be read, although following it failed."""
+        try:
+            with self._store.read_autocommit() as transaction:
+                transaction.log_end()
+        except Exception:  # noqa: BLE001 - whatever it is, subscribers would fare no better
+            return False
+        return True
 
     def _follow(self, watch: Watch) -> bool:
         """Read new rows until the thread ends."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
-from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from cidrgate import __version__
@@ -67,6 +67,10 @@ _CHANGES = 40
 _NEW_STREAMS = 8
 """The most streams of changes that find their place in the log at the same time. It takes milliseconds, unless a
 transaction that has written to the log does not end."""
+
+_FEED_READERS = 8
+"""The most reads of the feed of changes at the same time: pages, streams whose rows are not in memory, and checks of
+the tokens of streams. A page may wait for a transaction that has written to the log."""
 
 _DESCRIPTION = """
 The IP allowlists of an API platform's accounts: from which addresses each account may be used.
@@ -144,6 +148,7 @@ def create_app(
         metrics=metrics,
         threads=Threads("changes", _CHANGES, manager._store.lock_timeout),
         stream_threads=Threads("new streams of changes", _NEW_STREAMS, manager._store.lock_timeout),
+        feed_threads=Threads("readers of the feed of changes", _FEED_READERS, manager._store.lock_timeout),
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
@@ -193,7 +198,8 @@ async def _closing(app: FastAPI) -> AsyncIterator[None]:
     """Close what the application has begun, when its server stops."""
     yield
     service: Service = app.state.service
-    await run_in_threadpool(service.close)
+    # Not in the pool of requests: a store that is silent may have filled it.
+    await to_thread.run_sync(service.close, limiter=CapacityLimiter(1))
 
 
 class _Application(FastAPI):

@@ -118,6 +118,7 @@ class Service:
     metrics: Metrics
     threads: Threads
     stream_threads: Threads
+    feed_threads: Threads
     feed: ChangeFeed
     probe: StoreProbe
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from cidrgate.errors import HistoryError, StoreError
@@ -178,7 +177,9 @@ class _EventStream(Response):
 
     async def _next(self) -> list[Change]:
         rows = self._subscription.recent()
-        return await run_in_threadpool(self._subscription.read) if rows is None else rows
+        if rows is None:
+            rows = await self._service.feed_threads.run(self._subscription.read)
+        return rows
 
     def _revokes_own_token(self, row: Change) -> bool:
         token = self._principal.token_id
@@ -188,7 +189,9 @@ class _EventStream(Response):
     async def _is_still_permitted(self) -> bool:
         token = self._principal.token_id
         try:
-            return token is None or await run_in_threadpool(self._service.credentials.is_usable, token)
+            return token is None or await self._service.feed_threads.run(
+                partial(self._service.credentials.is_usable, token)
+            )
         except StoreError:
             return True  # no row comes from a store that does not answer
 

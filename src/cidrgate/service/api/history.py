@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
@@ -174,7 +176,7 @@ def undo_change(account_name: AccountName, asked: change_request, sequence: Sequ
 
 
 @of_all.get("/changes", response_model=ChangePageModel, responses=answers(404, headers={200: READ}))
-def list_changes(
+async def list_changes(
     request: Request,
     _principal: Admin,
     limit: Limit = 100,
@@ -194,20 +196,23 @@ def list_changes(
     ] = "newest",
 ) -> Response:
     """List the changes of every account and the events of the store, the newest first. Only for admins."""
-    manager = service_of(request).manager
+    service = service_of(request)
     if order == "newest":
-        return _page(manager, account, limit, cursor, before, after)
+        return await run_in_threadpool(_page, service.manager, account, limit, cursor, before, after)
     for name, value in (("account", account), ("before", before)):
         if value is not None:
             detail = "the feed is for all accounts and begins with the oldest change: leave this out"
             raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": name}])
     begin = number_of_cursor(cursor)
-    items, last = filled(
-        _oldest_first(manager, (after or 0) if begin is None else begin, limit + 1),
-        change_record,
-        lambda change: change.sequence,
-        limit,
-    )
+    # It waits for transactions that have written to the log, which must hold no other read up.
+    begin = (after or 0) if begin is None else begin
+    page: Response = await service.feed_threads.run(partial(_feed_page, service.manager, begin, limit))
+    return page
+
+
+def _feed_page(manager: RuleManager, after: int, limit: int) -> Response:
+    changes = _oldest_first(manager, after, limit + 1)
+    items, last = filled(changes, change_record, lambda change: change.sequence, limit)
     return Answer({"items": items, "next_cursor": None if last is None else cursor_after(last)}).read()
 
 
