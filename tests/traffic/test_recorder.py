@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import weakref
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,12 @@ from cidrgate.stores.schema import accounts
 from cidrgate.traffic import Traffic, recorder as recording
 from cidrgate.values import Observation
 from tests.forks import FOREIGN_FORKS, in_child
+from tests.interruptions import ERRORS, Interrupt, in_another_thread, interruptions
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from functools import partial
 
     from cidrgate.stores import Transaction
     from cidrgate.traffic.recorder import Recorder
@@ -279,6 +281,117 @@ def test_what_a_store_does_not_take_is_bounded(in_memory: RuleManager, monkeypat
     assert sum(len(part.sums) for part in recorder._parts) == 3
     assert recorder.counts.lost == 9
     assert {network for _, network, _ in stored(in_memory)} == {f"8.8.3.{last}/32" for last in range(3)}
+
+
+def missing(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of requests that are not stored."""
+    told = [record.getMessage() for record in caplog.records]
+    return [one for one in told if "missing in the record of traffic" in one]
+
+
+def test_a_stop_does_not_wait_for_a_silent_store_and_says_what_may_be_missing(
+    in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = recorder_of(in_memory)
+    entered, answered = threading.Event(), threading.Event()
+
+    def silent(_: object) -> int:
+        entered.set()
+        answered.wait(30)
+        raise StoreError("the store did not answer")
+
+    monkeypatch.setattr(recording, "_JOIN", 0.1)
+    monkeypatch.setattr(recorder, "_write", lambda: silent)
+    for last in range(5):
+        in_memory.allows("acct-1", f"8.8.8.{last}")
+    storing = threading.Thread(target=lambda: suppressed(recorder.store))
+    storing.start()
+    assert entered.wait(10)
+    in_memory.allows("acct-1", "8.8.8.8")
+    stopping = threading.Thread(target=recorder.stop)
+    stopping.start()
+    stopping.join(10)
+    try:
+        assert not stopping.is_alive()
+        [told] = missing(caplog)
+        assert told.startswith("6 requests may be missing")
+    finally:
+        answered.set()
+        storing.join(10)
+        recorder._thread.join(10)
+    # It did not take them in the end, and no later call tries again.
+    assert [one.partition(" ")[0] for one in missing(caplog)] == ["6", "6"]
+    assert (recorder.counts.noted, recorder.counts.lost, recorder.counts.stored) == (6, 6, 0)
+
+
+def suppressed(call: Callable[[], object]) -> None:
+    with suppress(StoreError):
+        call()
+
+
+def test_what_a_store_does_not_take_at_the_end_is_counted(
+    in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = recorder_of(in_memory)
+
+    def fail(_: object) -> int:
+        raise StoreError("the store is down")
+
+    monkeypatch.setattr(recorder, "_write", lambda: fail)
+    for last in range(3):
+        in_memory.allows("acct-1", f"8.8.8.{last}")
+    recorder.stop()
+    recorder.stop()
+    [told] = missing(caplog)
+    assert told.startswith("3 requests are missing")
+    assert recorder.counts.lost == 3
+
+
+def test_a_child_does_not_store_what_its_parent_has_not_stored_yet(sqlite_url: str) -> None:
+    """Not even if the parent's recorder is ending."""
+    with opened(sqlite_url) as manager:
+        recorder = recorder_of(manager)
+        manager.allows("acct-1", "8.8.8.8")
+        recorder.name_rows()
+        with recorder._storing:  # its thread waits to store the rest
+            recorder._ended.set()
+
+            def stop() -> object:
+                recorder.stop()
+                return [recorder.counts.stored, recorder.counts.lost]
+
+            assert in_child(stop, os.fork) == {"made": [0, 0]}
+        recorder.stop()
+        assert recorder.counts.stored == 1
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_store_loses_nothing_uncounted(
+    in_memory: RuleManager, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = recorder_of(in_memory)
+    monkeypatch.setattr(recording, "_A_TRANSACTION", 2)
+    taken = 0
+
+    def take(make: partial[int]) -> int:
+        nonlocal taken
+        added: int = sum(one.requests for one in make.keywords["observed"])
+        taken += added
+        return added
+
+    monkeypatch.setattr(recorder, "_write", lambda: take)
+
+    def store() -> None:
+        for last in range(5):
+            in_memory.matcher.allows("acct-1", f"8.8.8.{last}")
+        recorder.store()
+
+    for where in interruptions(store, error):
+        in_another_thread(recorder.store)
+        counts = recorder.counts
+        assert counts.noted == counts.stored + counts.lost, where
+        if error is Interrupt:  # an exception of another class may be an error of the store
+            assert counts.stored <= taken <= counts.stored + counts.lost, where
 
 
 def test_old_and_surplus_observations_are_deleted() -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -60,6 +60,10 @@ _FAREWELL = 2.0
 """How many seconds the last sums have to be stored when the process ends."""
 
 _JOIN = 5.0
+"""The most seconds that `stop` waits for the thread, which may be writing to a store that does not answer."""
+
+_ORDER = ["row", "flags", "hi", "lo"]
+"""The order of sums that are stored: few transactions are about the same account."""
 
 _running: weakref.WeakSet[Recorder] = weakref.WeakSet()
 """The recorders of this process, for its end."""
@@ -88,14 +92,20 @@ class TrafficCounts:
 
 @dataclass(slots=True)
 class _Part:
-    """Sums whose rows are numbers in a list of names."""
+    """Sums whose rows are numbers in a list of names.
+
+    Attributes:
+        done: How many of the sums, from the first, are settled: stored, or given up.
+    """
 
     names: list[str]
     sums: NDArray[Any]
-    requests: int = field(init=False)
+    done: int = 0
 
-    def __post_init__(self) -> None:
-        self.requests = int(self.sums["requests"].sum())
+    @property
+    def requests(self) -> int:
+        """The requests in sums that are not settled."""
+        return int(self.sums["requests"][self.done :].sum())
 
 
 class Recorder:
@@ -126,10 +136,7 @@ class Recorder:
 
     def _begin(self) -> None:
         """Start the thread, with nothing collected."""
-        self._collecting = threading.Lock()
-        self._storing = threading.Lock()
-        self._sums = Sums(self._settings)
-        self._parts: list[_Part] = []
+        self._forget()
         # Ends of the change log, the last one and the one before: a rename after that may have given a name to another
         # account since it was read from the matcher.
         self._log_ends: tuple[int | None, int | None] = (None, None)
@@ -151,20 +158,59 @@ class Recorder:
         atexit.unregister(_store_all)
         atexit.register(_store_all)
 
+    def _forget(self) -> None:
+        """Begin with nothing collected, in a process where no other thread uses this object."""
+        self._collecting = threading.Lock()  # also for `counts`, and for which parts there are
+        self._storing = threading.Lock()  # taken before the other
+        self._sums = Sums(self._settings)
+        self._unnamed = 0  # the requests in these sums
+        self._parts: list[_Part] = []
+        self._in_work: _Part | None = None  # the part that is being stored
+        self._has_stored_last = False
+
     @property
     def is_alive(self) -> bool:
         """Whether the thread is running and not stopped."""
         return self._thread.is_alive() and not self._ended.is_set()
 
     def stop(self) -> None:
-        """Note nothing more, end the thread, and store what was collected, which takes some seconds at most."""
+        """Note nothing more, end the thread, and store what was collected, which takes some seconds at most.
+
+        The log has the number of requests that are not stored then.
+        """
         self._matcher._end_traffic()
         self._ended.set()
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN)
+            if self._thread.is_alive():  # it continues, and the process may end before
+                self._report_left()
+                _running.discard(self)
+                return
         _running.discard(self)
-        with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
+        if not self._has_stored_last:
+            self._store_last()
+
+    def _store_last(self) -> None:
+        """Store what was collected, and lose what the store does not take now."""
+        self._has_stored_last = True
+        with suppress(Exception), answer_by(time.monotonic() + _FAREWELL):
             self.store()
+        with self._collecting:
+            left = sum(part.requests for part in self._parts)
+            self._parts = []
+            self.counts.lost += left
+        if left:
+            message = f"{left} requests are missing in the record of traffic: the store did not take them at the end"
+            log_event(logging.WARNING, "task_failed", message)
+
+    def _report_left(self) -> None:
+        """Log how many requests are not stored yet."""
+        self.name_rows()
+        with self._collecting:
+            left = sum(part.requests for part in self._parts)
+        if left:
+            message = f"{left} requests may be missing in the record of traffic: the store has not answered yet"
+            log_event(logging.WARNING, "outcome_unknown", message)
 
     def after_fork(self) -> None:
         """Begin again in a forked child, where the thread does not exist."""
@@ -172,8 +218,9 @@ class Recorder:
         self._matcher._collect_traffic()
         self.counts, self._told = TrafficCounts(), TrafficCounts()
         if self._ended.is_set():
-            return
-        self._begin()
+            self._forget()  # the parent stores it
+        else:
+            self._begin()
 
     def collect(self) -> int:
         """Collect what the engine noted, and return how many notes that were."""
@@ -184,9 +231,10 @@ class Recorder:
         notes, lost, self._lists = self._matcher._collect_traffic()
         sums = sums_of(notes, time.time_ns() // 1000, self._settings)
         noted = int(sums["requests"].sum())
-        self._sums.add(sums)
         self.counts.noted += noted
         self.counts.lost += lost
+        self._unnamed += noted
+        self._sums.add(sums)
         return noted
 
     def name_rows(self) -> None:
@@ -196,24 +244,33 @@ class Recorder:
             self._name_rows()
 
     def _name_rows(self) -> None:
-        taken = self._sums.take()
-        self.counts.lost += taken.lost
-        if not len(taken.sums):
-            return
-        rows, places = np.unique(taken.sums["row"], return_inverse=True)
-        found = self._matcher._names_of_rows(rows, self._lists)
-        known = np.fromiter((name is not None for name in found), bool, len(found))
-        sums = taken.sums[known[places]]
-        sums["row"] = places[known[places]]
-        part = _Part([name or "" for name in found], sums)
-        self.counts.lost += int(taken.sums["requests"].sum()) - part.requests
-        self._parts.append(part)
+        taken = self._sums.take().sums
+        if len(taken):
+            rows, places = np.unique(taken["row"], return_inverse=True)
+            found = self._matcher._names_of_rows(rows, self._lists)
+            known = np.array([name is not None for name in found], bool)
+            sums = taken[known[places]]
+            sums["row"] = places[known[places]]
+            sums.sort(order=_ORDER)
+            part = _Part([name or "" for name in found], sums)
+            parts, requests = [*self._parts, part], part.requests
+        else:
+            parts, requests = self._parts, 0
+        # No call from here on: a signal handler may raise an exception after each.
+        self._parts = parts
+        self.counts.lost += self._unnamed - requests  # also what an exception of a handler made the sums lose
+        self._unnamed = 0
         self._bound_parts()
 
     def _bound_parts(self) -> None:
         """Lose the oldest sums if the store has not taken any for long."""
-        while len(self._parts) > 1 and sum(len(part.sums) for part in self._parts) > MOST_SUMS:
-            self.counts.lost += self._parts.pop(0).requests
+        while sum(len(part.sums) - part.done for part in self._parts) > MOST_SUMS:
+            oldest = int(self._parts[0] is self._in_work)
+            if len(self._parts) <= oldest + 1:
+                return
+            requests = self._parts[oldest].requests
+            self._parts = self._parts[:oldest] + self._parts[oldest + 1 :]
+            self.counts.lost += requests
 
     def store(self) -> int:
         """Store what was collected, and return how many requests that were.
@@ -223,53 +280,56 @@ class Recorder:
         """
         stored = 0
         with self._storing:
-            self.name_rows()
-            while self._parts:
-                with self._collecting:
-                    if not self._parts:
-                        break
-                    part = self._parts.pop(0)
-                stored += self._store_part(part)
-            self._log_ends = (self._log_ends[1], self._log_end)
-        self._tell()
+            try:
+                self.name_rows()
+                while (part := self._next_part()) is not None:
+                    stored += self._store_part(part)
+                self._log_ends = (self._log_ends[1], self._log_end)
+            finally:
+                self._in_work = None
+                self._tell()
         return stored
+
+    def _next_part(self) -> _Part | None:
+        """Return the oldest part with sums that are not settled."""
+        with self._collecting:
+            self._parts = [part for part in self._parts if part.done < len(part.sums)]
+            self._in_work = self._parts[0] if self._parts else None
+            return self._in_work
 
     def _store_part(self, part: _Part) -> int:
         """Store sums in parts. What cannot be stored is kept for the next time, unless it may be stored already."""
         stored = 0
-        # In the order of the accounts, so that few transactions are about the same account.
-        part.sums.sort(order=["row", "flags", "hi", "lo"])
-        for start in range(0, len(part.sums), _A_TRANSACTION):
-            some = part.sums[start : start + _A_TRANSACTION]
+        while part.done < len(part.sums):
+            end = part.done + _A_TRANSACTION
+            some = part.sums[part.done : end]
+            requests = int(some["requests"].sum())
+            make = partial(self._add, observed=self._observations(part.names, some))
             write = self._write()
+            added, unknown = 0, None
             try:
                 if write is None:
                     raise StoreError("the manager was closed")
-                requests = write(partial(self._add, observed=self._observations(part.names, some)))
+                added = write(make)
             except OutcomeUnknownError as error:
-                requests = 0
-                message = f"{int(some['requests'].sum())} requests may be missing in the record of traffic: {error}"
-                log_event(logging.WARNING, "outcome_unknown", message)
-            except Exception:
-                self._keep(part, start)
-                raise
-            except BaseException:  # an interrupt, perhaps just after the commit
-                self.counts.lost += int(some["requests"].sum())
-                self._keep(part, start + _A_TRANSACTION)
+                unknown = error
+            except BaseException as error:
+                if not isinstance(error, Exception):  # an interrupt, perhaps just after the commit
+                    with self._collecting:
+                        part.done = end
+                        self.counts.lost += requests
                 raise
             finally:
                 del write
-            stored += requests
-            self.counts.stored += requests
-            self.counts.lost += int(some["requests"].sum()) - requests
+            with self._collecting:  # no call between the commit and this
+                part.done = end
+                self.counts.stored += added
+                self.counts.lost += requests - added
+            stored += added
+            if unknown is not None:
+                message = f"{requests} requests may be missing in the record of traffic: {unknown}"
+                log_event(logging.WARNING, "outcome_unknown", message)
         return stored
-
-    def _keep(self, part: _Part, start: int) -> None:
-        """Keep the sums from a place on for the next time."""
-        if start < len(part.sums):
-            with self._collecting:
-                self._parts.insert(0, _Part(part.names, part.sums[start:]))
-                self._bound_parts()
 
     def _observations(self, names: Sequence[str], sums: NDArray[Any]) -> list[Observation]:
         columns = [sums[name].tolist() for name in SUM.names or ()]
@@ -353,12 +413,14 @@ class Recorder:
                 if not ended.is_set():
                     self._complaint.say(error)
                     pause = 1.0
+        self._store_last()
 
     def _tell(self) -> None:
         """Report what was counted since the last time."""
         if self.on_counts is None:
             return
-        now = TrafficCounts(self.counts.noted, self.counts.lost, self.counts.stored)
+        with self._collecting:
+            now = TrafficCounts(self.counts.noted, self.counts.lost, self.counts.stored)
         before, self._told = self._told, now
         self.on_counts(TrafficCounts(now.noted - before.noted, now.lost - before.lost, now.stored - before.stored))
 
