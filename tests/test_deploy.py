@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from cidrgate import RuleManager
-from cidrgate.authorize.process import GRACE
+from cidrgate.authorize.process import GRACE, LAST_WORK
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from tests.postgres import find_binaries
@@ -126,7 +126,7 @@ def test_compose_keeps_its_containers_small() -> None:
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
         if service.get("image", "").startswith("cidrgate"):
-            assert int(service["stop_grace_period"].removesuffix("s")) > 2 * GRACE
+            assert int(service["stop_grace_period"].removesuffix("s")) > LAST_WORK + GRACE
     public = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
     assert public == {"serve": ["127.0.0.1:8080:8080"], "nginx": ["8000:8000"]}
 
@@ -275,7 +275,7 @@ def test_the_units_are_closed_to_what_they_do_not_need(units: list[Path]) -> Non
 def test_the_units_leave_requests_the_time_to_be_answered() -> None:
     for unit in UNITS:
         if "migrate" not in unit.name:
-            assert int(settings_of(unit)["TimeoutStopSec"]) > 2 * GRACE
+            assert int(settings_of(unit)["TimeoutStopSec"]) > LAST_WORK + GRACE
             assert settings_of(unit)["KillSignal"] == "SIGTERM"
 
 
@@ -414,7 +414,7 @@ def test_pods_have_the_time_to_answer_before_they_end() -> None:
     for deployment in of_kind("Deployment"):
         spec = deployment["spec"]["template"]["spec"]
         [_, seconds] = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-        assert spec["terminationGracePeriodSeconds"] > int(seconds) + 2 * GRACE
+        assert spec["terminationGracePeriodSeconds"] > int(seconds) + LAST_WORK + GRACE
 
 
 def test_the_probes_ask_what_the_servers_answer(tmp_path: Path) -> None:

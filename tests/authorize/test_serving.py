@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -299,6 +300,36 @@ def changed(url: str, change: str, port: int, *options: str) -> list[str]:
     """The command, in a process in which something is different."""
     arguments = command_of(url, port, *options)[3:]
     return [sys.executable, "-c", f"{change}\nfrom cidrgate.cli import main\nmain()", *arguments]
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_worker_without_supervisor_has_the_time_of_its_last_work(tmp_path: Path, hangs: bool) -> None:
+    """Otherwise its last matches and traffic would be lost without a sign."""
+    done = tmp_path / "done"
+    script = (
+        "import multiprocessing, os, signal, sys, threading, time\n"
+        "from cidrgate.authorize import process\n"
+        "from cidrgate.event_log import log_to_stderr\n"
+        "ready, done, hangs = multiprocessing.Event(), sys.argv[1], sys.argv[2] == 'True'\n"
+        "process.GRACE, process.LAST_WORK = -0.9, 0.1 if hangs else 60.0\n"
+        "def work():\n"
+        "    log_to_stderr()\n"
+        "    told = threading.Event()\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: told.set())\n"
+        "    process.end_with_supervisor()\n"
+        "    ready.set()\n"
+        "    told.wait()\n"
+        "    time.sleep(60 if hangs else 1.5)\n"
+        "    open(done, 'w').close()\n"
+        "    os._exit(0)\n"
+        "multiprocessing.get_context('fork').Process(target=work).start()\n"
+        "ready.wait()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", script, str(done), str(hangs)]
+    told = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=50, check=False).stderr
+    assert done.exists() is not hangs
+    assert ('"cidrgate.parent_lost"' in told, '"cidrgate.worker_failed"' in told) == (True, hangs)
 
 
 def workers_of(supervisor: int) -> list[int]:

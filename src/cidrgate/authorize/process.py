@@ -176,7 +176,10 @@ def _wait_for_supervisor() -> None:
     with suppress(Exception):  # the process that reads the log may have ended too
         log_event(logging.ERROR, "parent_lost", "the supervisor of this worker has ended: the worker ends too")
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE + 1)
+    time.sleep(LAST_WORK)
+    with suppress(Exception):
+        message = f"this worker (process {os.getpid()}) did not end within {LAST_WORK:g} seconds, and ends now"
+        log_event(logging.ERROR, "worker_failed", message)
     os._exit(1)
 
 
