@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from random import Random
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from cidrgate.manager import change_feed
 from cidrgate.manager.change_feed import ChangeFeed, ChangeReader
 from tests.change_log import Replay
 from tests.change_stream import MAX_ENTRIES, change_something, open_manager
+from tests.interruptions import ERRORS, in_another_thread, interruptions
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -410,6 +412,44 @@ def test_a_feed_whose_thread_has_died_gets_another(feed: ChangeFeed, monkeypatch
     assert feed._thread is not dead
 
 
+def test_a_thread_that_ends_does_not_take_the_place_of_its_successor(
+    in_memory: RuleManager, feed: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`close` would wake nobody, and an error of the last step would let both threads fill one memory."""
+    store, ending, leave = in_memory._store, threading.Event(), threading.Event()
+    first = store.watch(own_commits=True)
+    of_first, watches = first.close, [first]
+
+    def close() -> None:
+        ending.set()
+        assert leave.wait(10)
+        of_first()
+        raise StoreError("the connection was lost")
+
+    monkeypatch.setattr(first, "close", close)
+    watch = store.watch
+    monkeypatch.setattr(store, "watch", lambda **named: watches.pop() if watches else watch(**named))
+    old = feed.subscribe(None, lambda: None)
+    assert old is not None
+    eventually(lambda: old.recent() == [])
+    predecessor = feed._thread
+    assert predecessor is not None
+    old.close()
+    assert ending.wait(10)
+    new = feed.subscribe(None, lambda: None)
+    assert new is not None
+    eventually(lambda: new.recent() == [])
+    its_watch = feed._watch
+    leave.set()
+    predecessor.join(10)
+    assert not predecessor.is_alive()
+    assert feed._watch is its_watch
+    assert its_watch is not None
+    assert new.recent() == []
+    assert feed._thread is not None
+    assert feed._thread.is_alive()
+
+
 def test_a_thread_that_cannot_be_started_refuses_one_subscription(
     feed: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,6 +463,18 @@ def test_a_thread_that_cannot_be_started_refuses_one_subscription(
     subscription = feed.subscribe(None, lambda: None)
     assert subscription is not None
     eventually(lambda: subscription.recent() is not None)
+
+
+class WatchOfNothing:
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+        self.wake = self._woken.set
+
+    def wait(self, timeout: float) -> bool:
+        return self._woken.wait(timeout)
+
+    def close(self) -> None:
+        """Release nothing."""
 
 
 class Log:
@@ -451,6 +503,10 @@ class Log:
         yield self
 
     read_autocommit = read
+
+    def watch(self, *, own_commits: bool) -> WatchOfNothing:
+        assert own_commits
+        return WatchOfNothing()
 
     def log_start(self) -> int:
         return 1
@@ -535,6 +591,32 @@ def test_a_subscriber_gets_each_row_once_whenever_the_feed_begins_anew(steps: li
         for _ in range(3):
             read += sequences(subscription.read())
         assert read == sorted(log.committed)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of `Thread.start`, interrupted
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_subscription_takes_no_place_and_leaves_no_thread(error: type[BaseException]) -> None:
+    feeds: list[ChangeFeed] = []
+
+    def subscribe() -> None:
+        feeds.append(ChangeFeed(cast("Any", Log()), 1))
+        feeds[-1].subscribe(0, lambda: None)
+
+    for where in interruptions(subscribe, error):
+        for feed in feeds:
+            subscription = in_another_thread(partial(feed.subscribe, 0, lambda: None))
+            assert subscription is not None, where
+            thread = feed._thread
+            assert thread is not None, where
+            eventually(lambda: threads_of_feeds() == [thread])  # noqa: B023
+            subscription.close()
+            feed.close()
+            thread.join(10)
+        feeds.clear()
+
+
+def threads_of_feeds() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "cidrgate-feed" and thread.is_alive()]
 
 
 def test_rows_that_a_failover_lost_hold_no_later_row_back() -> None:

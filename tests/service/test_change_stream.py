@@ -140,7 +140,7 @@ def test_what_no_stream_can_answer_is_an_error(api: Api) -> None:
         problem = admin.problem(422, "GET", f"/v1/changes?order=oldest&{name}={value}")
         assert problem["errors"][0]["parameter"] == name
     admin.problem(422, "GET", "/v1/changes?order=random")
-    assert api.app.state.service.feed._subscribers == set()
+    assert not api.app.state.service.feed._subscribers
 
 
 def test_there_are_only_so_many_streams(api: Api) -> None:
@@ -234,6 +234,34 @@ def test_reading_the_feed_from_a_silent_store_holds_no_other_request_up(
         assert answer.status_code == 200
         for one in asked:
             one.result(30)
+
+
+def test_a_request_that_is_cancelled_before_it_has_its_place_takes_none(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the server stops, or a time limit of a middleware ends the request."""
+    token, entered, ended = api.token("admin"), threading.Event(), threading.Event()
+    feed: ChangeFeed = api.app.state.service.feed
+
+    def find_place(_: ChangeReader) -> None:
+        entered.set()
+        ended.wait(30)
+
+    monkeypatch.setattr(ChangeReader, "begin_at_end", find_place)
+
+    async def cancel() -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api.app), base_url="http://test") as client:
+            asked = asyncio.create_task(client.get("/v1/changes/stream", headers=headers))
+            assert await asyncio.to_thread(entered.wait, 10)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+        ended.set()
+
+    asyncio.run(cancel())
+    eventually(lambda: not feed._subscribers)
+    eventually(lambda: feed._thread is None or not feed._thread.is_alive())
 
 
 def test_a_service_is_closed_also_if_every_thread_of_requests_waits(api: Api) -> None:

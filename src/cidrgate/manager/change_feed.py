@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -216,7 +217,7 @@ def _followed(store: Store, reader: ChangeReader) -> Generator[Change]:
 
 
 class Subscription:
-    """One reader of a `ChangeFeed`.
+    """One reader of a `ChangeFeed`, until it is closed or garbage-collected.
 
     Attributes:
         reader: Where it is in the log.
@@ -271,7 +272,8 @@ class ChangeFeed:
     def after_fork(self, *, certain: bool) -> None:
         """Begin anew in a forked child, which has neither the thread nor subscribers."""
         self._lock = threading.Lock()
-        self._subscribers: set[Subscription] = set()
+        # Weak: a subscription whose owner was interrupted or cancelled before it got it takes no place.
+        self._subscribers: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._rows: deque[Change] = deque()
         self._complete_after: int | None = None  # every settled row after this sequence is in memory
         self._thread: threading.Thread | None = None
@@ -361,8 +363,10 @@ class ChangeFeed:
             watch.wake()
 
     def _ends(self) -> bool:
-        """Return whether the thread ends, and then let another subscriber start a new one."""
+        """Return whether this thread ends, and then let another subscriber start a new one."""
         with self._lock:
+            if self._thread is not threading.current_thread():  # it was interrupted as it was started
+                return True
             if self._subscribers and not self.closed:
                 return False
             self._thread = None
@@ -381,8 +385,11 @@ class ChangeFeed:
                     if self._follow(watch):
                         return
                 finally:
-                    self._watch = None
-                    watch.close()
+                    with self._lock:
+                        if self._watch is watch:  # a new thread may have begun already
+                            self._watch = None
+                    with suppress(Exception):
+                        watch.close()
             except Exception as error:  # noqa: BLE001 - without the thread, subscribers would never get a row again
                 if self._can_read():
                     with self._lock:
