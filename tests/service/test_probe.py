@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from cidrgate.service.http.threads import StoreProbe
 from cidrgate.stores import open_store
+from tests.forks import in_child
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
 
@@ -30,3 +36,27 @@ def test_a_thread_that_cannot_be_started_fails_one_probe(monkeypatch: pytest.Mon
         assert asyncio.run(ask()) == [True, False, False, True]
     finally:
         store.close()
+
+
+def test_a_child_that_is_forked_during_a_probe_probes_again() -> None:
+    """The thread that would answer exists in the parent alone."""
+    parent, entered, answered = os.getpid(), threading.Event(), threading.Event()
+
+    class Silent:
+        """A store that answers nobody but the child."""
+
+        @contextmanager
+        def read_autocommit(self) -> Iterator[Any]:
+            if os.getpid() == parent:
+                entered.set()
+                answered.wait(30)
+            yield SimpleNamespace(log_start=lambda: 1)
+
+    probe = StoreProbe(cast("Any", Silent()))
+    asked = probe._ask()
+    assert entered.wait(10)
+    try:
+        assert in_child(lambda: asyncio.run(probe.answers()), os.fork) == {"made": True}
+    finally:
+        answered.set()
+    assert asked.result(10)

@@ -23,6 +23,7 @@ from anyio.lowlevel import RunVar
 from fastapi.routing import APIRoute
 
 from cidrgate.errors import StoreBusyError, StoreError
+from cidrgate.process.forking import join_forks
 from cidrgate.stores.waits import answer_by
 
 if TYPE_CHECKING:
@@ -129,6 +130,14 @@ class StoreProbe:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.after_fork(certain=True)
+        join_forks(self, stage=2)
+
+    def before_fork(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Begin anew in a forked child, which has no thread that would answer."""
         self._lock = threading.Lock()
         self._asked: Future[bool] | None = None
 
