@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from cidrgate import RuleManager, StoreError
+from cidrgate.manager.change_feed import ChangeFeed, ChangeReader
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import ACCOUNTS, open_manager
 from tests.tcp_proxy import TcpProxy
@@ -19,6 +21,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cidrgate import Change
     from tests.postgres import PostgresServer
 
 CUT_SECONDS = 10.0
@@ -185,3 +188,45 @@ def test_a_slow_transaction_with_a_lower_sequence_is_not_skipped(url: str, follo
         eventually(lambda: other.matcher.prefixes("slow") == ["9.9.9.9/32"])
         sequences = {change.actor: change.sequence for change in other.history()}
         assert sequences["slow"] < sequences["fast"]
+
+
+@pytest.mark.slow
+def test_streams_of_changes_outlive_a_server_that_is_silent(
+    postgres_server: PostgresServer, url: str, follower: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile its subscribers wait for the feed's thread, and each gets each change once in the end."""
+    read_by: set[str] = set()
+    read = ChangeReader.read
+
+    def noted(reader: ChangeReader, limit: int = 100) -> list[Change]:
+        read_by.add(threading.current_thread().name)
+        return read(reader, limit)
+
+    with (
+        TcpProxy(("127.0.0.1", postgres_server.port)) as proxy,
+        open_manager(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as manager,
+        closing(ChangeFeed(manager._store)) as feed,
+    ):
+        subscriptions = [feed.subscribe(None, lambda: None) for _ in range(3)]
+        follower.create_account("before")
+        rows: list[list[str | None]] = [[] for _ in subscriptions]
+
+        def all_have(wanted: list[str]) -> bool:
+            for subscription, seen in zip(subscriptions, rows, strict=True):
+                assert subscription is not None
+                seen.extend(row.account for row in subscription.read())
+            return all(seen == wanted for seen in rows)
+
+        eventually(lambda: all_have(["before"]))
+        eventually(lambda: all(one is not None and one.recent() == [] for one in subscriptions))
+        monkeypatch.setattr(ChangeReader, "read", noted)
+        proxy.cut()
+        follower.create_account("meanwhile")
+        end = time.monotonic() + 2 * CUT_SECONDS
+        while time.monotonic() < end:
+            assert all_have(["before"])
+            time.sleep(0.1)
+        assert read_by <= {"cidrgate-feed"}
+        proxy.heal()
+        eventually(lambda: all_have(["before", "meanwhile"]))
+        assert all_have(["before", "meanwhile"])
