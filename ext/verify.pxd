@@ -379,7 +379,8 @@ cdef inline bint is_ascii(const uint8_t *text, uint32_t size) noexcept nogil:
     """Return whether a name of at least eight bytes has only characters of ASCII."""
     cdef uint64_t bits = read64(text + size - 8)
     cdef uint32_t at = 0
-    while at + 8 < size:
+    # Not `at + 8 < size`, which is less than `size` again where the sum has more than 32 bits.
+    while at < size - 8:
         bits |= read64(text + at)
         at += 8
     return bits & <uint64_t>0x8080808080808080 == 0

@@ -9,6 +9,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from itertools import pairwise
@@ -583,3 +584,27 @@ def test_other_threads_run_while_a_stream_waits(ask: Any, native: ctypes.CDLL) -
     finally:
         os.close(reading)
         os.close(writing)
+
+
+HUGE_NAME = """
+import mmap, resource, sys
+import numpy, pyarrow
+from cidrgate import Matcher
+
+# An endless search ends the process. The zeros take no memory.
+resource.setrlimit(resource.RLIMIT_CPU, (100, 100))
+size = 2**32 - int(sys.argv[1])
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+octets = numpy.frombuffer(mmap.mmap(-1, 2**32 + 4096, flags=flags, prot=mmap.PROT_READ), numpy.uint8)
+text = pyarrow.foreign_buffer(octets.ctypes.data, size, octets)
+ends = pyarrow.py_buffer(numpy.array([0, size], numpy.int64))
+print(Matcher().rows(pyarrow.Array.from_buffers(pyarrow.large_string(), 1, [None, ends, text])).tolist())
+"""
+
+
+@pytest.mark.skipif(sys.maxsize < 2**33, reason="needs 4 GiB of addresses")
+@pytest.mark.parametrize("less", [1, 7])
+def test_a_name_of_nearly_4_gib_is_read_once(less: int) -> None:
+    command = [sys.executable, "-c", HUGE_NAME, str(less)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "[-1]\n"), done.stderr
