@@ -1,6 +1,6 @@
 """All accounts of a matcher in one arena, found by an open-addressing index on the account's name.
 
-    Slot (12 bytes)      tag       keyed hash of the name
+    Slot (12 bytes)      tag       keyed hash of the name; in a dead slot, the epochs that had ended before the discard
                          block     the account's own block, 0 in an empty slot, DEAD after a discard
                          list      the block whose prefixes decide: its own, or the parent's for a subaccount
     rows[row]            list      the same reference by row number, 0 after a discard
@@ -11,9 +11,13 @@
                          trie      see trie.pxd; absent with SUBACCOUNT
 
 So a check costs one cache miss for the slot and one for the block; a check for a subaccount costs the same. Readers
-need no lock, for three reasons: a slot belongs to the same account for ever (slots of discarded accounts are removed
-when the index grows), blocks are immutable except for `Kin`, which readers never use, and references change by single
-atomic stores. Writers exclude each other.
+need no lock, for three reasons: a slot belongs to the same account as long as a reader is inside that may have found
+it, blocks are immutable except for `Kin`, which readers never use, and references change by single atomic stores.
+Writers exclude each other.
+
+The slot of a discarded account is dead. Searches pass over it, so it cannot become empty; it is reused like a retired
+block, two epochs later (readers.pxd), and removed when the index grows. So an account that is discarded and published
+again and again takes turns in a few slots, and does not make a run of dead ones.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
@@ -27,7 +31,8 @@ from arena cimport (
 from build cimport Plan, plan_trie, write_trie
 from counters cimport limits
 from native cimport (
-    allocate, allocate_array, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release,
+    allocate, allocate_array, keyed_hash, load_acquire, load_pointer, load_relaxed, same_bytes, store_pointer,
+    store_relaxed, store_release,
 )
 from readers cimport Readers, close_readers, open_readers
 from trie cimport (
@@ -213,7 +218,7 @@ cdef inline Slot *find_from(
         block = load_acquire(&slot.block)
         if block == 0:
             return NULL
-        if slot.tag == tag and block != DEAD:
+        if load_relaxed(&slot.tag) == tag and block != DEAD:
             header = header_of(accounts, block)
             if header.name_size == name.size and same_bytes(text_of(header), name.text, name.size):
                 return slot
@@ -236,17 +241,42 @@ cdef inline uint32_t list_of(const Accounts *accounts, const Name *name) noexcep
     return 0 if slot == NULL else load_acquire(&slot.list)
 
 
-cdef inline void put(SlotTable *table, uint32_t tag, uint32_t block, uint32_t decides) noexcept nogil:
-    """Fill the first empty slot for a name; the table must have room."""
+cdef inline void put(
+    SlotTable *table, uint32_t ended, uint32_t tag, uint32_t block, uint32_t decides
+) noexcept nogil:
+    """Fill the first slot for a name that is empty, or free now that so many epochs have ended.
+
+    The table must have room.
+    """
     cdef uint32_t place = first_place(table, tag)
-    while table.slots[place].block != 0:
+    while table.slots[place].block != 0 and not is_free(&table.slots[place], ended):
         place += 1
         if place == table.capacity:
             place = 0
     table.slots[place].tag = tag
     table.slots[place].list = decides
     store_release(&table.slots[place].block, block)
-    table.used += 1
+
+
+cdef inline void kill(Slot *slot, uint32_t ended) noexcept nogil:
+    """Make the slot of a discarded account dead, and note when, as the number of epochs that have ended."""
+    store_release(&slot.block, DEAD)
+    # A reader that has just read the block may read this tag. To it, the account is gone, or is another than it wants.
+    store_relaxed(&slot.tag, ended)
+
+
+cdef inline bint is_free(const Slot *slot, uint32_t ended) noexcept nogil:
+    """Return whether a slot is dead and no reader is inside that was there when it died, so that it can be reused.
+
+    In a file or a matcher that was adopted, a dead slot's tag may be any number. No reader of this matcher has found
+    its account, so every answer is safe.
+    """
+    return slot.block == DEAD and ended - slot.tag >= 2
+
+
+cdef inline bint is_overfull(const SlotTable *table) noexcept nogil:
+    """Return whether more than 7/10 of an index is in use, dead slots included, or more than 3/10 if it is small."""
+    return table.used * <uint64_t>10 > table.capacity * <uint64_t>(3 if table.capacity <= SPARSE else 7)
 
 
 cdef inline uint32_t slots_for(uint64_t live) noexcept nogil:
@@ -273,7 +303,7 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
             return False
         for index in range(table.capacity):
             if table.slots[index].block != 0 and table.slots[index].block != DEAD:
-                put(larger, table.slots[index].tag, table.slots[index].block, table.slots[index].list)
+                put(larger, 0, table.slots[index].tag, table.slots[index].block, table.slots[index].list)
         store_pointer(&accounts.table, larger)
         retire(&accounts.arena, table, 0, 0)
     if accounts.row_count == accounts.row_room:
@@ -322,7 +352,8 @@ cdef inline void insert_account(Accounts *accounts, const Name *name, uint32_t b
     store_release(row_at(accounts, accounts.row_count), decides)
     store_release(&accounts.row_count, accounts.row_count + 1)
     store_release(&accounts.live, accounts.live + 1)
-    put(<SlotTable *>accounts.table, keyed_hash(name.text, name.size, accounts.seed), block, decides)
+    put(<SlotTable *>accounts.table, accounts.arena.readers.ended, keyed_hash(name.text, name.size, accounts.seed),
+        block, decides)
 
 
 cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexcept nogil:
@@ -488,7 +519,7 @@ cdef inline int discard(Accounts *accounts, const Name *name) noexcept nogil:
     elif header.flags & KIN and kin_of(header).next:
         return publish_nothing(accounts, name)
     store_release(row_at(accounts, header.row), 0)
-    store_release(&slot.block, DEAD)
+    kill(slot, accounts.arena.readers.ended)
     store_release(&accounts.live, accounts.live - 1)
     retire(&accounts.arena, NULL, block, size_of(header))
     reclaim(&accounts.arena)

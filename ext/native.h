@@ -53,6 +53,11 @@ static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_lo
 static inline void cidrgate_store(uint32_t *where, uint32_t value) {
     __atomic_store_n(where, value, __ATOMIC_RELEASE);
 }
+/* These accesses are in no order with others. */
+static inline uint32_t cidrgate_load_relaxed(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_RELAXED); }
+static inline void cidrgate_store_relaxed(uint32_t *where, uint32_t value) {
+    __atomic_store_n(where, value, __ATOMIC_RELAXED);
+}
 /* The accesses up to cidrgate_add() happen in one order, the same for every thread. */
 static inline uint32_t cidrgate_load_ordered(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_SEQ_CST); }
 static inline int64_t cidrgate_load_count(const int64_t *where) { return __atomic_load_n(where, __ATOMIC_SEQ_CST); }

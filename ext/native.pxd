@@ -24,6 +24,8 @@ cdef extern from "native.h" nogil:
     void prefetch "cidrgate_prefetch" (const void *where) noexcept
     uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept
     void store_release "cidrgate_store" (uint32_t *where, uint32_t value) noexcept
+    uint32_t load_relaxed "cidrgate_load_relaxed" (const uint32_t *where) noexcept
+    void store_relaxed "cidrgate_store_relaxed" (uint32_t *where, uint32_t value) noexcept
     uint32_t load_ordered "cidrgate_load_ordered" (const uint32_t *where) noexcept
     int64_t load_count "cidrgate_load_count" (const int64_t *where) noexcept
     void store_ordered "cidrgate_store_ordered" (uint32_t *where, uint32_t value) noexcept

@@ -35,13 +35,14 @@ cdef struct Readers:
     Counter *counters       # COUNTERS of them, at the start of a cache line
     void *memory
     uint32_t current        # parity of the epoch
+    uint32_t ended          # how many epochs have ended; the writer counts them, and the number wraps
 
 
 cdef inline bint open_readers(Readers *readers) noexcept nogil:
     """Make the counters, all zero; return False without memory."""
     readers.memory = calloc(COUNTERS + 1, sizeof(Counter))
     readers.counters = <Counter *>((<size_t>readers.memory + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1))
-    readers.current = 0
+    readers.current = readers.ended = 0
     return readers.memory != NULL
 
 
@@ -94,4 +95,5 @@ cdef inline bint epoch_ends(Readers *readers) noexcept nogil:
         if load_count(&readers.counters[counter].inside[before]) != 0:
             return False
     store_ordered(&readers.current, before)
+    readers.ended += 1
     return True

@@ -77,7 +77,8 @@ not rely on a property that is not in this table. No check can prove who wrote t
     `live` counts the accounts                          verify_part         make_room, discard, __len__
 
 A file contains no free blocks, free lists or retired blocks: a matcher that was just opened has none. No code relies on
-the padding between blocks and sections, or on the tags and lists of empty and dead slots; they are not checked.
+the padding between blocks and sections, or on the tags and lists of empty and dead slots; they are not checked. A tag
+of a dead slot says only when the slot may be reused, and any number is safe.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -650,6 +650,26 @@ def test_a_damaged_file_is_refused_or_used_without_harm(tmp_path: Path, number: 
     snapshots.run(number, tmp_path)
 
 
+def with_dead_run(layout: Layout, name: bytes, count: int) -> bytes:
+    """The image with so many dead slots before the slot of an account, as earlier versions left them behind."""
+    image = bytearray(layout.image)
+    kept = [SLOT.unpack_from(image, layout.slot_at(number)) for number in range(layout.capacity)]
+    taken = [slot for slot in kept if slot[1] not in (0, DEAD)]
+    tag = keyed_hash(name, layout.seed)
+    slots: list[tuple[int, int, int]] = [(0, 0, 0)] * layout.capacity
+    start = min(tag * layout.capacity >> 32, layout.capacity - count - 1)
+    slots[start : start + count] = [(0, DEAD, 0)] * count
+    for slot in sorted(taken, key=lambda slot: slot[0]):
+        place = slot[0] * layout.capacity >> 32
+        while slots[place][1]:
+            place = (place + 1) % layout.capacity
+        slots[place] = slot
+    for number, slot in enumerate(slots):
+        SLOT.pack_into(image, layout.slot_at(number), *slot)
+    image[PAGE + 4 : PAGE + 8] = sum(slot[1] != 0 for slot in slots).to_bytes(4, "little")
+    return _seal_snapshot(bytes(image))
+
+
 def test_names_of_one_tag_in_one_run_do_not_make_opening_slow(tmp_path: Path) -> None:
     # As many discarded names as the index holds before it grows stand in one run of slots, and searches pass them all.
     matcher = Matcher()
@@ -660,6 +680,8 @@ def test_names_of_one_tag_in_one_run_do_not_make_opening_slow(tmp_path: Path) ->
         matcher.discard("busy")
     matcher.publish("busy", ["9.9.9.0/24"])
     matcher.save(tmp_path / "busy.snapshot")
+    layout = Layout((tmp_path / "busy.snapshot").read_bytes())
+    (tmp_path / "busy.snapshot").write_bytes(with_dead_run(layout, b"busy", 6_000))
     layout = Layout((tmp_path / "busy.snapshot").read_bytes())
     tags = [layout.slot_at(place) for place in range(layout.capacity)]
     dead = sum(struct.unpack_from("<I", layout.image, at + 4)[0] == DEAD for at in tags)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cidrgate import AccountNotFoundError, Matcher, SubaccountError
@@ -217,3 +218,37 @@ def test_a_fork_waits_for_an_import_of_numpy_by_another_thread() -> None:
     """The lock of a module that is being imported would never be free in the child."""
     done = subprocess.run([sys.executable, "-c", FORKS_DURING_AN_IMPORT], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("0 [True]", "")
+
+
+def test_readers_find_no_other_account_in_a_slot_that_is_reused() -> None:
+    # All names take turns in a small index, and each list has addresses that no other has.
+    matcher = Matcher()
+    names = [f"acct-{number}" for number in range(40)]
+    asked = pa.array([name for name in names for _ in range(50)])
+    inside = [f"10.{number}.0.1" for number in range(len(names)) for _ in range(50)]
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            # A name is unknown, and allowed, or has its own list.
+            if not matcher.allows_many(asked, inside).all():
+                wrong.append("many")
+            for number, name in enumerate(names):
+                one = [f"10.{number}.0.1"]
+                if not (matcher.allows(name, one[0]) and matcher.allows_many(name, one).all()):
+                    wrong.append(name)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    source = random.Random(3)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        number = source.randrange(len(names))
+        matcher.publish(names[number], [f"10.{number}.0.0/16"])
+        matcher.discard(source.choice(names))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
