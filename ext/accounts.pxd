@@ -319,6 +319,28 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
     return True
 
 
+cdef inline bint renew_index(Accounts *accounts, uint64_t seed) noexcept nogil:
+    """Place all accounts in a new index, by hashes with another seed; return False without memory.
+
+    No reader may be inside: it would search by the hash with the old seed.
+    """
+    cdef SlotTable *table = <SlotTable *>accounts.table
+    cdef SlotTable *renewed = new_table(slots_for(accounts.live))
+    cdef const AccountHeader *header
+    cdef uint32_t index, block
+    if renewed == NULL:
+        return False
+    for index in range(table.capacity):
+        block = table.slots[index].block
+        if block != 0 and block != DEAD:
+            header = header_of(accounts, block)
+            put(renewed, 0, keyed_hash(text_of(header), header.name_size, seed), block, table.slots[index].list)
+    accounts.seed = seed
+    accounts.table = renewed
+    free_memory(&accounts.arena, table)
+    return True
+
+
 cdef inline uint32_t rows_known(const Accounts *accounts) noexcept nogil:
     """Return how many rows there are; `row_at` can find all of them from now on."""
     return load_acquire(&accounts.row_count)

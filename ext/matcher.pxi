@@ -21,7 +21,7 @@ from accounts cimport (
     Accounts, Lists, Name, Slot, SlotTable, accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced,
     count_mode, discard, find, find_from, find_own_blocks, first_place, header_of, header_of_parent, is_enforced,
     is_open, is_row, link, list_allows, list_at, list_of, move_accounts, open_accounts, open_lists, own_block, publish,
-    row_at, row_of, rows_known, table_size, text_of, trie_of, withdraw,
+    renew_index, row_at, row_of, rows_known, table_size, text_of, trie_of, withdraw,
 )
 from address cimport IPV6, Address, Prefix
 from arena cimport UNIT
@@ -886,7 +886,7 @@ cdef class Matcher:
         speed of memory. A program that wrote the file, or has already checked it, can skip the check.
 
         The file is mapped, so processes that open it share its memory. Later changes of this matcher stay in its own
-        memory.
+        memory, and so does a new index if lookups through that of the file would be slow.
 
         Args:
             path: A file that `save` wrote on a machine of the same byte order. It may be replaced while it is open,
@@ -906,6 +906,8 @@ cdef class Matcher:
         cdef Matcher matcher = Matcher()
         cdef Snapshot header
         cdef int found = FOREIGN
+        cdef bint slow = False
+        cdef uint64_t seed
         cdef char *image
         try:
             with builtin_open(path, "rb", opener=_open_without_waiting) as file:
@@ -920,12 +922,20 @@ cdef class Matcher:
             found = verify_header(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
         else:
             with nogil:
-                found = verify(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
+                found = verify(<const uint8_t *>image, matcher.mapping.buffer.len, &header, &slow)
         if found == OUT_OF_MEMORY:
             raise MemoryError
         if found != SOUND:
             raise SnapshotError(refusal(path, found))
         use_image(accounts_of(&matcher.lists), image, &header)
+        if slow:
+            # Somebody chose the slots, or the names for the seed, so that searches are long; or an earlier version left
+            # the slots of many discarded accounts. This is the only moment at which no reader knows the seed.
+            seed = new_seed()
+            with nogil:
+                slow = not renew_index(accounts_of(&matcher.lists), seed)
+            if slow:
+                raise MemoryError
         matcher.kept = (<const char *>note_of(<const uint8_t *>image, &header))[:header.note_size]
         return matcher
 

@@ -75,6 +75,8 @@ not rely on a property that is not in this table. No check can prove who wrote t
     names are unique                                    verify_search       find: publish, link, discard reach the one
                                                                             block that readers see
     `live` counts the accounts                          verify_part         make_room, discard, __len__
+    searches are short: an index in which they are not  verify_part,        find, put, exchange: their time
+    is replaced                                         verify_search
 
 A file contains no free blocks, free lists or retired blocks: a matcher that was just opened has none. No code relies on
 the padding between blocks and sections, or on the tags and lists of empty and dead slots; they are not checked. A tag

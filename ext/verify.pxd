@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy, memset
 from accounts cimport (
     DEAD, KIN, LENIENT, MAX_NAME, MOST_ROWS, SUBACCOUNT,
     AccountHeader, Kin, Slot, SlotTable,
-    first_place, kin_of, text_of, trie_of,
+    first_place, is_overfull, kin_of, text_of, trie_of,
 )
 from address cimport Prefix, has_host_bits, is_mapped, same_network
 from arena cimport SEGMENTS, SEGMENT_UNITS, UNIT
@@ -42,7 +42,7 @@ cdef extern from "ranks.h" nogil:
 
 cdef enum:
     # After this many steps of a search, or names with the same tag, the whole index is checked run by run. No choice of
-    # names can slow down that check.
+    # names can slow down that check. So many adjacent slots that are not empty are in no table that the engine filled.
     FAR = 512
     ALIKE = 16
     # The same after all searches of a part of the index took this many steps for each slot that is not empty, and FAR
@@ -523,6 +523,7 @@ cdef struct Survey:
     uint64_t sum
     uint32_t wrong
     uint32_t far            # a search was given up, so `verify_runs` checks the whole index
+    uint32_t crowded        # searches for unknown names may be as long
 
 
 cdef inline bint marked(const uint8_t *bits, uint64_t index) noexcept nogil:
@@ -734,11 +735,18 @@ cdef inline bint verify_search(Survey *survey, const Found *found, bint subaccou
 cdef inline bint verify_part(Survey *survey, uint32_t part) noexcept nogil:
     """Count the slots of one part of the index, and check the searches that begin in it, while it is in the cache."""
     cdef const Slot *slots = survey.table.slots
-    cdef uint32_t index, chain, used = 0, live = 0
-    cdef uint64_t place, first, left
-    for index in range(part << survey.part_bits, min(part + <uint64_t>1 << survey.part_bits, survey.table.capacity)):
-        used += slots[index].block != 0
-        live += (slots[index].block != 0) & (slots[index].block != DEAD)
+    cdef uint32_t index, chain, here, used = 0, live = 0
+    cdef uint64_t place, first, left, end = min(part + <uint64_t>1 << survey.part_bits, survey.table.capacity)
+    first = part << survey.part_bits
+    while first < end:
+        here = 0
+        for index in range(<uint32_t>first, <uint32_t>min(first + FAR, end)):
+            here += slots[index].block != 0
+            live += (slots[index].block != 0) & (slots[index].block != DEAD)
+        if here == FAR:
+            store_release(&survey.crowded, True)
+        used += here
+        first += FAR
     add_and_fetch(&survey.used, used)
     add_and_fetch(&survey.live, live)
     left = FAR + <uint64_t>USUAL * used
@@ -891,8 +899,11 @@ cdef inline int verify_sections(Survey *survey) noexcept nogil:
     return verify_runs(survey) if survey.far else SOUND
 
 
-cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
-    """Check that a matcher may be opened over an image of unknown origin, and fill in its header."""
+cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header, bint *slow) noexcept nogil:
+    """Check that a matcher may be opened over an image of unknown origin, and fill in its header.
+
+    `slow` is set if the index is valid, but its searches may be far longer than in a table that the engine filled.
+    """
     cdef int found = verify_header(image, size, header)
     cdef Survey survey
     cdef uint32_t capacity
@@ -926,6 +937,7 @@ cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header) no
         found = OUT_OF_MEMORY
     else:
         found = verify_sections(&survey)
+    slow[0] = survey.far or survey.crowded or is_overfull(survey.table)
     free(survey.starts)
     free(survey.kin)
     free(survey.own)

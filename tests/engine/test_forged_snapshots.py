@@ -7,6 +7,7 @@ import random
 import struct
 import threading
 import time
+from functools import partial
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
@@ -675,9 +676,6 @@ def test_names_of_one_tag_in_one_run_do_not_make_opening_slow(tmp_path: Path) ->
     matcher = Matcher()
     for index in range(20_000):
         matcher.publish(f"acct-{index}", ["8.8.8.0/24"])
-    for _ in range(6_000):
-        matcher.publish("busy", ["9.9.9.0/24"])
-        matcher.discard("busy")
     matcher.publish("busy", ["9.9.9.0/24"])
     matcher.save(tmp_path / "busy.snapshot")
     layout = Layout((tmp_path / "busy.snapshot").read_bytes())
@@ -738,6 +736,116 @@ def test_long_searches_are_checked_together(tmp_path: Path, steps: int) -> None:
     path.write_bytes(with_long_searches(Layout(bytes(image)), steps))
     with pytest.raises(SnapshotError, match="is not consistent"):
         Matcher.open(path)
+
+
+def time_of(ask: Callable[[], object], times: int = 5) -> float:
+    """The least seconds that a call takes."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        ask()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def with_slots(layout: Layout, slots: list[tuple[int, int, int]]) -> bytes:
+    """The image with an index of these slots."""
+
+    def paged(octets: bytes) -> bytes:
+        return octets + bytes(-len(octets) % PAGE)
+
+    image = layout.image
+    used = sum(slot[1] != 0 for slot in slots)
+    table = struct.pack("<II", len(slots), used) + b"".join(SLOT.pack(*slot) for slot in slots) + bytes(SLOT.size)
+    rows = paged(image[layout.rows_offset : layout.rows_offset + 4 * layout.row_count])
+    arena = paged(image[layout.arena_offset : layout.arena_offset + layout.arena_size])
+    made = bytearray(image[:PAGE] + paged(table) + rows + arena)
+    offset = PAGE + len(paged(table))
+    fields = {"size": len(made), "table_size": len(table), "rows_offset": offset, "arena_offset": offset + len(rows)}
+    for name, value in fields.items():
+        at, size = HEADER_FIELDS[name]
+        made[at : at + size] = value.to_bytes(size, "little")
+    return _seal_snapshot(bytes(made))
+
+
+def crowded(layout: Layout, capacity: int, is_dead: Callable[[int], bool]) -> bytes:
+    """The image with a larger index that has dead slots, but in which no search for a name is long."""
+    rows = struct.unpack_from(f"<{layout.row_count}I", layout.image, layout.rows_offset)
+    slots = [(0, DEAD if is_dead(number) else 0, 0) for number in range(capacity)]
+    for block in layout.blocks:
+        tag = keyed_hash(block.name, layout.seed)
+        place = tag * capacity >> 32
+        while slots[place][1] not in (0, DEAD):
+            place = (place + 1) % capacity
+        slots[place] = (tag, block.reference, rows[block.row])
+    return with_slots(layout, slots)
+
+
+def at_the_end(layout: Layout, capacity: int) -> bytes:
+    """The image with a larger index of dead slots, and all names at its end, just before the one that is empty."""
+    rows = struct.unpack_from(f"<{layout.row_count}I", layout.image, layout.rows_offset)
+    slots = [(0, DEAD, 0)] * capacity
+    slots[-1] = (0, 0, 0)
+    tagged = sorted((keyed_hash(block.name, layout.seed), block.reference, rows[block.row]) for block in layout.blocks)
+    start = capacity - 1 - len(tagged)
+    slots[start:-1] = tagged
+    return with_slots(layout, slots)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda layout: crowded(layout, 300_000, lambda number: number != 150_000),
+        lambda layout: crowded(layout, 300_000, lambda number: number % 5_000 < 2_000),
+        lambda layout: crowded(layout, 300_000, lambda number: number % 400 > 0),
+        lambda layout: at_the_end(layout, 300_000),
+    ],
+    ids=["one run", "some runs", "overfull", "names at the end"],
+)
+def test_an_index_that_makes_searches_long_is_replaced(tmp_path: Path, forge: Callable[[Layout], bytes]) -> None:
+    matcher = Matcher()
+    matcher.publish("parent", ["8.8.8.0/24"])
+    names = [f"sub-{number}" for number in range(500)]
+    for name in names:
+        matcher.link(name, parent="parent")
+    path = tmp_path / "crowded.snapshot"
+    matcher.save(path, note=b"")
+    layout = Layout(path.read_bytes())
+    path.write_bytes(forge(layout))
+    opened = Matcher.open(path)
+    assert opened.nbytes < 300_000 * 12
+    assert sorted(opened) == sorted(matcher)
+    assert opened.rows([*names, "unknown"]).tolist() == matcher.rows([*names, "unknown"]).tolist()
+    for asks in (
+        lambda lists: [lists.allows(f"unknown-{number}", "9.9.9.9") for number in range(500)],
+        lambda lists: [lists.allows(name, "8.8.8.8") and not lists.allows(name, "9.9.9.9") for name in names],
+    ):
+        assert all(asks(opened))
+        assert time_of(partial(asks, opened)) < 20 * time_of(partial(asks, matcher)) + 0.001
+    published = time_of(lambda: matcher.publish("parent", ["8.8.9.0/24"]))
+    assert time_of(lambda: opened.publish("parent", ["8.8.9.0/24"])) < 20 * published + 0.001
+    assert all(opened.allows(name, "8.8.9.8") and not opened.allows(name, "8.8.8.8") for name in names)
+    # It is saved as any other, by another seed than that of the file.
+    opened.save(path)
+    again = Layout(path.read_bytes())
+    assert again.seed != layout.seed
+    assert sorted(Matcher.open(path)) == sorted(matcher)
+    # A process that says that it has checked the file itself gets the index that is in it.
+    path.write_bytes(forge(layout))
+    assert Matcher.open(path, trusted=True).nbytes > 300_000 * 12
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 900, 3_000, 9_900, 40_000])
+def test_an_index_that_was_filled_as_usual_is_used_as_it_is(tmp_path: Path, count: int) -> None:
+    matcher = Matcher()
+    for number in range(count):
+        matcher.publish(f"acct-{number}", ["8.8.8.0/24"])
+        if number % 7 == 0:
+            matcher.discard(f"acct-{number // 2}")
+    path = tmp_path / "usual.snapshot"
+    matcher.save(path)
+    Matcher.open(path).save(tmp_path / "again.snapshot")
+    assert (tmp_path / "again.snapshot").read_bytes() == path.read_bytes()
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
