@@ -72,14 +72,14 @@ cdef object no_row(object rows, Py_ssize_t index):
     return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} belongs to no account; call rows() again")
 
 
-cdef _Memory row_memory(object rows):
-    """Return row numbers as int32. A number with more than 32 bits is an error; it is never truncated."""
+cdef _Memory row_memory(object rows, Py_ssize_t count):
+    """Return `count` row numbers as int32. A number with more than 32 bits is an error; it is never truncated."""
     cdef _Memory memory = _Memory()
     given = rows
     rows = _numpy().require(given, _numpy().int32, "CA")
     if given.dtype.itemsize > 4 and (rows != given).any():
         raise no_row(given, int((rows != given).argmax()))
-    if not memory.take(rows, b"il", 4, 1, False):
+    if not memory.take(rows, b"il", 4, 1, False) or memory.buffer.shape[0] != count:
         raise ValueError("accounts changed while it was read: do not write to the array during the call")
     return memory
 

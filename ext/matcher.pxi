@@ -49,8 +49,8 @@ from cidrgate.process.database_files import DatabaseFileError, open_no_database
 from cidrgate.process.private_files import replacement
 
 
-_matchers = WeakSet()
-"""All existing matchers; a forked child resets them."""
+# All existing matchers; a forked child resets them. No name of Python leads to them: what is in it is not checked.
+cdef object _matchers = WeakSet()
 
 
 @cython.no_gc_clear
@@ -423,9 +423,9 @@ cdef class Matcher:
 
         The name is None if the account was discarded, or all lists were replaced.
         """
-        cdef _Memory memory = row_memory(rows)
+        cdef Py_ssize_t index, count = len(rows)
+        cdef _Memory memory = row_memory(rows, count)
         cdef const int32_t *numbers = <const int32_t *>memory.buffer.buf
-        cdef Py_ssize_t index, count = memory.buffer.len // <Py_ssize_t>sizeof(int32_t)
         cdef uint32_t known, block, row
         cdef uint32_t *blocks = NULL
         cdef bint inherited = False
@@ -706,7 +706,7 @@ cdef class Matcher:
                     f"accounts must be one str, {count} names in a list or an Arrow array, or {count} rows from "
                     f"rows(), not {accounts.dtype} of shape {accounts.shape}"
                 )
-            rows = row_memory(accounts)
+            rows = row_memory(accounts, count)
             if shared or rows.shares(&results.memory.buffer):
                 raise ValueError("out shares memory with the accounts: pass another array")
         while nobody:
@@ -729,7 +729,7 @@ cdef class Matcher:
                 accounts = self.rows_of(names, deny) if one is None else self.row_repeated(one, count)
                 if nameless is not None:
                     accounts[nameless] = UNKNOWN
-                rows = row_memory(accounts)
+                rows = row_memory(accounts, count)
         if done < count:
             raise given.unreadable(done)
         if nameless is not None:

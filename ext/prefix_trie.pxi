@@ -374,10 +374,14 @@ cdef bint is_mapping_with_values(object prefixes) except -1:
 
 
 cdef PrefixTrie trie_of_view(object view):
-    """Return the trie of a view. Any code can set the attributes of a view, so the type is checked."""
-    if type(view._mapping) is not PrefixTrie:
-        raise TypeError(f"a view of a PrefixTrie was given a {type(view._mapping).__name__}")
-    return <PrefixTrie>view._mapping
+    """Return the trie of a view. Any code can set the attributes of a view, so the type is checked.
+
+    It is read once: a property of a subclass may return another object each time.
+    """
+    cdef object trie = view._mapping
+    if type(trie) is not PrefixTrie:
+        raise TypeError(f"a view of a PrefixTrie was given a {type(trie).__name__}")
+    return <PrefixTrie>trie
 
 
 class _Keys(KeysView):

@@ -8,7 +8,7 @@ from collections import UserDict
 from collections.abc import Collection, Hashable, ItemsView, KeysView, Mapping, MutableMapping, Reversible, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -16,6 +16,9 @@ from hypothesis import given, strategies as st
 from cidrgate import InvalidAddressError, PrefixTrie
 from tests.golden import GoldenTrie
 from tests.strategies import addresses_near, prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 values: st.SearchStrategy[Any] = st.one_of(st.integers(0, 3), st.none(), st.just([]), st.text(max_size=2))
 contents = st.dictionaries(prefixes, values, max_size=12)
@@ -237,6 +240,27 @@ def test_views_that_were_changed_are_refused(mapping: Any) -> None:
     for use in (lambda: "8.8.8.0/24" in keys, lambda: ("8.8.8.0/24", 1) in items, lambda: list(values)):
         with pytest.raises(TypeError, match="a view of a PrefixTrie"):
             use()
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("keys", lambda view: "8.8.8.0/24" in view),
+        ("items", lambda view: ("8.8.8.0/24", 1) in view),
+        ("values", lambda view: list(view) == [1]),
+    ],
+)
+def test_a_view_is_asked_for_its_trie_once(name: str, use: Callable[[Any], bool]) -> None:
+    trie = PrefixTrie({"8.8.8.0/24": 1})
+    given = iter([trie])
+
+    class Lying(type(getattr(trie, name)())):  # type: ignore[misc]
+        @property
+        def _mapping(self) -> Any:
+            return next(given, object())
+
+    assert use(Lying.__new__(Lying))
+    assert next(given, None) is None
 
 
 def test_a_mapping_is_read_once() -> None:

@@ -370,3 +370,18 @@ def test_rows_are_checked() -> None:
     for wrong in (["acct-1"], np.zeros(3, dtype=np.int32), np.zeros(2), np.zeros((2, 1), dtype=np.int32)):
         with pytest.raises(ValueError, match="accounts must be one str"):
             matcher.allows_many(wrong, asked)  # type: ignore[arg-type]
+
+
+def test_rows_that_become_fewer_during_the_call_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    rows, require = np.zeros(1_000, np.int32), np.require
+
+    def require_fewer(array: Any, *more: Any) -> Any:
+        # As another thread could do between two looks at the array.
+        array.resize(1, refcheck=False)
+        return require(array, *more)
+
+    monkeypatch.setattr(np, "require", require_fewer)
+    with pytest.raises(ValueError, match="changed while it was read"):
+        matcher.allows_many(rows, ["8.8.8.8"] * 1_000)
