@@ -253,7 +253,8 @@ cdef inline void put(
         place += 1
         if place == table.capacity:
             place = 0
-    table.slots[place].tag = tag
+    table.used += table.slots[place].block == 0
+    store_relaxed(&table.slots[place].tag, tag)
     table.slots[place].list = decides
     store_release(&table.slots[place].block, block)
 
@@ -520,11 +521,13 @@ cdef inline const AccountHeader *header_of_parent(const Accounts *accounts, cons
     """Return the header of a subaccount's parent; NULL if the account is unknown or not a subaccount."""
     cdef Slot *slot = find(accounts, name)
     cdef uint32_t block = DEAD if slot == NULL else load_acquire(&slot.block)
+    cdef uint32_t row
     if block == DEAD or not header_of(accounts, block).flags & SUBACCOUNT:
         return NULL
-    # The parent's block decides for a subaccount.
+    row = header_of(accounts, block).row
+    # The parent's block decides for a subaccount. If a list of its own was published meanwhile, that list does.
     block = load_acquire(&slot.list)
-    return header_of(accounts, block) if block else NULL
+    return header_of(accounts, block) if block and not own_block(accounts, row, block) else NULL
 
 
 cdef inline int discard(Accounts *accounts, const Name *name) noexcept nogil:

@@ -390,7 +390,7 @@ cdef class Matcher:
             raise ValueError(f"the capacity of a ring must be a power of two, not {capacity}")
         with cython.critical_section(self):
             if self.traffic == NULL:
-                self.traffic = open_traffic(capacity)
+                store_pointer(<void **>&self.traffic, open_traffic(capacity))
                 if self.traffic == NULL:
                     raise MemoryError
             store_pointer(&self.lists.traffic, self.traffic)
@@ -431,12 +431,14 @@ cdef class Matcher:
         cdef bint inherited = False
         cdef const Accounts *accounts
         cdef const AccountHeader *header
+        cdef Traffic *traffic
         cdef list names = [None] * count
         cdef int64_t *inside = enter(&self.lists.readers)
         try:
             accounts = accounts_of(&self.lists)
             # Counted before the lists are replaced, so these are still the lists of the row numbers.
-            if self.traffic == NULL or lists_counted(self.traffic) != lists:
+            traffic = <Traffic *>load_pointer(<void **>&self.traffic)
+            if traffic == NULL or lists_counted(traffic) != lists:
                 return names
             known = rows_known(accounts)
             for index in range(count):
@@ -844,7 +846,11 @@ cdef class Matcher:
     @property
     def note(self):
         """The note in the file that this matcher was opened from, as passed to `save`; empty without a file."""
-        return self.kept
+        cdef bytes kept
+        # Without a GIL, `adopt` in another thread may let go of the object before it is counted here.
+        with cython.critical_section(self):
+            kept = self.kept
+        return kept
 
     def save(self, object path, *, bytes note not None=b""):
         """Write all accounts to one file for `open`.

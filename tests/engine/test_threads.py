@@ -139,6 +139,8 @@ def test_single_questions_and_several_writers() -> None:
                 matcher.link(f"sub-{source.randrange(50)}", source.choice([shared, names[writer][n]]))
             except (SubaccountError, AccountNotFoundError):
                 pass
+            if step % 4 == 0:
+                matcher._publish_moved(f"sub-{source.randrange(50)}", more[:2])
             matcher.publish(f"own-{writer}-{step}", more[:3], when_empty="deny")
             matcher.discard(f"own-{writer}-{step - 5}")
         finished.append(writer)
@@ -156,9 +158,12 @@ def test_single_questions_and_several_writers() -> None:
             if matcher.prefixes(name)[0] != f"10.{writer}.{n}.0/24":
                 wrong.append(f"prefixes of {name}")
             shared, subaccount = f"shared-{source.randrange(50)}", f"sub-{source.randrange(50)}"
+            if matcher._parent_of(subaccount) == subaccount:
+                wrong.append(f"parent of {subaccount}")
             matcher.allows(shared, inside), matcher.match(subaccount, inside), matcher.rows([shared, subaccount, name])
             if asked[number] % 100 == 0:
                 assert matcher.nbytes > 0
+                assert matcher.note == b""
                 assert len(matcher) > 0
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]
