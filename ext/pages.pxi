@@ -9,7 +9,7 @@ trusted: every read is checked against the end.
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from native cimport little32, little64
@@ -71,7 +71,11 @@ cdef class _Texts:
             raise ValueError(f"there is no room for {count} more texts")
         if size <= self.capacity - self.size:
             return 0
-        self.capacity = max(2 * self.capacity, self.size + size)
+        if size > PY_SSIZE_T_MAX - WIDE_COPY - self.size:
+            raise MemoryError
+        # Twice as much may be more than an integer of a 32-bit target holds.
+        self.capacity = max(
+            min(self.capacity, (PY_SSIZE_T_MAX - WIDE_COPY) // 2) * 2, self.size + size)
         octets = _numpy().empty(self.capacity + WIDE_COPY, _numpy().uint8)
         octets[:self.size] = self.octets[:self.size]
         self.octets = octets
@@ -122,10 +126,13 @@ cdef class _Texts:
         """
         cdef _Memory offsets = _Memory(), octets = _Memory(), places = _Memory(), of_values = _Memory()
         cdef _Memory begins = _Memory()
-        cdef Py_ssize_t count, size
+        cdef Py_ssize_t count
+        cdef int64_t size
         if not places.take(codes, b"il", 4, 1, False):
             raise ValueError("codes must be a contiguous int32[n]")
         count = places.buffer.shape[0]
+        # Checked before their octets are added up: so few texts cannot have more than an integer of 64 bits holds.
+        self.reserve(count, 0)
         begins.take(values.offsets, b"il", 4, 1, False)
         with nogil:
             size = size_of_chosen(
@@ -134,7 +141,7 @@ cdef class _Texts:
             raise ValueError("a value is outside its dictionary")
         if size > MOST_OCTETS - self.size:
             raise ValueError("the texts do not fit into an array")
-        self.reserve(count, size)
+        self.reserve(count, <Py_ssize_t>size)
         of_values.take(values.octets, b"B", 1, 1, False)
         offsets.take(self.offsets, b"il", 4, 1, True)
         octets.take(self.octets, b"B", 1, 1, True)
@@ -143,7 +150,7 @@ cdef class _Texts:
                 <const int32_t *>places.buffer.buf, count, <const int32_t *>begins.buffer.buf,
                 <const uint8_t *>of_values.buffer.buf, <int32_t *>offsets.buffer.buf + self.count,
                 <uint8_t *>octets.buffer.buf, self.size)
-        self.end(count, size)
+        self.end(count, <Py_ssize_t>size)
 
     def buffers(self):
         """Return the offsets, int32[count + 1], and the octets."""
@@ -177,11 +184,12 @@ cdef Py_ssize_t copy_plain(
     return filled
 
 
-cdef Py_ssize_t size_of_chosen(
+cdef int64_t size_of_chosen(
     const int32_t *codes, Py_ssize_t count, const int32_t *begins, Py_ssize_t values
 ) noexcept nogil:
     """Return how many octets the chosen values have, or -1 if one is outside the dictionary."""
-    cdef Py_ssize_t size = 0, index
+    cdef int64_t size = 0
+    cdef Py_ssize_t index
     for index in range(count):
         if <uint32_t>codes[index] >= <uint64_t>values:
             return -1
@@ -241,7 +249,8 @@ cdef bint unpack_numbers(
     const uint8_t *page, Py_ssize_t at, Py_ssize_t end, int width, Py_ssize_t count, int32_t *numbers
 ) noexcept nogil:
     """Unpack numbers; return False if the page ends before."""
-    cdef Py_ssize_t done = 0, here, index, size
+    # In 64 bits, whatever the target: a head has up to 35, and a page may have more bits than 32 count.
+    cdef int64_t done = 0, here, index, size, left
     cdef uint64_t head
     cdef uint32_t value
     cdef int shift
@@ -262,32 +271,33 @@ cdef bint unpack_numbers(
                 break
         if head & 1:
             # Groups of eight numbers; the last group may have more than are wanted.
-            here = min(<Py_ssize_t>(head >> 1) * 8, count - done)
-            if here * width > (end - at) * 8:
+            left = end - at
+            here = min(<int64_t>(head >> 1) * 8, count - done)
+            if here * width > left * 8:
                 return False
             for index in range(here):
                 numbers[done + index] = <int32_t>bits_at(page + at, end - at, index * width, width)
-            size = <Py_ssize_t>(head >> 1) * width
-            at += min(size, end - at)
+            size = <int64_t>(head >> 1) * width
+            at += <Py_ssize_t>min(size, left)
         else:
-            here = min(<Py_ssize_t>(head >> 1), count - done)
+            here = min(<int64_t>(head >> 1), count - done)
             size = (width + 7) // 8
             if end - at < size:
                 return False
             value = 0
             for index in range(size):
                 value |= <uint32_t>page[at + index] << 8 * index
-            at += size
+            at += <Py_ssize_t>size
             for index in range(here):
                 numbers[done + index] = <int32_t>value
         done += here
     return True
 
 
-cdef inline uint32_t bits_at(const uint8_t *packed, Py_ssize_t size, Py_ssize_t bit, int width) noexcept nogil:
+cdef inline uint32_t bits_at(const uint8_t *packed, Py_ssize_t size, int64_t bit, int width) noexcept nogil:
     """Return the number that begins at a bit of packed numbers, the lowest bits of a byte first."""
     cdef uint64_t word = 0
-    cdef Py_ssize_t first = bit >> 3, index
+    cdef Py_ssize_t first = <Py_ssize_t>(bit >> 3), index
     if size - first >= 8:
         word = little64(packed + first)
     else:

@@ -59,11 +59,14 @@ static inline cidrgate_note *cidrgate_note_at(const cidrgate_traffic *traffic, i
 /* Makes empty rings; returns NULL without memory. */
 static inline cidrgate_traffic *cidrgate_open_traffic(uint32_t capacity) {
     const size_t line = 64;
+    const size_t others = CIDRGATE_RINGS * sizeof(cidrgate_ring) + line;
     const size_t notes = (size_t)CIDRGATE_RINGS * capacity * sizeof(cidrgate_note);
-    cidrgate_traffic *traffic = (cidrgate_traffic *)calloc(1, sizeof(cidrgate_traffic));
+    cidrgate_traffic *traffic;
+    if (capacity > (SIZE_MAX - others) / (CIDRGATE_RINGS * sizeof(cidrgate_note))) return NULL;
+    traffic = (cidrgate_traffic *)calloc(1, sizeof(cidrgate_traffic));
     if (traffic == NULL) return NULL;
     /* Pages that no note was written to take no memory. */
-    traffic->memory = calloc(1, CIDRGATE_RINGS * sizeof(cidrgate_ring) + notes + line);
+    traffic->memory = calloc(1, others + notes);
     if (traffic->memory == NULL) {
         free(traffic);
         return NULL;

@@ -61,6 +61,27 @@ def test_a_page_that_is_cut_off_is_refused(texts: list[bytes], data: st.DataObje
         _Texts(1).plain(b"\xff\xff\xff\xff", 0, 1)
 
 
+def test_more_octets_than_an_array_has_are_refused_before_anything_is_written() -> None:
+    values, texts = _Texts(1), _Texts(5_000)
+    values.plain(page_of([bytes(1 << 20)]), 0, 1)
+    with pytest.raises(ValueError, match="do not fit"):
+        texts.chosen(values, np.zeros(4_096, np.int32))
+    with pytest.raises(ValueError, match="no room"):
+        texts.chosen(values, np.zeros(5_001, np.int32))
+    texts.chosen(values, np.zeros(2, np.int32))
+    assert read(texts) == [bytes(1 << 20)] * 2
+
+
+@pytest.mark.parametrize("head", [2**35 - 1, 2**35 - 2, 2**32 + 1, 2**30 + 1, 2**29 + 1])
+def test_a_head_may_say_more_than_there_is(head: int) -> None:
+    octets = varint(head) + bytes(range(1, 9))
+    wanted = [*range(1, 9)] if head & 1 else [1] * 8
+    assert _packed_numbers(octets, 0, 8, 8).tolist() == wanted
+    if head & 1:
+        with pytest.raises(ValueError, match="ends before"):
+            _packed_numbers(octets, 0, 8, 9)
+
+
 def varint(value: int) -> bytes:
     octets = bytearray()
     while value > 127:
