@@ -79,20 +79,20 @@ cdef inline bint text_prefix(str text, Prefix *prefix) noexcept:
 
 cdef int read_object(object value, Address *address) except -1:
     """Read an address from an object whose type is not exactly `str`."""
-    cdef bytes packed
+    cdef object packed = value
     if isinstance(value, str):
         if not text_address(str.__str__(value), address):
             raise not_an_address(value)
         return 0
-    if isinstance(value, bytes):
-        packed = value
-    elif isinstance(value, (IPv4Address, IPv6Address)):
+    if not isinstance(value, bytes):
+        if not isinstance(value, (IPv4Address, IPv6Address)):
+            raise TypeError(no_kind_of_address("an address", value))
         if getattr(value, "scope_id", None) is not None:
             raise not_an_address(value)
+        packed = value.packed
         # A subclass may return anything.
-        packed = <bytes?>value.packed
-    else:
-        raise TypeError(no_kind_of_address("an address", value))
+        if not isinstance(packed, bytes):
+            raise TypeError(f"packed of {type(value).__name__} must be bytes, not {type(packed).__name__}")
     if PyBytes_GET_SIZE(packed) not in (4, 16):
         raise not_an_address(value)
     unpack_address(<const uint8_t *>PyBytes_AS_STRING(packed), <int>PyBytes_GET_SIZE(packed), address)

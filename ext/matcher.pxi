@@ -9,7 +9,7 @@ from builtins import open as builtin_open
 from pathlib import Path
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -852,7 +852,7 @@ cdef class Matcher:
             kept = self.kept
         return kept
 
-    def save(self, object path, *, bytes note not None=b""):
+    def save(self, object path, *, object note=b""):
         """Write all accounts to one file for `open`.
 
         The file appears completely or not at all: it is written in the same directory, synced, and renamed. Only its
@@ -866,15 +866,21 @@ cdef class Matcher:
 
         Raises:
             ValueError: If the note is too long.
+            TypeError: If the note is not bytes.
             OSError: If the file cannot be written.
         """
         cdef uint64_t size = 0
+        cdef Py_ssize_t note_size
         cdef uint8_t *image
-        if len(note) > MOST_NOTE:
-            raise ValueError(f"a note may have at most {MOST_NOTE:,} bytes, not {len(note):,}")
+        if not isinstance(note, bytes):
+            raise TypeError(f"a note must be bytes, not {type(note).__name__}")
+        # Not len(): a subclass may have another one.
+        note_size = PyBytes_GET_SIZE(note)
+        if note_size > MOST_NOTE:
+            raise ValueError(f"a note may have at most {MOST_NOTE:,} bytes, not {note_size:,}")
         with cython.critical_section(self):
             self.wait_for_adoption()
-            image = write_image(accounts_of(&self.lists), <const uint8_t *>PyBytes_AS_STRING(note), len(note), &size)
+            image = write_image(accounts_of(&self.lists), <const uint8_t *>PyBytes_AS_STRING(note), note_size, &size)
         if image == NULL:
             raise MemoryError
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Literal
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -23,6 +23,9 @@ from cidrgate import (
 from tests.golden import GoldenTrie
 from tests.length import length
 from tests.strategies import addresses_near, prefixes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 names = st.one_of(st.sampled_from(["acct-1", "acct-2", "sub-1", "é", "名"]), st.text(min_size=1, max_size=20))
 usable = names.filter(lambda name: not any("\ud800" <= character <= "\udfff" for character in name))
@@ -385,3 +388,43 @@ def test_rows_that_become_fewer_during_the_call_are_refused(monkeypatch: pytest.
     monkeypatch.setattr(np, "require", require_fewer)
     with pytest.raises(ValueError, match="changed while it was read"):
         matcher.allows_many(rows, ["8.8.8.8"] * 1_000)
+
+
+class Octets(bytes):
+    """Bytes with another length and other content, to who asks the object."""
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __bytes__(self) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize("kind", [Octets, np.bytes_])
+def test_bytes_of_a_subclass_are_bytes(kind: Any, tmp_path: Path) -> None:
+    trie, matcher = PrefixTrie(["8.8.8.0/24", "2606:4700::/32"]), Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24", "2606:4700::/32"])
+    for address, prefix in (("8.8.8.8", "8.8.8.0/24"), ("2606:4700::1", "2606:4700::/32"), ("9.9.9.9", None)):
+        packed = kind(ip_address(address).packed)
+        listed = prefix is not None
+        assert trie.match(packed) == trie.lookup(packed) == matcher.match("acct-1", packed) == prefix
+        assert (packed in trie) is listed
+        assert trie.get(packed) == prefix
+        for allows in (matcher.allows, matcher.allows_known, matcher.allows_enforced):
+            assert allows("acct-1", packed) is listed
+        assert trie.contains_many([packed, address]).tolist() == [listed] * 2
+        assert matcher.allows_many("acct-1", [packed, address]).tolist() == [listed] * 2
+        lying = type("Lying", (type(ip_address(address)),), {"packed": packed})(address)
+        assert trie.match(lying) == prefix
+    for ask in (trie.match, lambda packed: trie.contains_many([packed]), lambda packed: matcher.allows("a", packed)):
+        with pytest.raises(InvalidAddressError, match="is not an IP address"):
+            ask(kind(b"\x08" * 5))
+    matcher.save(tmp_path / "noted", note=kind(b"abc"))
+    assert Matcher.open(tmp_path / "noted").note == b"abc"
+
+
+@pytest.mark.parametrize("note", [None, "abc", bytearray(b"abc"), 3])
+def test_a_note_is_bytes(note: Any, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=f"a note must be bytes, not {type(note).__name__}"):
+        Matcher().save(tmp_path / "noted", note=note)
+    assert list(tmp_path.iterdir()) == []
