@@ -61,11 +61,11 @@ def _is_plain(str value not None, /):
 def _lines_of_environ(environ, tuple names not None, /):
     """Return the headers of a WSGI request that are in `names`, pairs of the environ key and the header name."""
     cdef list lines = []
-    cdef tuple pair
+    cdef object key, name
     cdef dict plain = environ if type(environ) is dict else None
-    for pair in names:
-        if pair[0] in plain if plain is not None else pair[0] in environ:
-            lines.append((pair[1], (<str?>environ[pair[0]]).encode("latin-1")))
+    for key, name in names:
+        if key in plain if plain is not None else key in environ:
+            lines.append((name, (<str?>environ[key]).encode("latin-1")))
     return lines
 
 

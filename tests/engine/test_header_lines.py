@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from cidrgate._engine import _HeaderField, _HeaderNames, _is_plain
+from cidrgate._engine import _HeaderField, _HeaderNames, _is_plain, _lines_of_environ
 from cidrgate.gate.header_names import folded_name
 
 NAMES = (b"x-account", b"host", b"accept-language-of-this-client", b"x" * 63, b"y" * 64, b"z" * 200)
@@ -106,3 +107,11 @@ def test_names_are_bytes(name: Any) -> None:
         _HeaderField(name)
     with pytest.raises(TypeError):
         _HeaderNames([name])
+
+
+@pytest.mark.parametrize("pair", [(), ("HTTP_X",), ("HTTP_X", b"x", b"x")], ids=len)
+def test_a_key_of_an_environ_has_one_name(pair: Any) -> None:
+    assert _lines_of_environ({"HTTP_X": "1", "other": "2"}, (("HTTP_X", b"x"), ("HTTP_Y", b"y"))) == [(b"x", b"1")]
+    for environ in ({"HTTP_X": "1"}, UserDict({"HTTP_X": "1"})):
+        with pytest.raises(ValueError, match="to unpack"):
+            _lines_of_environ(environ, (pair,))  # type: ignore[arg-type]
