@@ -372,7 +372,7 @@ def test_rows_are_checked() -> None:
             matcher.allows_many(np.array(rows, dtype=np.int32), asked)
     for wrong in (["acct-1"], np.zeros(3, dtype=np.int32), np.zeros(2), np.zeros((2, 1), dtype=np.int32)):
         with pytest.raises(ValueError, match="accounts must be one str"):
-            matcher.allows_many(wrong, asked)  # type: ignore[arg-type]
+            matcher.allows_many(wrong, asked)
 
 
 def test_rows_that_become_fewer_during_the_call_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
