@@ -79,7 +79,7 @@ cdef class Matcher:
     `when_empty="deny"`. To deny unknown accounts, use `allows_known`, or a `Gate` with `unlisted`.
 
     Reads never wait for a lock. `publish` replaces one account's list in one step; its cost does not depend on the
-    number of other accounts.
+    number of other accounts, except that each subaccount of the account adds to it.
 
     `account in matcher`, `len(matcher)` and iteration are about the accounts that are known, subaccounts and accounts
     without prefixes included. Iteration gives the names that were known when it began.
@@ -284,6 +284,9 @@ cdef class Matcher:
         """Remove an account. An unknown account is not an error.
 
         A parent with subaccounts loses its prefixes and remains their parent.
+
+        To remove a subaccount, or to link it to another parent, takes a step for each subaccount that was linked to the
+        same parent after it. To remove very many of one parent, begin with those that were linked last.
         """
         cdef Name name
         cdef int outcome

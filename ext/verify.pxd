@@ -1,8 +1,8 @@
 """The checks that make a file of unknown origin safe. They prove every property in the table of `snapshot.pxd` once.
 
 Whatever the bytes are, a check reads only inside the image, and its time depends only on the size of the image: the
-steps along a chain are counted, the walk of an index is not deeper than its prefixes are long, and names in long runs
-of slots are compared by sorting.
+steps along a chain are counted, and the walk of an index is not deeper than its prefixes are long. So it is in
+proportion to the size, but for names in long runs of slots, which are compared by sorting.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
