@@ -93,6 +93,10 @@ cdef int read_object(object value, Address *address) except -1:
         # A subclass may return anything.
         if not isinstance(packed, bytes):
             raise TypeError(f"packed of {type(value).__name__} must be bytes, not {type(packed).__name__}")
+    elif type(value) is not bytes and type(value).__module__ == "numpy":
+        raise TypeError(
+            "an address must not be numpy.bytes_, because NumPy leaves out zero octets at the end: pass bytes, or an "
+            "array of the type uint32 for IPv4, and of the type uint8 with the shape (n, 16) for IPv6")
     if PyBytes_GET_SIZE(packed) not in (4, 16):
         raise not_an_address(value)
     unpack_address(<const uint8_t *>PyBytes_AS_STRING(packed), <int>PyBytes_GET_SIZE(packed), address)

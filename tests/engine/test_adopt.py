@@ -142,9 +142,10 @@ def test_every_reader_sees_the_one_or_the_other() -> None:
     threads = [threading.Thread(target=work) for work in (read_batches, read_batches, read_one, read_one, write)]
     for thread in threads:
         thread.start()
-    end = time.monotonic() + 2
+    begin = time.monotonic()
     exchanges = 0
-    while time.monotonic() < end:
+    # On a busy machine, it takes longer until everybody had a turn.
+    while (after := time.monotonic() - begin) < 2 or (after < 60 and (exchanges <= 10 or len(answers) < 2)):
         coming = [["8.8.8.0/24"], ["1.1.1.0/24"]][exchanges % 2]
         left.adopt(a_matcher({"acct": coming, f"row-{exchanges}": ["9.0.0.0/8"]}))
         exchanges += 1
