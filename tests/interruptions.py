@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy.pool
 import sqlalchemy.util.queue
 
 import cidrgate
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-__all__ = ["ERRORS", "Alarm", "Interrupt", "in_another_thread", "interruptions"]
+__all__ = ["ERRORS", "POOLS", "Alarm", "Interrupt", "in_another_thread", "interruptions"]
+
+POOLS = (str(Path(sqlalchemy.pool.__file__).parent),)
+"""The code of SQLAlchemy between a pool's queue and its connections."""
 
 _OURS = (str(Path(cidrgate.__file__).parent), threading.__file__, sqlalchemy.util.queue.__file__)
 _GENERATOR = 0x20  # CO_GENERATOR: it returns its value to C code, which continues without running a handler
@@ -39,27 +43,36 @@ class Alarm(Exception):  # noqa: N818 - named as what it stands for
 ERRORS = (Interrupt, Alarm)
 
 
-def interruptions(operation: Callable[[], object], error: type[BaseException]) -> Iterator[str]:
+def interruptions(
+    operation: Callable[[], object], error: type[BaseException], also: tuple[str, ...] = ()
+) -> Iterator[str]:
     """Call an operation again and again, interrupted at its first moment, at its second, and so on.
+
+    Args:
+        operation: The operation.
+        error: What is raised.
+        also: Files and folders with code that is interrupted too, beside that of cidrgate.
 
     Yields:
         Where it was interrupted, after each time. The last call, which was not interrupted, yields nothing.
     """
     for number in range(_MOST):
-        where = _interrupted(operation, error, number)
+        where = _interrupted(operation, error, number, _OURS + also)
         if where is None:
             return
         yield where
     raise AssertionError("the operation does not end")
 
 
-def _interrupted(operation: Callable[[], object], error: type[BaseException], number: int) -> str | None:
+def _interrupted(
+    operation: Callable[[], object], error: type[BaseException], number: int, places: tuple[str, ...]
+) -> str | None:
     left = number
     where: str | None = None
 
     def moment(frame: FrameType, event: str) -> None:
         nonlocal left, where
-        if not frame.f_code.co_filename.startswith(_OURS):
+        if not frame.f_code.co_filename.startswith(places):
             return
         if left:
             left -= 1
@@ -74,7 +87,7 @@ def _interrupted(operation: Callable[[], object], error: type[BaseException], nu
             moment(frame, event)
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(_OURS):
+        if not frame.f_code.co_filename.startswith(places):
             return None
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         if event == "opcode" and dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("JUMP_BACKWARD"):

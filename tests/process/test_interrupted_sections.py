@@ -192,7 +192,7 @@ def many_signals() -> Iterator[None]:
 def test_signals_make_no_wait_longer() -> None:
     """The queue of Python waits for ever if a signal comes as its timeout ends."""
     event, queue = WakeUp(), ConnectionPool(partial(sqlite3.connect, ":memory:"), pool_size=9)._pool
-    connection: Any = object()
+    connection: Any = SimpleNamespace()
 
     def end() -> None:
         event.set()
@@ -220,8 +220,9 @@ def test_threads_that_wait_for_connections_get_all_that_come() -> None:
                     return
             queue.put(queue.get(timeout=20.0))
 
-    for connection in ("a", "b"):
-        queue.put(connection)  # type: ignore[arg-type]
+    connections: list[Any] = [SimpleNamespace(), SimpleNamespace()]
+    for connection in connections:
+        queue.put(connection)
     threads = [threading.Thread(target=use) for _ in range(8)]
     began = time.monotonic()
     for thread in threads:
@@ -235,7 +236,7 @@ def test_threads_that_wait_for_connections_get_all_that_come() -> None:
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_pool_of_connections_is_never_locked(error: type[BaseException]) -> None:
     queue = ConnectionPool(partial(sqlite3.connect, ":memory:"), pool_size=9)._pool
-    connection: Any = object()
+    connection: Any = SimpleNamespace()
 
     def use() -> None:
         queue.put(connection, block=False)

@@ -13,7 +13,9 @@ from sqlalchemy.schema import CreateSchema
 
 from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.process.forking import join_forks, work
+from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.stores import migrations
+from cidrgate.stores.connection_pool import connected
 from cidrgate.stores.postgres.database import BEGIN, LONGEST_SILENCE, Database
 from cidrgate.stores.postgres.failures import explained, refused_commit
 from cidrgate.stores.postgres.holders import lock_holder
@@ -96,8 +98,8 @@ class PostgresStore:
         glancing = None if pooled is None else database.begin("READ ONLY", pooled)
         self._glancing = self._readers.execution_options(**{BEGIN: glancing})
         self._writes = Writes(database.name, _cancel, refused_commit)
-        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._watches: weakref.WeakSet[PostgresWatch] = weakref.WeakSet()
+        self._connections: SharedWeakSet[Any] = SharedWeakSet()
+        self._watches: SharedWeakSet[PostgresWatch] = SharedWeakSet()
         for engine in (self._readers, self._writers):
             event.listen(engine, "connect", _noted_in(self._connections))
         self.listener: ChangeListener | None = None
@@ -152,7 +154,7 @@ class PostgresStore:
         database = self._database
         with work(), self._leaving(), self._naming_holder(), self._writes.one() as write, explained(database.name):
             self._refuse_closed()
-            with self._writers.connect() as connection, _answering(connection, _left(end) + SILENCE):
+            with connected(self._writers, end) as connection, _answering(connection, _left(end) + SILENCE):
                 connection = connection.execution_options(**{BEGIN: self._begin_write(_left(end))})
                 begun = connection.begin()
                 try:
@@ -220,21 +222,22 @@ class PostgresStore:
     def after_fork(self, *, certain: bool) -> None:  # connections in use are left to the parent too
         """Prepare the store for a forked child, with new connections."""
         # The references are kept, because a connection without references would be closed.
-        inherited = [leave_to_parent(connection) for connection in list(self._connections)]
+        inherited = [leave_to_parent(connection) for connection in self._connections]
         self._inherited = self._readers.pool, self._writers.pool, inherited
         self._readers.dispose(close=False)
         self._writers.dispose(close=False)
         self._writes.after_fork()
-        for watch in list(self._watches):
+        for watch in self._watches:
             watch.leave_to_parent()
         self._connections.clear()
         self._watches.clear()
 
     @contextmanager
     def _transaction(self, engine: Engine, silence: float) -> Iterator[PostgresTransaction]:
+        end = time.monotonic() + time_left(self.lock_timeout)
         with work(), self._leaving(), explained(self._database.name):
             self._refuse_closed()
-            with engine.connect() as connection, _answering(connection, silence), connection.begin():
+            with connected(engine, end) as connection, _answering(connection, silence), connection.begin():
                 yield PostgresTransaction(connection, self._database.schema, writes=False)
 
     @contextmanager
@@ -323,7 +326,7 @@ def migrate(url: str) -> str | None:
         return _migrate(database)
 
 
-def _noted_in(connections: weakref.WeakSet[Any]) -> Callable[[Any, object], None]:
+def _noted_in(connections: SharedWeakSet[Any]) -> Callable[[Any, object], None]:
     def note(connection: Any, _record: object) -> None:
         connections.add(connection)
 
