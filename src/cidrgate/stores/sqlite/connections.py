@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import weakref
 from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ with suppress(ImportError):  # an interpreter may be built without it
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import is_in_sqlite, join_forks
+from cidrgate.process.weak_sets import SharedWeakSet
 
 __all__ = ["OwnConnection"]
 
@@ -59,9 +59,14 @@ class OwnConnection(sqlite3.Connection):
         path: The file. The connection does not create it, so a file that was removed is not replaced by an empty one.
         settings: The arguments of `sqlite3.Connection`.
 
+    Attributes:
+        log: What has to live as long as this connection is open.
+
     Raises:
         StoreError: If the process inherited an open connection to the file.
     """
+
+    log: object = None
 
     def __init__(self, path: Path, **settings: Any) -> None:
         _open_files.refuse_inherited(path)
@@ -94,6 +99,10 @@ class OwnConnection(sqlite3.Connection):
     def close(self) -> None:
         """Close the connection. A child leaves it open, because closing would roll back the parent's transaction."""
         if self._process == os.getpid():
+            self.log = None  # first, because closing the last connection deletes the log
+            with suppress(sqlite3.Error):
+                # A cursor in a traceback keeps its statement, and a statement keeps a closed connection with its locks.
+                super().rollback()
             super().close()
             _open_files.connections.discard(self)
 
@@ -102,7 +111,7 @@ class _OpenFiles:
     """The open connections of this process, and the files to which it inherited open connections."""
 
     def __init__(self) -> None:
-        self.connections: weakref.WeakSet[OwnConnection] = weakref.WeakSet()
+        self.connections: SharedWeakSet[OwnConnection] = SharedWeakSet()
         self._inherited: set[tuple[int, int]] = set()
         self._kept: list[OwnConnection] = []
 
@@ -116,18 +125,18 @@ class _OpenFiles:
     def before_fork(self) -> None:
         """Close the connections of stores that are being deleted. Other stores close their connections themselves."""
         if not is_in_sqlite():
-            for connection in list(self.connections):
+            for connection in self.connections:
                 connection.close()
 
     def after_fork(self, *, certain: bool) -> None:
         """Leave the open connections to the parent."""
-        for connection in list(self.connections):
+        for connection in self.connections:
             file = getattr(connection, "file", None)  # it has no file yet while it is being opened
             if file is not None:
                 self._inherited.add(file)
             self._kept.append(connection)
             _never_free(connection)
-        self.connections = weakref.WeakSet()
+        self.connections = SharedWeakSet()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import os
+import weakref
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from cidrgate.stores.sqlite.connections import OwnConnection
+
 __all__ = ["FileIdentity"]
+
+
+class _Log:
+    """The log in use, which lives as long as an open connection refers to it.
+
+    Attributes:
+        files: The identities of the log and its index; None before they are recorded.
+    """
+
+    __slots__ = ("__weakref__", "files")
+
+    def __init__(self) -> None:
+        self.files: tuple[tuple[int, int], ...] | None = None
+
+
+def _no_log() -> _Log | None:
+    return None
 
 
 class FileIdentity:
@@ -22,6 +43,10 @@ class FileIdentity:
     The same is true of the write-ahead log and its index. SQLite deletes them only when no connection has the file
     open. If another program deletes them, later connections write to a different log than the open connections. The
     names of these files are derived from the name of the file, so all symbolic links to the file are resolved.
+
+    The log in use is known as long as one of the store's connections is open, however it is closed: by the store, by
+    SQLAlchemy after a failure, or by the interpreter. After that SQLite may have deleted the log, and the next
+    connection may have created a new one.
 
     Args:
         path: The file; None for a store in memory.
@@ -36,7 +61,7 @@ class FileIdentity:
         self._real = "" if path is None else os.path.realpath(path)
         self._linked = path is not None and self._real != os.path.abspath(path)  # noqa: PTH100 - resolves nothing
         self._logs = (f"{self._real}-wal", f"{self._real}-shm")
-        self._opened_logs: tuple[tuple[int, int], ...] | None = None
+        self._log: Callable[[], _Log | None] = _no_log
 
     def take(self) -> None:
         """Record the current file as the file of the store.
@@ -54,14 +79,30 @@ class FileIdentity:
                     "remove the others (`find -samefile`), or copy the store with `sqlite3 … .backup`"
                 )
 
+    def join(self, connection: OwnConnection) -> None:
+        """Check the file and the log for a new connection that has read from them, and keep the log known for it.
+
+        A connection that has read keeps SQLite from deleting the log that it reads.
+
+        Raises:
+            StoreError: As for `check`.
+        """
+        self.check()
+        log = self._log()
+        if log is None:
+            log = _Log()
+            self._log = weakref.ref(log)
+        connection.log = log
+
     def take_log(self) -> None:
         """Record the current write-ahead log as the log in use, if none is recorded; a connection has it open."""
-        if self._path is not None and self._opened_logs is None:
-            self._opened_logs = self._logs_now()
+        log = self._log()
+        if log is not None and log.files is None:
+            log.files = self._logs_now()
 
     def forget_log(self) -> None:
-        """Forget the recorded log: no connection is open any more, and the next connection may create a new log."""
-        self._opened_logs = None
+        """Forget the log and the connections, which belong to the parent of this process."""
+        self._log = _no_log
 
     def check(self) -> None:
         """Refuse to continue with another file or another log. Before `take`, this does nothing.
@@ -80,12 +121,21 @@ class FileIdentity:
                 f"{self._name} was replaced or deleted while it was open: restart the processes that use it; "
                 "to replace a store, stop them first"
             )
-        if self._opened_logs is not None and self._logs_now() != self._opened_logs:
+        if self._lost_log():
             raise StoreError(
                 f"the write-ahead log of {self._name} was deleted or replaced while it was open: stop all processes "
                 "that use the store with SIGTERM, so that the last one writes its data to the store; then start them "
                 "again"
             )
+
+    def _lost_log(self) -> bool:
+        known = self._known_log()
+        # Another thread may close the last connection at this moment, and forgets the log before SQLite deletes it.
+        return known is not None and self._logs_now() != known and self._known_log() == known
+
+    def _known_log(self) -> tuple[tuple[int, int], ...] | None:
+        log = self._log()
+        return None if log is None else log.files
 
     def _logs_now(self) -> tuple[tuple[int, int], ...] | None:
         """Return the identities of the log and its index, or None if one of them is missing."""

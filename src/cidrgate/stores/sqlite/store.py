@@ -23,9 +23,10 @@ from cidrgate.event_log import log_event
 from cidrgate.process.database_files import DatabaseFileError, refuse_name
 from cidrgate.process.forking import join_forks, sqlite_is_lost, work
 from cidrgate.process.private_files import create_empty
+from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.stores import migrations
 from cidrgate.stores.bulk import compact
-from cidrgate.stores.connection_pool import ConnectionPool
+from cidrgate.stores.connection_pool import ConnectionPool, connected
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection
 from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused_commit
@@ -39,7 +40,7 @@ from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout,
 from cidrgate.stores.writes import Write, Writes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
@@ -147,8 +148,8 @@ class SqliteStore:
         self._glancing = self._readers.execution_options(**{_BEGIN: None})
         self._writing = self._writers.execution_options(**{_BEGIN: None})
         self._writes = Writes(self._name, sqlite3.Connection.interrupt, refused_commit)
-        self._watches: weakref.WeakSet[SqliteWatch] = weakref.WeakSet()
-        self._own_watches: weakref.WeakSet[SqliteWatch] = weakref.WeakSet()
+        self._watches: SharedWeakSet[SqliteWatch] = SharedWeakSet()
+        self._own_watches: SharedWeakSet[SqliteWatch] = SharedWeakSet()
         self.listener: ChangeListener | None = None
         self._close = weakref.finalize(self, _dispose, self._turn, self._readers, self._writers)
         join_forks(self, stage=0)  # before there are connections
@@ -197,7 +198,7 @@ class SqliteStore:
         end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
         with work(sqlite=True), self._writes.one() as write, self._turned(end), self._explained():
             self._refuse_closed()
-            with self._writing.connect() as connection:
+            with connected(self._writing, end) as connection:
                 begun = connection.begin()
                 try:
                     self._writes.began(write, connection)
@@ -224,7 +225,7 @@ class SqliteStore:
                     ) from error
             if listener is not None:
                 listener.committed(changes)
-            for watch in list(self._own_watches):
+            for watch in self._own_watches:
                 watch.committed()
 
     def withdraw(self) -> None:
@@ -250,7 +251,7 @@ class SqliteStore:
             return SqliteWatch(None)
         self._warn_of_readers(self._path)
         with work(sqlite=True), self._explained():
-            watch = SqliteWatch(partial(OwnConnection, self._path, isolation_level=None), self._identity.check)
+            watch = SqliteWatch(partial(_connect_watch, self._path, self._identity), self._identity.check)
         self._watches.add(watch)
         return watch
 
@@ -275,7 +276,6 @@ class SqliteStore:
         """Close every connection, and delete the file if this object created it and nobody has used it."""
         self.close()
         if self._path is not None and self._created:
-            self._identity.forget_log()
             with suppress(sqlite3.Error, OSError, StoreError), work(sqlite=True):
                 delete_unused(self._path, self._identity.check)
 
@@ -320,11 +320,10 @@ class SqliteStore:
     def before_fork(self) -> None:
         """Close the connections that no thread uses: a child that inherited one could not use the file."""
         if self._path is not None:
-            for watch in list(self._watches):
+            for watch in self._watches:
                 watch.pause()
             self._readers.dispose()
             self._writers.dispose()
-            self._identity.forget_log()
 
     def after_fork(self, *, certain: bool) -> None:
         """Prepare the store for a forked child, with new connections. A store in memory was copied with the process."""
@@ -342,11 +341,9 @@ class SqliteStore:
         with work(sqlite=True), self._turned(end), self._explained():
             self._refuse_closed()
             self._identity.check()
-            with engine.begin() as connection:
-                pool = engine.pool
+            with connected(engine, end) as connection, connection.begin():
                 yield SqliteTransaction(connection, writes=False)
-                if engine.pool is pool:  # otherwise its connection is closed now; the last one deletes the log
-                    self._identity.take_log()  # the transaction has read from this log
+                self._identity.take_log()  # the transaction has read from this log
 
     @contextmanager
     def _turned(self, end: float) -> Iterator[None]:
@@ -398,7 +395,7 @@ class SqliteStore:
 
     def _engine(self, connections: int, *, waits: bool = True) -> Engine:
         lock_timeout = self.lock_timeout if waits else 0.0
-        return _make_engine(self._path, lock_timeout, connections, self.lock_timeout, self._identity.check)
+        return _make_engine(self._path, lock_timeout, connections, self.lock_timeout, self._identity)
 
     def _set_up(self, *, create: bool) -> str | None:
         """Migrate the tables, or refuse a database that is too new or not ours; return the revision before that."""
@@ -537,7 +534,7 @@ def _make_engine(
     lock_timeout: float,
     connections: int = 1,
     pool_timeout: float = LOCK_TIMEOUT,
-    check: Callable[[], object] = lambda: None,
+    identity: FileIdentity | None = None,
 ) -> Engine:
     if path is None:
         settings: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
@@ -571,11 +568,8 @@ def _make_engine(
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
-        try:
-            check()  # a connection to another file must not stay in the pool
-        except BaseException:
-            connection.close()
-            raise
+        if identity is not None and isinstance(connection, OwnConnection):
+            _join(connection, identity)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -584,6 +578,22 @@ def _make_engine(
             connection.exec_driver_sql(statement)
 
     return engine
+
+
+def _connect_watch(path: Path, identity: FileIdentity) -> OwnConnection:
+    connection = OwnConnection(path, isolation_level=None)
+    _join(connection, identity)
+    return connection
+
+
+def _join(connection: OwnConnection, identity: FileIdentity) -> None:
+    """Keep a new connection if it leads to the file and the log in use; otherwise close it."""
+    try:
+        connection.execute("PRAGMA data_version").fetchone()  # it has to have read something
+        identity.join(connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _use_write_ahead_log(engine: Engine, lock_timeout: float) -> None:
