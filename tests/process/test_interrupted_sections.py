@@ -21,6 +21,7 @@ from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.turns import Turns
 from cidrgate.process import forking
 from cidrgate.process.forking import work
+from cidrgate.process.locks import held
 from cidrgate.process.wakeups import WakeUp
 from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.writes import Writes
@@ -396,6 +397,47 @@ def test_a_child_whose_first_turn_was_interrupted_keeps_no_turn_of_its_parent(
     for parent in parents:
         parent.join()
     assert len(parents) > 5
+
+
+def is_free(lock: threading.RLock) -> bool:
+    def take() -> bool:
+        with held(lock, 0) as is_held:
+            return is_held
+
+    return bool(in_another_thread(take))
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_thread_releases_the_lock_that_it_held(error: type[BaseException]) -> None:
+    lock = threading.RLock()
+
+    def use_twice() -> None:
+        with held(lock, 5) as is_held, held(lock, 5) as again:
+            assert is_held
+            assert again
+
+    count = 0
+    for where in interruptions(use_twice, error):
+        count += 1
+        assert is_free(lock), where
+    assert count > 5
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_thread_keeps_the_lock_that_it_held_before(error: type[BaseException]) -> None:
+    lock = threading.RLock()
+    with lock:
+        for where in interruptions(lambda: use(held(lock, 5)), error):
+            assert not is_free(lock), where
+    assert is_free(lock)
+
+
+def test_a_lock_of_another_thread_stays_held() -> None:
+    lock = threading.RLock()
+    with lock:
+        assert not is_free(lock)
+        assert not is_free(lock)
+    assert is_free(lock)
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import random
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from cidrgate import RuleManager, StoreBusyError, StoreError
+from cidrgate import ForkedError, RuleManager, StoreBusyError, StoreError
 from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.sqlite import SqliteStore
 from cidrgate.stores.waits import answer_by
@@ -233,6 +234,47 @@ def test_a_wait_for_a_connection_ends_by_the_deadline_of_the_caller(use: Any, tm
         with pytest.raises(StoreBusyError, match="raise pool_size"), store.write(wait=0.1):
             pass
         assert time.monotonic() - began < 30
+    store.close()
+
+
+# -------------------------------------------------------------------------------------------------- in memory
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("use", [read, write])
+def test_an_interrupted_transaction_in_memory_ends_its_turn(use: Any, error: type[BaseException]) -> None:
+    store = SqliteStore(None, lock_timeout=0.2)
+    for _ in interruptions(lambda: use(store), error):
+        in_another_thread(partial(use, store))
+    store.close()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_store_in_memory_whose_close_was_interrupted_is_closed_later(error: type[BaseException]) -> None:
+    store = SqliteStore(None)
+    for _ in interruptions(store.close, error):
+        in_another_thread(store.close)
+        store = SqliteStore(None)
+    store.close()
+
+
+def test_a_child_that_was_forked_in_a_transaction_in_memory_ends_it() -> None:
+    store = SqliteStore(None)
+    child = -1
+    try:
+        with store.read():
+            child = os.fork()
+    except ForkedError as error:
+        done = error.__cause__ is None
+        try:
+            in_another_thread(partial(write, store))
+        finally:
+            os._exit(not done)
+    finally:
+        if not child:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    in_another_thread(partial(write, store))
     store.close()
 
 

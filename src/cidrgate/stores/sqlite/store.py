@@ -22,6 +22,7 @@ from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, Sto
 from cidrgate.event_log import log_event
 from cidrgate.process.database_files import DatabaseFileError, refuse_name
 from cidrgate.process.forking import join_forks, sqlite_is_lost, work
+from cidrgate.process.locks import held
 from cidrgate.process.private_files import create_empty
 from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.stores import migrations
@@ -351,12 +352,10 @@ class SqliteStore:
         if self._path is not None:
             yield
             return
-        if not self._turn.acquire(timeout=max(0.0, end - time.monotonic())):
-            raise StoreBusyError(f"{self._name} is in use by another thread; nothing was changed: try again")
-        try:
+        with held(self._turn, max(0.0, end - time.monotonic())) as has_turn:
+            if not has_turn:
+                raise StoreBusyError(f"{self._name} is in use by another thread; nothing was changed: try again")
             yield
-        finally:
-            self._turn.release()
 
     def _begin(self, connection: Connection, write: Write, end: float) -> None:
         """Take the write lock, or give up at the deadline."""
@@ -626,13 +625,10 @@ def _dispose(turn: threading.RLock, *engines: Engine) -> None:
     """
     if sqlite_is_lost():
         return
-    with work(sqlite=True):
-        if turn.acquire(timeout=LOCK_TIMEOUT):
-            try:
-                for engine in engines:
-                    engine.dispose()
-            finally:
-                turn.release()
+    with work(sqlite=True), held(turn, LOCK_TIMEOUT) as has_turn:
+        if has_turn:
+            for engine in engines:
+                engine.dispose()
 
 
 def _is_larger(path: Path, size: int) -> bool:
