@@ -24,6 +24,7 @@ from cidrgate.process.forking import work
 from cidrgate.process.locks import held
 from cidrgate.process.wakeups import WakeUp
 from cidrgate.stores.connection_pool import ConnectionPool
+from cidrgate.stores.waits import answer_by, time_left
 from cidrgate.stores.writes import Writes
 from tests.forks import in_child
 from tests.interruptions import ERRORS, Alarm, in_another_thread, interruptions
@@ -438,6 +439,12 @@ def test_a_lock_of_another_thread_stays_held() -> None:
         assert not is_free(lock)
         assert not is_free(lock)
     assert is_free(lock)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_request_leaves_no_deadline_behind(error: type[BaseException]) -> None:
+    for where in interruptions(lambda: use(answer_by(time.monotonic())), error):
+        assert time_left(10) == 10, where
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -41,11 +41,12 @@ def answer_by(deadline: float) -> Iterator[None]:
     Args:
         deadline: The deadline, as a `time.monotonic` time.
     """
-    token = _deadline.set(deadline)
-    try:
+    before = _deadline.get()
+    try:  # begun before the deadline is set: a signal handler may raise an exception as soon as it is
+        _deadline.set(deadline)
         yield
     finally:
-        _deadline.reset(token)
+        _deadline.set(before)
 
 
 def time_left(longest: float) -> float:
