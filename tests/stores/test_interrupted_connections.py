@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cidrgate import ForkedError, RuleManager, StoreBusyError, StoreError
+from cidrgate.stores import open_store
 from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.sqlite import SqliteStore
 from cidrgate.stores.waits import answer_by
@@ -121,9 +122,9 @@ def test_no_place_is_lost_while_the_application_keeps_what_was_raised(
 
 @pytest.mark.fault("a signal handler raises an exception in a call, such as the soft time limit of Celery")
 @pytest.mark.parametrize("kind", ["entries", "replace"])
-def test_alarms_lose_no_place(kind: str, tmp_path: Path) -> None:
+def test_alarms_lose_no_place(kind: str, shared_store_url: str) -> None:
     """Those of timers, wherever they come: also in SQLAlchemy and in finalizers."""
-    with RuleManager.open(f"sqlite:///{tmp_path}/a.db", create=True, lock_timeout=5) as manager:
+    with RuleManager.open(shared_store_url, create=True, lock_timeout=5, follow=False) as manager:
         manager.create_account("a")
 
         def handle(*_: object) -> None:
@@ -222,11 +223,11 @@ def test_a_place_that_becomes_free_ends_the_wait_of_a_thread() -> None:
 
 
 @pytest.mark.parametrize("use", [read, read_state, write])
-def test_a_wait_for_a_connection_ends_by_the_deadline_of_the_caller(use: Any, tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "lists.db", create=True, lock_timeout=60, pool_size=2)
+def test_a_wait_for_a_connection_ends_by_the_deadline_of_the_caller(use: Any, shared_store_url: str) -> None:
+    store: Any = open_store(shared_store_url, create=True, lock_timeout=60, pool_size=2)
     with ExitStack() as taken:
         for pool in (store._readers.pool, store._writers.pool):
-            for _ in range(pool.size()):  # type: ignore[attr-defined]
+            for _ in range(pool.size()):
                 taken.enter_context(closing(pool.connect()))
         began = time.monotonic()
         with answer_by(began + 0.1), pytest.raises(StoreBusyError, match="raise pool_size"):
@@ -234,6 +235,33 @@ def test_a_wait_for_a_connection_ends_by_the_deadline_of_the_caller(use: Any, tm
         with pytest.raises(StoreBusyError, match="raise pool_size"), store.write(wait=0.1):
             pass
         assert time.monotonic() - began < 30
+    store.close()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("use", [read, write])
+def test_no_place_of_a_pool_of_postgresql_is_lost(use: Any, error: type[BaseException], postgres_url: str) -> None:
+    from cidrgate.stores.postgres import PostgresStore
+
+    store: Any = PostgresStore(postgres_url, create=True, lock_timeout=2, pool_size=4)
+    kept: list[BaseException] = []
+
+    def use_and_keep() -> None:
+        try:
+            use(store)
+        except BaseException as raised:
+            kept.append(raised)
+            raise
+
+    for where in interruptions(use_and_keep, error, POOLS):
+        for engine in (store._readers, store._writers):
+            assert engine.pool.checkedout() == 0, where
+        in_another_thread(partial(read, store))
+        in_another_thread(partial(write, store))
+        if len(kept) > 40:
+            kept.clear()
+    for engine in (store._readers, store._writers):
+        assert in_another_thread(partial(take_all, engine.pool)) == engine.pool.size()
     store.close()
 
 

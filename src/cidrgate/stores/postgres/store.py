@@ -271,7 +271,8 @@ class PostgresStore:
             raise
         except StoreBusyError as error:
             holder = None
-            with suppress(Exception), self._glancing.begin() as connection:
+            now = time.monotonic()  # whoever has waited long enough does not wait for this
+            with suppress(Exception), connected(self._glancing, now) as connection, connection.begin():
                 holder = lock_holder(connection, self._database.schema)
             if holder is None:
                 raise
