@@ -216,7 +216,7 @@ def test_a_place_that_becomes_free_ends_the_wait_of_a_thread() -> None:
         thread = threading.Thread(target=lambda: pool.connect().close())
         thread.start()
         if drop:
-            pool._entries.discard(taken[0]._connection_record)
+            pool._drop(taken[0]._connection_record)
         taken.pop().close()
         thread.join(10)
         assert not thread.is_alive()

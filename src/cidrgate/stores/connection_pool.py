@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
@@ -129,11 +129,13 @@ class _Entry(_ConnectionRecord):
 
     Attributes:
         loan: Its use; None if it is in the queue.
+        dropped: Whether it has no place in the pool any more.
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
         super().__init__(pool, connect=False)
         self.loan: _Loan | None = None
+        self.dropped = False
 
 
 class ConnectionPool(QueuePool):
@@ -178,10 +180,14 @@ class ConnectionPool(QueuePool):
             # It may have been dropped before it was noted. An entry that another thread takes now is added again.
             for one in self._entries:
                 if one.loan is None and one not in self._pool:
-                    self._entries.discard(one)
+                    self._drop(one)
         elif entry.loan is loan:
-            self._entries.discard(entry)
+            self._drop(entry)
             entry.close()
+
+    def _drop(self, entry: _Entry) -> None:
+        entry.dropped = True
+        self._entries.discard(entry)
 
     def _do_get(self) -> ConnectionPoolEntry:
         loan = self._loans.pop(threading.get_ident(), None) or _Loan(None)
@@ -190,7 +196,9 @@ class ConnectionPool(QueuePool):
         except queues.Empty:
             entry = self._new_or_returned(loan.end)
         entry.loan, loan.entry = loan, entry
-        self._entries.add(entry)
+        if entry.dropped:
+            entry.dropped = False
+            self._entries.add(entry)
         return entry
 
     def _new_or_returned(self, end: float | None) -> _Entry:
@@ -226,10 +234,11 @@ class ConnectionPool(QueuePool):
         return True
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        if isinstance(record, _Entry) and record in self._entries and not self._pool.full():
-            self._pool.put(record)
-        else:  # it was dropped, and is given back when the traceback of the exception is gone
-            record.close()
+        entry = cast("_Entry", record)
+        if entry.dropped or self._pool.full():
+            entry.close()  # it is given back when the traceback of the exception is gone
+        else:
+            self._pool.put(entry)
 
 
 def connected(engine: Engine, end: float | None = None) -> AbstractContextManager[Connection]:
