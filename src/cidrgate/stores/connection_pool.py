@@ -235,10 +235,13 @@ class ConnectionPool(QueuePool):
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         entry = cast("_Entry", record)
-        if entry.dropped or self._pool.full():
-            entry.close()  # it is given back when the traceback of the exception is gone
-        else:
+        if entry.dropped:  # it is given back when the traceback of the exception is gone
+            entry.close()
+            return
+        try:
             self._pool.put(entry)
+        except queues.Full:
+            entry.close()
 
 
 def connected(engine: Engine, end: float | None = None) -> AbstractContextManager[Connection]:
