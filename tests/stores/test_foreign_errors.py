@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Integer, TypeDecorator, bindparam, create_engine, select
@@ -12,8 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cidrgate import OutcomeUnknownError, StoreError
 from cidrgate.stores.postgres.failures import explained
+from cidrgate.stores.sqlite import SqliteStore
 from cidrgate.stores.writes import Writes
 from tests.interruptions import Alarm, in_another_thread
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Interrupted(TypeDecorator[int]):
@@ -37,6 +41,13 @@ def test_an_exception_at_the_preparation_of_a_statement_is_no_error_of_the_datab
     with pytest.raises(Alarm) as raised, explained("the store"):
         prepare_statement()
     assert raised.value.__cause__ is None
+
+
+def test_a_sqlite_store_passes_it_on(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "lists.db", create=True)
+    with pytest.raises(Alarm), store.read():
+        prepare_statement()
+    store.close()
 
 
 def test_an_error_of_the_database_is_one() -> None:

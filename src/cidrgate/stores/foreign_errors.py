@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 __all__ = ["may_be_of_signal_handler", "unwrapped"]
 
 
-def unwrapped(error: SQLAlchemyError) -> BaseException | None:
+def unwrapped(error: Exception) -> BaseException | None:
     """Return the error that SQLAlchemy has wrapped, if it is no error of a database, of SQLAlchemy or of text.
 
     Example:

@@ -28,6 +28,7 @@ from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.stores import migrations
 from cidrgate.stores.bulk import compact
 from cidrgate.stores.connection_pool import ConnectionPool, connected
+from cidrgate.stores.foreign_errors import unwrapped
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection
 from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused_commit
@@ -387,6 +388,9 @@ class SqliteStore:
                 "raise pool_size"
             ) from error
         except (SQLAlchemyError, sqlite3.Error) as error:
+            foreign = unwrapped(error)
+            if foreign is not None:
+                raise foreign from foreign.__cause__
             kind = StoreBusyError if locked(error) else StoreError
             raise kind(f"{self._name} {advice(error)}") from error
         except UnicodeEncodeError as error:
