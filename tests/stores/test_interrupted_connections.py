@@ -131,9 +131,9 @@ def test_alarms_lose_no_place(kind: str, shared_store_url: str) -> None:
             raise Alarm
 
         before = signal.signal(signal.SIGALRM, handle)
-        alarms, end = 0, time.monotonic() + 4
+        alarms, begin = 0, time.monotonic()
         chosen = random.Random(2)
-        while time.monotonic() < end:
+        while (after := time.monotonic() - begin) < 4 or (alarms <= 100 and after < 60):  # on a busy machine
             try:
                 signal.setitimer(signal.ITIMER_REAL, chosen.uniform(0.0003, 0.003))
                 try:
