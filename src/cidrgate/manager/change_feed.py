@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import HistoryError, StoreBusyError, StoreError
 from cidrgate.process.forking import join_forks
+from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.replica.follower import Complaint
 from cidrgate.stores.waits import time_left
 
@@ -273,7 +273,7 @@ class ChangeFeed:
         """Begin anew in a forked child, which has neither the thread nor subscribers."""
         self._lock = threading.Lock()
         # Weak: a subscription whose owner was interrupted or cancelled before it got it takes no place.
-        self._subscribers: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        self._subscribers: SharedWeakSet[Subscription] = SharedWeakSet()
         self._rows: deque[Change] = deque()
         self._complete_after: int | None = None  # every settled row after this sequence is in memory
         self._thread: threading.Thread | None = None

@@ -17,12 +17,12 @@ __all__ = ["held"]
 
 
 @contextmanager
-def held(lock: threading.RLock, seconds: float) -> Iterator[bool]:
+def held(lock: threading.RLock, seconds: float | None) -> Iterator[bool]:
     """Hold a lock for a block.
 
     Args:
         lock: The lock. This thread may hold it already.
-        seconds: How many seconds to wait for it.
+        seconds: How many seconds to wait for it; None for no limit.
 
     Returns:
         Whether the lock is held in the block.
@@ -34,7 +34,7 @@ def held(lock: threading.RLock, seconds: float) -> Iterator[bool]:
         True
     """
     try:  # acquire has to be the first call: a lock that this thread holds already must not be released for it
-        yield lock.acquire(timeout=seconds)
+        yield lock.acquire(timeout=-1 if seconds is None else seconds)
     finally:
         # No other context manager here, which could be interrupted first.
         try:  # noqa: SIM105

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cidrgate.errors import CidrgateError, StoreError, StoreOutgrownError
 from cidrgate.event_log import event_name, log_event
 from cidrgate.process.wakeups import WakeUp
+from cidrgate.process.weak_sets import SharedWeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,7 +203,7 @@ class _Loop:
             self._woken.clear()
 
 
-_running: weakref.WeakSet[Follower] = weakref.WeakSet()
+_running: SharedWeakSet[Follower] = SharedWeakSet()
 """The followers of this process, for its end."""
 
 

@@ -28,6 +28,7 @@ from cidrgate.errors import (
 from cidrgate.event_log import log_event
 from cidrgate.process.clock import since_boot
 from cidrgate.process.forking import work
+from cidrgate.process.locks import held
 from cidrgate.replica.expiry import ExpirySchedule, unexpired
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
 from cidrgate.values import mode_at
@@ -209,8 +210,8 @@ class PublishedStore:
                 first error. All others were, and the next call tries again.
         """
         last = self._begun
-        with work(), _held(self._reading, within) as held:
-            if not held:
+        with work(), held(self._reading, within) as is_held:
+            if not is_held:
                 return False
             if self._ended > last:  # that read began after this call, so it saw the same changes
                 return True
@@ -565,20 +566,6 @@ class PublishedStore:
         if error is not None:
             raise error
         return None if end is None else (end - at).total_seconds()
-
-
-@contextmanager
-def _held(lock: threading.RLock, seconds: float | None) -> Iterator[bool]:
-    """Take a lock that this thread does not hold, within some seconds unless they are None; say whether it is held."""
-    try:
-        yield lock.acquire(timeout=-1 if seconds is None else seconds)
-    finally:
-        # Also if a signal handler raised an exception as soon as the lock was taken. No other context manager here,
-        # which could be interrupted first.
-        try:  # noqa: SIM105
-            lock.release()
-        except RuntimeError:
-            pass  # it was not taken
 
 
 class _ModeChange(NamedTuple):

@@ -24,6 +24,7 @@ from cidrgate.errors import OutcomeUnknownError, StoreError
 from cidrgate.event_log import log_event
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.wakeups import WakeUp
+from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.replica.follower import Complaint
 from cidrgate.stores.waits import answer_by
 from cidrgate.traffic.notes import ALLOWED, SUM, network_text, sums_of
@@ -65,7 +66,7 @@ _JOIN = 5.0
 _ORDER = ["row", "flags", "hi", "lo"]
 """The order of sums that are stored: few transactions are about the same account."""
 
-_running: weakref.WeakSet[Recorder] = weakref.WeakSet()
+_running: SharedWeakSet[Recorder] = SharedWeakSet()
 """The recorders of this process, for its end."""
 
 
