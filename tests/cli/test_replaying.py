@@ -86,7 +86,7 @@ def test_the_next_replay_deletes_what_a_killed_one_left(
     environment = {**os.environ, "TMPDIR": str(folder), "CIDRGATE_DATABASE": str(cidrgate.database)}
     command = [sys.executable, "-m", "cidrgate", "replay", "-", "--format", "csv", "--rules", "lists.csv"]
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stdin=subprocess.PIPE) as process:
-        eventually(lambda: len(list(folder.iterdir())) == 2)
+        eventually(lambda: len(list(folder.glob("*/lock"))) == 2)
         process.send_signal(number)
         assert process.wait(60) == -number
     monkeypatch.setattr("tempfile.tempdir", str(folder))

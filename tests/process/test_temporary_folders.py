@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,9 @@ def test_the_folder_of_a_killed_process_is_deleted_by_the_next_one(temporary: Pa
     (temporary / f"cidrgate-{use}-new").mkdir()
     (temporary / "cidrgate-other").mkdir()
     others = set(temporary.iterdir())
+    unlocked = temporary / f"cidrgate-{use}-unlocked"  # of a process that was killed before it had the lock
+    unlocked.mkdir()
+    os.utime(unlocked, (0, time.time() - 100))
     left = temporary / f"cidrgate-{use}-left"
     left.mkdir()
     (left / "lock").touch()
@@ -40,6 +44,7 @@ def test_the_folder_of_a_killed_process_is_deleted_by_the_next_one(temporary: Pa
     fcntl.flock(held, fcntl.LOCK_SH)  # as a worker holds it
     with temporary_folder(use) as first, temporary_folder(use) as second:
         assert left.exists()
+        assert not unlocked.exists()
         os.close(held)
         with temporary_folder(use) as third:
             assert set(temporary.iterdir()) == {*others, first, second, third}

@@ -156,7 +156,8 @@ def _changed_since(transaction: Transaction, account: str, at: datetime) -> set[
         earlier = {entry.id: entry for entry in change.before if entry.matches(change.at)}
         for entry in change.after:
             before = earlier.get(entry.id)
-            if before is None or not _is_within(entry.cidr, before.cidr):
+            is_new = before is None and entry.created_at >= change.at  # its age says the same
+            if not is_new and (before is None or not _is_within(entry.cidr, before.cidr)):
                 found.add(entry.id)
     return found
 

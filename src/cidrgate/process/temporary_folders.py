@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["hold_folder", "temporary_folder"]
 
 _LOCK = "lock"
+
+_LEFT_AFTER = 60.0
+"""Seconds after which a folder without a lock is left behind: a process locks its folder at once."""
 
 
 @contextmanager
@@ -72,9 +77,17 @@ def _delete_left_folders(prefix: str) -> None:
 
     for folder in Path(gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError):  # it is in use, of another user, or another process has deleted it
-            held = os.open(folder / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            found = folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                continue
             try:
-                if os.fstat(held).st_uid == folder.lstat().st_uid == os.geteuid():
+                held = os.open(folder / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                if time.time() - found.st_mtime > _LEFT_AFTER:
+                    shutil.rmtree(folder, ignore_errors=True)
+                continue
+            try:
+                if os.fstat(held).st_uid == os.geteuid():
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
