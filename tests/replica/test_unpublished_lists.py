@@ -230,15 +230,19 @@ def test_a_first_read_that_fails_loads_nothing_and_leaves_nothing_behind(path: P
         assert list(manager.matcher) == ["b"]
 
 
+def let_one_expire(writer: RuleManager, node: RuleManager) -> None:
+    end = soon()
+    writer.edit("a", "1.1.1.1/32", expires_at=end)
+    published(node).catch_up()
+    eventually(lambda: datetime.now(UTC) > end)
+
+
 def test_the_age_is_infinite_until_what_has_expired_is_removed(
     writer: RuleManager, path: Path, failing: set[str]
 ) -> None:
     with RuleManager.open(path, follow=False) as node:
         published(node).on_behind = lambda: None  # as if a follower removed what has expired
-        end = soon()
-        writer.edit("a", "1.1.1.1/32", expires_at=end)
-        published(node).catch_up()
-        eventually(lambda: datetime.now(UTC) > end)
+        let_one_expire(writer, node)
         failing.add("a")
         with pytest.raises(MemoryError):
             published(node).expire()
@@ -254,10 +258,7 @@ def test_the_age_is_infinite_until_what_has_expired_is_removed(
 def test_without_a_follower_what_has_expired_is_removed_by_the_next_read(
     writer: RuleManager, node: RuleManager, failing: set[str]
 ) -> None:
-    end = soon()
-    writer.edit("a", "1.1.1.1/32", expires_at=end)
-    published(node).catch_up()
-    eventually(lambda: datetime.now(UTC) > end)
+    let_one_expire(writer, node)
     failing.add("a")
     with pytest.raises(MemoryError):
         node.add("c", "9.9.9.9/32")

@@ -26,7 +26,7 @@ from cidrgate.stores.waits import answer_by
 from tests.interruptions import ERRORS, POOLS, Alarm, in_another_thread, interruptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Pool
@@ -89,6 +89,19 @@ def test_no_place_of_a_pool_is_lost(use: Any, error: type[BaseException], store:
     assert count > 100
 
 
+def keeping(kept: list[BaseException], use: Callable[[], object]) -> Callable[[], object]:
+    """A use whose exceptions the application keeps."""
+
+    def use_and_keep() -> None:
+        try:
+            use()
+        except BaseException as raised:
+            kept.append(raised)
+            raise
+
+    return use_and_keep
+
+
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("use", [read, write])
 def test_no_place_is_lost_while_the_application_keeps_what_was_raised(
@@ -96,14 +109,7 @@ def test_no_place_is_lost_while_the_application_keeps_what_was_raised(
 ) -> None:
     """With the traceback, its frames, and what they refer to."""
     kept: list[BaseException] = []
-
-    def use_and_keep() -> None:
-        try:
-            use(store)
-        except BaseException as raised:
-            kept.append(raised)
-            raise
-
+    use_and_keep = keeping(kept, partial(use, store))
     gc.disable()
     try:
         for where in interruptions(use_and_keep, error, POOLS):
@@ -245,14 +251,7 @@ def test_no_place_of_a_pool_of_postgresql_is_lost(use: Any, error: type[BaseExce
 
     store: Any = PostgresStore(postgres_url, create=True, lock_timeout=2, pool_size=4)
     kept: list[BaseException] = []
-
-    def use_and_keep() -> None:
-        try:
-            use(store)
-        except BaseException as raised:
-            kept.append(raised)
-            raise
-
+    use_and_keep = keeping(kept, partial(use, store))
     for where in interruptions(use_and_keep, error, POOLS):
         for engine in (store._readers, store._writers):
             assert engine.pool.checkedout() == 0, where
