@@ -47,8 +47,8 @@ class FieldStep(NamedTuple):
             - `drop`: leaves out the first `place` and the last `number` characters. It is empty if there are fewer.
             - `without_port`: leaves out the last colon of an address with the port behind it, and the brackets of IPv6.
             - `peer`: takes the first address that stands with a port before a bracket, without the port.
-            - `captures`: takes what the first of the one or two groups such as `{a|b}` contains that end a text, each with
-              a space behind it. It is empty if there is none.
+            - `captures`: takes what the first of the one or two groups such as `{a|b}` contains that end a text, each
+              with a space behind it. It is empty if there is none.
             - `target`: takes the target of a request line, which may be a whole URL, from its path on. It is empty if
               the line is cut off, or if the target contains a space.
         separator: What separates the parts.
