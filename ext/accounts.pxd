@@ -275,9 +275,12 @@ cdef inline bint is_free(const Slot *slot, uint32_t ended) noexcept nogil:
     return slot.block == DEAD and ended - slot.tag >= 2
 
 
-cdef inline bint is_overfull(const SlotTable *table) noexcept nogil:
-    """Return whether more than 7/10 of an index is in use, dead slots included, or more than 3/10 if it is small."""
-    return table.used * <uint64_t>10 > table.capacity * <uint64_t>(3 if table.capacity <= SPARSE else 7)
+cdef inline bint is_overfull(const SlotTable *table, uint64_t used) noexcept nogil:
+    """Return whether so many slots are more than 7/10 of an index, or more than 3/10 if it is small.
+
+    Dead slots are in use too.
+    """
+    return used * 10 > table.capacity * <uint64_t>(3 if table.capacity <= SPARSE else 7)
 
 
 cdef inline uint32_t slots_for(uint64_t live) noexcept nogil:
@@ -287,10 +290,7 @@ cdef inline uint32_t slots_for(uint64_t live) noexcept nogil:
 
 
 cdef inline bint make_room(Accounts *accounts) noexcept nogil:
-    """Make room for one more account in the index and in the rows; return False if that fails.
-
-    The index is at most 7/10 full, and at most 3/10 if it is small.
-    """
+    """Make room for one more account in the index and in the rows; return False if that fails."""
     cdef SlotTable *table = <SlotTable *>accounts.table
     cdef SlotTable *larger
     cdef void *rows
@@ -298,7 +298,7 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
     cdef uint64_t room
     if <uint64_t>accounts.first_row + accounts.row_count >= limits.rows:
         return False
-    if <uint64_t>(table.used + 1) * 10 > <uint64_t>table.capacity * (3 if table.capacity <= SPARSE else 7):
+    if is_overfull(table, <uint64_t>table.used + 1):
         larger = new_table(slots_for(accounts.live))
         if larger == NULL:
             return False

@@ -937,7 +937,7 @@ cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header, bi
         found = OUT_OF_MEMORY
     else:
         found = verify_sections(&survey)
-    slow[0] = survey.far or survey.crowded or is_overfull(survey.table)
+    slow[0] = survey.far or survey.crowded or is_overfull(survey.table, survey.table.used)
     free(survey.starts)
     free(survey.kin)
     free(survey.own)

@@ -177,14 +177,14 @@ def check_switches(**switches: bool) -> None:
         truth(value, name)
 
 
-def check_type(value: object, kind: type, name: str, *, instead: str = "") -> None:
+def check_type(value: object, kind: type, name: str, *, or_none: bool = False) -> None:
     """Refuse an object of another type, when it is handed over instead of at its first use.
 
     Args:
         value: The object. The message does not quote it: it may contain a password.
         kind: The type that is expected, or a base class of it.
         name: The name of the argument, for the message.
-        instead: What else to do, at the end of the message.
+        or_none: Whether None is accepted too.
 
     Raises:
         TypeError: If it is of another type.
@@ -195,8 +195,8 @@ def check_type(value: object, kind: type, name: str, *, instead: str = "") -> No
         ...
         TypeError: port must be an object of the class int, not str
     """
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be an object of the class {kind.__name__}, not {type(value).__name__}{instead}")
+    if not isinstance(value, kind) and not (or_none and value is None):
+        raise TypeError(f"{name} must be an object of the class {kind.__name__}, not {type(value).__name__}")
 
 
 def several_texts(texts: Iterable[str], name: str) -> Iterable[str]:

@@ -146,17 +146,28 @@ def test_peers_that_are_numbers_are_resolved_as_text_is(tmp_path: Path, kind: pa
     assert (report.verdicts["allowed"], report.verdicts["denied"], report.bad) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("name", ["nginx's own", "Apache's own", "traefik-json", "caddy"])
-def test_a_header_that_looks_like_a_list_is_what_the_client_sent(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("nginx's own", None),
+        ("Apache's own", None),
+        ("traefik-json", None),
+        ("caddy", None),
+        ("caddy", "request.headers.X-Forwarded-For[0]"),
+        ("jsonl", "xff"),
+    ],
+)
+def test_a_header_that_looks_like_a_list_is_what_the_client_sent(tmp_path: Path, name: str, column: str | None) -> None:
     """It is no address for the edge, so it is none here."""
     form, text, _ = KNOWN[name]
+    columns = {"forwarded": column or form.roles["forwarded"]}
     forged = '["198.51.100.1"]'
     if form.reader == "json":
         record = json.loads(text)
         if name == "caddy":
             record["request"]["headers"]["X-Forwarded-For"] = [forged]
         else:
-            record["request_X-Forwarded-For"] = forged
+            record["xff"] = record["request_X-Forwarded-For"] = forged
         line = json.dumps(record)
     else:
         line = text.replace(SENT["X-Forwarded-For"], forged.replace('"', "\\x22"))
@@ -166,7 +177,7 @@ def test_a_header_that_looks_like_a_list_is_what_the_client_sent(tmp_path: Path,
     assert resolver.resolve(PEER, [(b"x-forwarded-for", forged.encode())]).address is None
     lists = Matcher()
     lists.publish("a", ["198.51.100.1/32"])
-    report = replay(LogSource(files=[str(path)], form=form, account="a"), lists, resolver=resolver)
+    report = replay(LogSource(files=[str(path)], form=form, columns=columns, account="a"), lists, resolver=resolver)
     assert (report.verdicts["no_address"], report.bad, report.lines) == (1, 0, 1)
 
 
@@ -174,12 +185,17 @@ def test_a_header_that_looks_like_a_list_is_what_the_client_sent(tmp_path: Path,
     ("sent", "verdict"),
     [(["a"], "allowed"), (["b", "a"], "no_account"), (['["a"]'], "unknown_account"), ([], "no_account")],
 )
-def test_an_account_in_a_header_of_caddy_is_its_only_line(tmp_path: Path, sent: list[str], verdict: str) -> None:
+@pytest.mark.parametrize("column", ["request.headers.X-Account", "request.headers.X-Account[0]"])
+def test_an_account_in_a_header_of_caddy_is_its_only_line(
+    tmp_path: Path, sent: list[str], verdict: str, column: str
+) -> None:
     record = json.loads(logs.caddy("8.8.8.8", "x"))
     record["request"]["headers"]["X-Account"] = sent
     path = tmp_path / "a.log"
     path.write_text(json.dumps(record) + "\n")
-    source = LogSource(files=[str(path)], form=FORMATS["caddy"], columns={"account": "request.headers.X-Account"})
+    source = LogSource(files=[str(path)], form=FORMATS["caddy"], columns={"account": column})
+    if sent == ["b", "a"] and column.endswith("]"):
+        verdict = "allowed"  # the first line was asked for
     lists = Matcher()
     for name in ("a", "b"):
         lists.publish(name, ["8.8.8.8/32"])

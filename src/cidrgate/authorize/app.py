@@ -98,8 +98,7 @@ class AuthorizeApp:
         client_headers: ClientHeaders | None = None,
     ) -> None:
         check_gate(gate)
-        if client_headers is not None:
-            check_type(client_headers, ClientHeaders, "client_headers")
+        check_type(client_headers, ClientHeaders, "client_headers", or_none=True)
         self._gate = gate
         self._at_end: Callable[[], object] = lambda: None
         """Called when the server ends, after the last request."""

@@ -140,8 +140,7 @@ class Gate:
         if log not in ("denials", "all", "none"):
             raise ValueError(f"log must be 'denials', 'all' or 'none', not {log!r}")
         check_switches(report_only=report_only, require_account=require_account, note_matches=note_matches)
-        if resolver is not None:
-            check_type(resolver, ClientIPResolver, "resolver")
+        check_type(resolver, ClientIPResolver, "resolver", or_none=True)
         if request_id_header is not None:
             request_id_header = check_token(request_id_header, "the header with the request's id").lower()
         if callable(hooks):

@@ -203,8 +203,7 @@ class RuleManager:
     ) -> None:
         if not hasattr(store, "writers"):
             raise TypeError(f"store must be a Store, not {type(store).__name__}: RuleManager.open takes an address")
-        if policy is not None:
-            check_type(policy, Policy, "policy")
+        check_type(policy, Policy, "policy", or_none=True)
         self.policy = Policy() if policy is None else policy
         self._store = store
         self._replica = Replica(store, max_staleness=max_staleness, on_stale=on_stale)
@@ -281,8 +280,7 @@ class RuleManager:
             ValueError: If a setting is not valid, or there is `traffic` to record without `load`.
         """
         check_switches(create=create, load=load, follow=follow)
-        if traffic is not None:
-            check_type(traffic, Traffic, "traffic")
+        check_type(traffic, Traffic, "traffic", or_none=True)
         if traffic is not None and not load:
             raise ValueError("traffic is recorded by the matcher: leave out load=False")
         with ExitStack() as undone:

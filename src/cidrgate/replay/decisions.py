@@ -75,14 +75,14 @@ class Decider:
         before: The lists to compare with; None for no comparison.
         account: The account of every request, or what finds it in a path; None if a column has it.
         resolver: Finds the client's address; None if the log has it.
-        header_lists: Whether the log has the lines of a header as a list in JSON.
+        of_json: Whether the log is JSON, which may have a header as a list of its lines.
     """
 
     matcher: Matcher
     before: Matcher | None = None
     account: str | FromPath | None = None
     resolver: ClientIPResolver | None = None
-    header_lists: bool = False
+    of_json: bool = False
     unreadable: dict[str, None] = field(default_factory=dict)
     """The first texts that stood in the place of an address, and are none."""
     _paths: dict[str, str | None] = field(default_factory=dict)
@@ -219,7 +219,7 @@ class Decider:
             self._clients.clear()
         assert self.resolver is not None  # noqa: S101 - it is asked only then
         name = (self.resolver.client_header or "x-forwarded-for").encode()
-        lines = [(name, value.encode()) for value in _header_lines(header, lists=self.header_lists)]
+        lines = [(name, value.encode()) for value in _header_lines(header, lists=self.of_json)]
         found = self.resolver.resolve(peer, lines)
         self._clients[key] = found.address
         return found.address
@@ -296,7 +296,7 @@ def _header_lines(text: str | None, *, lists: bool) -> list[str]:
 
     Args:
         text: What the log has.
-        lists: Whether it may be a list in JSON. In other logs, such a text is what the client sent.
+        lists: Whether what begins as a list in JSON is one. In other logs, such a text is what the client sent.
 
     Example:
         >>> _header_lines('["10.0.0.1", "8.8.8.8, 10.0.0.2"]', lists=True)
@@ -307,9 +307,5 @@ def _header_lines(text: str | None, *, lists: bool) -> list[str]:
     if text in (None, "", "-"):
         return []
     if lists and text.startswith("["):
-        try:
-            lines = json.loads(text)
-        except ValueError:
-            return [text]
-        return [str(line) for line in lines] if isinstance(lines, list) else [text]
+        return [str(line) for line in json.loads(text)]
     return [text]

@@ -128,8 +128,6 @@ class LogFormat:
         header: Whether the line `#Fields:` names the fields, as in the W3C extended log format.
         request_header: The field of a header of requests: `{}` stands for the name as Go writes it (`X-Real-Ip`), `{_}`
             for the name as nginx does (`x_real_ip`). Empty if only `roles` and columns say where headers are.
-        header_lists: For `json`: whether it has the lines of a header as a list. Elsewhere a text that looks like one
-            is what a client sent.
     """
 
     name: str
@@ -150,7 +148,6 @@ class LogFormat:
     comments: bool = False
     header: bool = False
     request_header: str = ""
-    header_lists: bool = False
 
     def field_of_header(self, name: str) -> str | None:
         """Return the field that has a header of requests; None if the format does not say it.
@@ -541,14 +538,7 @@ def _alb() -> LogFormat:
 
 
 def _json(
-    name: str,
-    title: str,
-    time_form: TimeForm,
-    *,
-    ports: bool = False,
-    request_header: str = "",
-    header_lists: bool = True,
-    **roles: str,
+    name: str, title: str, time_form: TimeForm, *, ports: bool = False, request_header: str = "", **roles: str
 ) -> LogFormat:
     if request_header:
         roles["forwarded"] = request_header.format("X-Forwarded-For")
@@ -561,7 +551,6 @@ def _json(
         urls=True,
         ports=ports,
         request_header=request_header,
-        header_lists=header_lists,
     )
 
 
@@ -572,7 +561,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
         one.name: one
         for one in (
             LogFormat(name="csv", title="CSV with a header", reader="csv", roles=_PLAIN),
-            LogFormat(name="jsonl", title="JSON Lines", reader="json", roles=_PLAIN, header_lists=True),
+            LogFormat(name="jsonl", title="JSON Lines", reader="json", roles=_PLAIN),
             LogFormat(name="parquet", title="Apache Parquet", reader="parquet", roles=_PLAIN),
             _combined(),
             _json(
@@ -584,7 +573,7 @@ FORMATS: Mapping[str, LogFormat] = MappingProxyType(
             _traefik(),
             _json(
                 "traefik-json", "Traefik, JSON", "iso", address="ClientHost", time="StartUTC", path="RequestPath",
-                request_header="request_{}", header_lists=False,
+                request_header="request_{}",
             ),
             _alb(),
             LogFormat(

@@ -198,7 +198,7 @@ def replay(
     """
     began = time.perf_counter()
     source, wanted = _asked(source, resolver)
-    decider = Decider(matcher, before, source.account, resolver, header_lists=source.form.header_lists)
+    decider = Decider(matcher, before, source.account, resolver, of_json=source.form.reader == "json")
     with opened_log(source, memory=memory, threads=threads) as log, _written_rows(rows) as write:
         totals = _Totals(Pairs(log), compared=before is not None)
         lenient = _Lenient(matcher)
@@ -256,7 +256,7 @@ def observations(
     source, wanted = _asked(source, resolver)
     if "time" not in wanted:
         raise LogError("observations have times, and nothing says where the log has them: name --columns time=COLUMN")
-    decider = Decider(matcher, None, source.account, resolver, header_lists=source.form.header_lists)
+    decider = Decider(matcher, None, source.account, resolver, of_json=source.form.reader == "json")
     lines = bad = 0
     with opened_log(source, memory=memory, threads=threads) as log:
         pairs = Pairs(log)

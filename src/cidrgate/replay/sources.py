@@ -250,8 +250,7 @@ def request_query(
     if form.ports and "address" in fields:
         columns["address"] = _without_port(fields["address"])
     if "account" in fields:
-        account = f"CAST({fields['account']} AS VARCHAR)"
-        columns["account"] = _no_dash(_only_line(account) if _is_list(source) else account)
+        columns["account"] = _no_dash(f"CAST({fields['account']} AS VARCHAR)")
     if numbered:
         columns |= {"number": "number", "text": "line"}
     return checked_query(columns, relation, checks)
@@ -288,17 +287,21 @@ def _without_port(address: str) -> str:
     return rf"regexp_replace({bare}, '^([0-9.]+):[0-9]+$', '\1')"
 
 
-def _is_list(source: LogSource) -> bool:
-    """Return whether the account is in a header, whose lines the log has as a list."""
-    form, column = source.form, source.columns.get("account", "")
-    return form.header_lists and form.request_header != "" and column.startswith(form.request_header.partition("{")[0])
+def _only_line(text: str, kind: str) -> str:
+    """Return the SQL of an account that JSON may have as the lines of a header: null if they are several, as at a gate.
+
+    Args:
+        text: The SQL of the member as text.
+        kind: The SQL of its type.
+    """
+    only = f"CASE WHEN json_array_length({text}) = 1 THEN json_extract_string({text}, '$[0]') END"
+    return f"CASE WHEN starts_with({text}, '[') AND {kind} = 'ARRAY' THEN {only} ELSE {text} END"
 
 
-def _only_line(text: str) -> str:
-    """Return the SQL of the only line of a header that is a list in JSON; null if there are several, as for a gate."""
-    lines = f"try(json_array_length({text}))"
-    only = f"CASE WHEN {lines} = 1 THEN json_extract_string({text}, '$[0]') END"
-    return f"CASE WHEN starts_with({text}, '[') AND {lines} IS NOT NULL THEN {only} ELSE {text} END"
+def _as_lines(text: str, kind: str) -> str:
+    """Return the SQL of a header in JSON. A text that only looks like a list becomes the only line of a list."""
+    listed = f"CAST(json_array({text}) AS VARCHAR)"
+    return f"CASE WHEN starts_with({text}, '[') AND {kind} <> 'ARRAY' THEN {listed} ELSE {text} END"
 
 
 def _no_dash(text: str) -> str:
@@ -344,9 +347,11 @@ def _relation(
         place = {path: f"p[{number}]" for number, path in enumerate(paths, 1)}
         for role, column in asked.items():
             fields[role] = f"coalesce({', '.join(place[one] for one in column.split('|'))})"
+            if role in _MAY_BE_LISTS:
+                fields[role] = _MAY_BE_LISTS[role](fields[role], _json_kind(column))
         cut = f"try(json_extract_string(line, {_list([_json_path(path) for path in paths])}))"
-        more = ", number, line" if numbered else ""
-        rows = f"(SELECT {cut} AS p{more} FROM {table})"
+        number = ", number" if numbered else ""
+        rows = f"(SELECT {cut} AS p, line{number} FROM {table})"
         return rows, fields, "p IS NOT NULL", kinds
     for role, column in asked.items():
         fields[role] = _column(role, column, types, source)
@@ -355,6 +360,16 @@ def _relation(
     if numbered:
         rows = f"(SELECT row_number() OVER () AS number, CAST(t AS VARCHAR) AS line, t.* FROM {table} AS t)"
     return rows, fields, "", kinds
+
+
+_MAY_BE_LISTS = {"account": _only_line, "forwarded": _as_lines}
+"""What makes the SQL of a role that may be in a header, of which JSON may have a list of lines."""
+
+
+def _json_kind(column: str) -> str:
+    """Return the SQL of the type of a member in JSON; that of the first one that is there, of several."""
+    kinds = [f"nullif(json_type(line, {quoted(_json_path(one))}), 'NULL')" for one in column.split("|")]
+    return f"coalesce({', '.join(kinds)}, '')"
 
 
 def _found(column: str, types: Mapping[str, str]) -> str:

@@ -63,6 +63,9 @@ _WORTH_SAYING = 1.0
 """Seconds by which the clock must go back before that is logged: time synchronization makes smaller steps."""
 
 
+_IN_PART = "all lists but those of some accounts were published"
+"""The note on an error that came as lists were published."""
+
 _NOTHING_CHANGED = "; nothing was changed"
 """The part of a store's error message that is wrong once a change was committed."""
 
@@ -96,7 +99,6 @@ class PublishedStore:
         # could not be removed. Meanwhile the matcher does not equal the store.
         self._unpublished: set[str] = set()
         self._overdue = False
-        self._failure = 0  # the `id` of the last such error: the error refers to the store, and would keep it alive
         # Whether there may be a commit that this process did not publish, and how often it was found that there may be.
         self._behind = False
         self._fallen = 0
@@ -303,7 +305,7 @@ class PublishedStore:
         """
         failure = next(iter(failed.values()), overdue)
         if failure is not None:
-            self._failure = id(failure)
+            failure.add_note(_IN_PART)
             self._fell_behind()
             raise failure
         self._record_known_at(began)
@@ -500,7 +502,7 @@ class PublishedStore:
             )
         except BaseException as error:
             if (
-                id(error) == self._failure
+                _IN_PART in getattr(error, "__notes__", ())
                 and self._unpublished <= unpublished
                 and (self._unpublished or (self._overdue and overdue))
             ):
@@ -663,7 +665,7 @@ def _publish(
     waiting: list[StoredList] = []
     failed: dict[str, Exception] = {}
     for stored in lists:
-        try:
+        try:  # not with `_noted`, which costs too much for each of a million lists
             if stored.parent is not None:
                 if not _linked(matcher, schedule, stored):
                     waiting.append(stored)

@@ -105,10 +105,8 @@ def create_app(
         >>> manager.close()
     """
     check_type(manager, RuleManager, "manager")
-    if settings is not None:
-        check_type(settings, Settings, "settings")
-    if resolver is not None:
-        check_type(resolver, ClientIPResolver, "resolver")
+    check_type(settings, Settings, "settings", or_none=True)
+    check_type(resolver, ClientIPResolver, "resolver", or_none=True)
     chosen = Settings() if settings is None else settings
     found = ClientIPResolver() if resolver is None else resolver
     app = _Application(
