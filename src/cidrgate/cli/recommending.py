@@ -182,7 +182,8 @@ def _read(session: Session, file: Path | None, account: str | None, past: PastRe
 def _of_account(session: Session, account: str, read: SeenFile | None, past: PastRequests) -> _Source:
     now = datetime.now(UTC)
     seen: Observed | None = None
-    since = asked_since = settled = None
+    since = asked_since = None
+    settled: tuple[Entry, ...] | None = None
     unknown: tuple[Unknown, ...] = ()
     with session.open() as manager:
         owner, entries = manager.listing(account)
@@ -196,7 +197,7 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
                 raise NoTrafficError(f"{error}, or name a file of addresses or a log (--from-log)") from error
             seen, since, asked_since = recorded.observations, recorded.since, recorded.asked_since
             unknown = recorded.unknown
-            settled = {entry.id for entry in recorded.settled}
+            settled = recorded.settled
     if past.logs:
         seen = list(past.options.observations(session, past.logs, _matcher(owner, entries, names, now), names))
         if not seen:
@@ -212,8 +213,8 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
     assert seen is not None  # noqa: S101 - it was read above
     where = "in the log" if past.logs else "in the file"
     notes = () if read is None else tuple(read.notes(names))
-    old = allowing if settled is None else tuple(entry for entry in allowing if entry.id in settled)
-    return _Source(seen, policy, owner, allowing, old, since, asked_since, where, unknown, notes)
+    settled = allowing if settled is None else settled
+    return _Source(seen, policy, owner, allowing, settled, since, asked_since, where, unknown, notes)
 
 
 def _matcher(owner: Account, entries: list[Entry], names: list[str], at: datetime) -> Matcher:

@@ -156,12 +156,18 @@ def change_history(
 
 
 def changes_of_present_account(
-    transaction: Transaction, account: str, *, after: int, limit: int | None = None
+    transaction: Transaction,
+    account: str,
+    *,
+    after: int = 0,
+    since: datetime | None = None,
+    limit: int | None = None,
 ) -> list[Change]:
     """Return the newest changes of the account that has a name now, under all its names, the newest last."""
     from cidrgate.stores.account_rows import AccountRows
 
-    return transaction.changes(None, limit, after=after, names=AccountRows(transaction).lineage(account))
+    names = AccountRows(transaction).lineage(account)
+    return transaction.changes(None, limit, after=after, since=since, names=names)
 
 
 def refuse_earlier_account(transaction: Transaction, account: str, sequence: int) -> None:

@@ -106,6 +106,8 @@ def past_of_list(
 
     now = datetime.now(UTC)
     first = first_day(now, days)
+    # Traffic is stored by day in UTC, and today is one of the days.
+    asked = datetime.combine(first, time(), UTC)
     with store.read() as transaction:
         found = existing_account(transaction, account)
         if own_list:
@@ -115,14 +117,12 @@ def past_of_list(
         observations = observations_of_family(transaction, owner, first, most)
         begun = first_observed(transaction)
         full = not_all_kept(transaction, owner, first, len(observations))
-        changed = _changed_since(transaction, owner.name, datetime.combine(first, time(), UTC))
+        changed = _changed_since(transaction, owner.name, asked)
     if begun is None or not observations:
         raise NoTrafficError(
             f"no traffic of account {account!r} was recorded {days_text(days)}: start the processes that decide with "
             "--traffic addresses or --traffic networks"
         )
-    # Traffic is stored by day in UTC, and today is one of the days.
-    asked = datetime.combine(first, time(), UTC)
     listed = tuple(entry for entry in entries if entry.matches(now))
     since = max(asked, begun)
     unknown = [*short_window(begun, asked, days)]
@@ -146,9 +146,7 @@ def _changed_since(transaction: Transaction, account: str, at: datetime) -> set[
     Returns:
         The ids; None if there were too many changes.
     """
-    changes = changes_of_present_account(
-        transaction, account, after=transaction.sequence_before(at), limit=_MOST_CHANGES
-    )
+    changes = changes_of_present_account(transaction, account, since=at, limit=_MOST_CHANGES)
     if len(changes) == _MOST_CHANGES:
         return None
     found = set()

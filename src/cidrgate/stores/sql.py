@@ -547,6 +547,7 @@ class Transaction(ABC):
         after: int = 0,
         before: int | None = None,
         names: Sequence[tuple[str, int, int | None]] | None = None,
+        since: datetime | None = None,
     ) -> list[Change]:
         """Return the newest rows of the change log, the newest last.
 
@@ -556,6 +557,7 @@ class Transaction(ABC):
             after: Only rows with a greater sequence.
             before: Only rows with a smaller sequence; None for all.
             names: Only the rows of these accounts, each with the sequences between which its rows are; None for all.
+            since: Only rows of this time or later, with a time zone; None for all.
         """
         statement = select(changes).where(changes.c.sequence > after).order_by(changes.c.sequence.desc())
         if before is not None:
@@ -564,6 +566,8 @@ class Transaction(ABC):
             statement = statement.where(changes.c.account == account)
         if names is not None:
             statement = statement.where(or_(*(_between(*one) for one in names)))
+        if since is not None:
+            statement = statement.where(changes.c.at >= since)
         if limit is not None:
             statement = statement.limit(limit)
         else:
