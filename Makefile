@@ -13,7 +13,7 @@ FUZZ_FILES ?= 50000
 FUZZ_FIRST ?= 0
 COVERED ?= -n $(WORKERS) --dist worksteal tests README.md docs --ignore=tests/faults --ignore=tests/distribution --ignore=tests/spark
 TRACED ?= adopt arrow arrow_tables examples paths hostile_arrays hostile_arrow header_lines known_accounts matcher parser plain_lists prefix_trie smallest_cover
-UNTRACED ?= every_size or many_accounts or memory_of or every_reader or interrupted or few_bytes or bitmap or edges or whatever
+UNTRACED ?= every_size or many_accounts or memory_of or every_reader or interrupted or few_bytes or bitmap or edges or whatever or 4_gib
 COVERAGE_OF ?=
 COVERAGE_FLOOR ?= 70
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
