@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from types import EllipsisType, NoneType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args, get_type_hints
 
 from cidrgate.errors import EntryNotFoundError, InvalidExpiryError
 
@@ -38,6 +38,8 @@ __all__ = [
     "Reason",
     "seconds",
 ]
+
+_T = TypeVar("_T")
 
 Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
 """An address: text, packed bytes (4 or 16), or an `ipaddress` object."""
@@ -199,14 +201,29 @@ def check_type(value: object, kind: type, name: str, *, or_none: bool = False) -
         raise TypeError(f"{name} must be an object of the class {kind.__name__}, not {type(value).__name__}")
 
 
-def several_texts(texts: Iterable[str], name: str) -> Iterable[str]:
-    """Return an argument that is several networks.
+def check_callable(value: object, name: str) -> None:
+    """Refuse what cannot be called, when it is handed over instead of at its first call.
+
+    Raises:
+        TypeError: If it is no function, class or other object that can be called.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+
+
+def several_texts(texts: Iterable[_T], name: str, of: str = "networks") -> Iterable[_T]:
+    """Return an argument that is several texts.
+
+    Args:
+        texts: The argument.
+        name: Its name, for the message.
+        of: What each text is, in the plural.
 
     Raises:
         TypeError: If it is one text, of which each character would count.
     """
     if isinstance(texts, (str, bytes)):
-        raise TypeError(f"{name} is an iterable of networks, not one text: write [network]")
+        raise TypeError(f"{name} is an iterable of {of}, not one text: write [{of.removesuffix('s')}]")
     return texts
 
 

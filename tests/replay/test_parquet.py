@@ -270,7 +270,7 @@ def test_several_files_are_one_log(tmp_path: Path) -> None:
     assert replay(source, LISTS, threads=1).verdicts["allowed"] == 3
     # A file without a column has nothing in its place.
     pq.write_table(pa.table({**PLAIN}).drop_columns("account"), names[3])
-    report = replay(replace(source, files=names), LISTS, threads=1)
+    report = replay(replace(source, files=tuple(names)), LISTS, threads=1)
     assert (report.requests, report.verdicts["no_account"]) == (8, 2)
 
 

@@ -17,7 +17,7 @@ from cidrgate.gate.denial import STATUS
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._asgi_requests import account_of_headers, decide, denial_in, peer_of
-from cidrgate.values import check_type
+from cidrgate.values import check_callable, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ class AuthorizeApp:
             with its default settings.
 
     Raises:
-        TypeError: If `gate` is not a `Gate`, or `client_headers` not a `ClientHeaders`.
+        TypeError: If an argument is of another type.
         ValueError: If the header is not a token (RFC 9110 section 5.6.2), or if the parameter is empty.
 
     Example:
@@ -99,6 +99,9 @@ class AuthorizeApp:
     ) -> None:
         check_gate(gate)
         check_type(client_headers, ClientHeaders, "client_headers", or_none=True)
+        check_type(account_parameter, str, "account_parameter", or_none=True)
+        if elsewhere is not None:
+            check_callable(elsewhere, "elsewhere")
         self._gate = gate
         self._at_end: Callable[[], object] = lambda: None
         """Called when the server ends, after the last request."""

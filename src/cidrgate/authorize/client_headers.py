@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.header_names import check_token
-from cidrgate.values import check_switches
+from cidrgate.values import check_switches, several_texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -55,8 +55,8 @@ class ClientHeaders:
         allow_aliases: bool = False,
     ) -> None:
         check_switches(allow_aliases=allow_aliases)
-        self._credentials = tuple(_fields(credentials, "a header with a credential"))
-        self._expected = _fields(expected, "a header of the proxy")
+        self._credentials = tuple(_fields(credentials, "credentials", "a header with a credential"))
+        self._expected = _fields(expected, "expected", "a header of the proxy")
         self._allow_aliases = allow_aliases
 
     def check(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
@@ -82,5 +82,6 @@ class ClientHeaders:
                     )
 
 
-def _fields(names: Collection[str], what: str) -> frozenset[bytes]:
-    return frozenset(check_token(name, f"the name of {what}").lower().encode() for name in names)
+def _fields(names: Collection[str], argument: str, what: str) -> frozenset[bytes]:
+    listed = several_texts(names, argument, "names")
+    return frozenset(check_token(name, f"the name of {what}").lower().encode() for name in listed)

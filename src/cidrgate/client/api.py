@@ -62,7 +62,7 @@ from cidrgate.client.values import (
     TokenInfo,
     WhoAmI,
 )
-from cidrgate.values import Entry, several_texts, truth, whole_number
+from cidrgate.values import Entry, check_type, several_texts, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -118,6 +118,7 @@ class Client:
             and its base URL and headers do not change. None uses one of the `Client` itself.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: If the URL, the token, or a proxy that the environment names cannot be used. Neither this message
             nor that of another error shows them.
 
@@ -134,6 +135,7 @@ class Client:
     """
 
     def __init__(self, url: str, token: str, *, http: httpx.Client | None = None) -> None:
+        check_type(http, httpx.Client, "http", or_none=True)
         self._owned = http is None
         self._url = base_url(url)
         self._headers = {"Authorization": token_header(token)}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.rules.decisions import enforced
+from cidrgate.values import check_type, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -292,6 +293,10 @@ def evaluate(
         days: For how many days in UTC, with that of `at`, the observations count; None for all of them.
         most: How many networks and accounts to name.
 
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is too small, or the time has no time zone.
+
     Example:
         >>> from cidrgate.values import Observation
         >>> at = datetime(2026, 1, 2, tzinfo=UTC)
@@ -303,8 +308,11 @@ def evaluate(
         >>> evaluation.newly_denied.requests, evaluation.newly_denied.named[0].network
         (7, '8.8.8.8/32')
     """
-    begin = None if days is None else datetime.combine(first_day(at, days), time(), UTC)
-    found = _Found(most)
+    check_type(at, datetime, "at")
+    if at.tzinfo is None:
+        raise ValueError("at needs a time zone, such as datetime.now(UTC)")
+    begin = None if days is None else datetime.combine(first_day(at, whole_number(days, "days", least=1)), time(), UTC)
+    found = _Found(whole_number(most, "most", least=0))
     for changed, traffic in changes:
         found.add(changed, traffic, begin)
     since = found.begun if begin is None or found.begun is None else max(begin, found.begun)

@@ -18,7 +18,7 @@ from cidrgate.rules.checks import validate_replacement
 from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.rules.policy import DEFAULT_POLICY, Policy
 from cidrgate.rules.special_ranges import special_block, special_networks
-from cidrgate.values import NewEntry, check_switches, several_texts, whole_number
+from cidrgate.values import NewEntry, check_switches, check_type, several_texts, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -188,7 +188,7 @@ def recommend(
             an excluded one, or is wider than an entry may be.
         RuleError: If forced networks break a rule.
         InvalidAddressError: If an excluded text is neither an address nor a network.
-        TypeError: If `observed`, `forced` or `excluded` is one text.
+        TypeError: If an argument is of another type, or `observed`, `forced` or `excluded` is one text.
         ValueError: If a limit is out of range, or wider than the policy's.
 
     Example:
@@ -201,6 +201,7 @@ def recommend(
         [(2, 2), (3, 0)]
     """
     check_switches(include_denied=include_denied)
+    check_type(policy, Policy, "policy")
     most = min(_limit("max_entries", max_entries, policy.max_entries, 1, policy.max_entries), _MOST_ENTRIES)
     widest4 = _limit("widest_ipv4", widest_ipv4, policy.widest_ipv4, policy.widest_ipv4, 32)
     widest6 = _limit("widest_ipv6", widest_ipv6, policy.widest_ipv6, policy.widest_ipv6, 128)

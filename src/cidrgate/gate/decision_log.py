@@ -14,7 +14,7 @@ import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from time import time
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cidrgate.event_log import event_name, json_line, log_event
 from cidrgate.gate.repeated_denials import RepeatedDenials, Summary
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from cidrgate.gate.verdict import Verdict
     from cidrgate.values import Duration
 
-__all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "advise_about_rewritten_peers", "check_log_every"]
+__all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "Log", "advise_about_rewritten_peers", "check_log", "check_log_every"]
 
 LOGGER = logging.getLogger("cidrgate.decisions")
+
+Log: TypeAlias = Literal["denials", "all", "none"]
+"""Which decisions are logged, as in `Gate`."""
 
 LOG_EVERY = 60.0
 """Default number of seconds between two lines about the same account and address."""
@@ -211,6 +214,17 @@ def _write(
     text = json_line(time(), level, event_name(event), fields)
     attributes = {"decision": record} if repeated is None else {}
     log_event(level, event, text, logger=LOGGER, attributes=attributes, details=fields)
+
+
+def check_log(log: Log) -> Log:
+    """Return the setting `log`: which decisions are logged.
+
+    Raises:
+        ValueError: If it is none of the three values.
+    """
+    if log not in get_args(Log):
+        raise ValueError(f"log must be 'denials', 'all' or 'none', not {log!r}")
+    return log
 
 
 def check_log_every(duration: Duration) -> float:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cidrgate.gate.verdict import Verdict
 from cidrgate.problem_types import PROBLEM_JSON, problem_details
-
-if TYPE_CHECKING:
-    from cidrgate.gate.verdict import Verdict
+from cidrgate.values import check_type
 
 __all__ = ["STATUS", "Denial", "denial_of", "prefers_html", "problem_of"]
 
@@ -54,6 +53,9 @@ def denial_of(verdict: Verdict, accept: str = "") -> Denial:
         verdict: The verdict of the gate.
         accept: The request's `Accept` header. The response is HTML if the client prefers it to JSON.
 
+    Raises:
+        TypeError: If an argument is of another type.
+
     Example:
         >>> from cidrgate import Gate, Matcher
         >>> matcher = Matcher()
@@ -62,6 +64,8 @@ def denial_of(verdict: Verdict, accept: str = "") -> Denial:
         >>> json.loads(denial.body)["detail"]
         'Requests from 8.8.8.8 are not allowed for this account.'
     """
+    check_type(verdict, Verdict, "verdict")
+    check_type(accept, str, "accept")
     problem = problem_of(verdict)
     if prefers_html(accept):
         media_type = "text/html; charset=utf-8"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard, 
 from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
 from cidrgate.gate.account_sources import EXEMPT, Exempt
 from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver, header_lines
-from cidrgate.gate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers
+from cidrgate.gate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers, check_log
 from cidrgate.gate.header_names import check_token
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter, check_hook, name_of
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
@@ -137,8 +137,7 @@ class Gate:
         request_id_header: str | None = None,
     ) -> None:
         self.unlisted = check_unlisted(unlisted)
-        if log not in ("denials", "all", "none"):
-            raise ValueError(f"log must be 'denials', 'all' or 'none', not {log!r}")
+        check_log(log)
         check_switches(report_only=report_only, require_account=require_account, note_matches=note_matches)
         check_type(resolver, ClientIPResolver, "resolver", or_none=True)
         if request_id_header is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import needs_extra
+from cidrgate.values import check_switches, check_type
 
 with needs_extra("metrics", "cidrgate.gate.metrics"):
-    from prometheus_client import REGISTRY, Counter, Histogram
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
     from cidrgate.gate.verdict import Verdict, VerdictReason
 
 __all__ = ["GateMetrics"]
@@ -30,6 +29,9 @@ class GateMetrics:
         by_account: Whether to count decisions by account too, in `cidrgate_account_decisions_total{account, result}`.
             This makes one time series for each account and result.
 
+    Raises:
+        TypeError: If an argument is of another type.
+
     Example:
         >>> from cidrgate import Gate, Matcher
         >>> from prometheus_client import CollectorRegistry
@@ -41,6 +43,8 @@ class GateMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, *, by_account: bool = False) -> None:
+        check_type(registry, CollectorRegistry, "registry", or_none=True)
+        check_switches(by_account=by_account)
         registry = REGISTRY if registry is None else registry
         self._decisions = Counter(
             "cidrgate_decisions", "Decisions about requests.", ["result", "reason"], registry=registry

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cidrgate._engine import canonical_address
 from cidrgate.errors import InvalidAddressError, ProxyProtocolError
+from cidrgate.values import check_type, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,7 @@ def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHe
     Raises:
         ProxyProtocolError: If the bytes are not the beginning of a valid header, or if the header is too long. The
             error is raised as early as possible.
+        TypeError: If the data are not bytes, or `longest` is no whole number.
         ValueError: If `longest` is too small for a version 2 header.
 
     Example:
@@ -90,8 +92,10 @@ def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHe
         >>> parse_proxy_header(b"PROXY TCP4 203.0") is None
         True
     """
-    if longest < _V2_FIXED:
-        raise ValueError(f"longest must be at least {_V2_FIXED} bytes, not {longest}")
+    if isinstance(data, bytearray | memoryview):
+        data = bytes(data)
+    check_type(data, bytes, "data")
+    whole_number(longest, "longest", least=_V2_FIXED)
     if data.startswith(_V2_START):
         return _version_2(data, longest)
     if data.startswith(_V1_START):

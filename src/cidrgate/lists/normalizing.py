@@ -17,7 +17,7 @@ from cidrgate.errors import RuleError
 from cidrgate.rules import Policy, split_submission, validate_replacement
 from cidrgate.rules.limits import LONGEST_LABEL
 from cidrgate.rules.notations import Notation, cidr_of, meaning_of
-from cidrgate.values import DETAILS, NewEntry
+from cidrgate.values import DETAILS, NewEntry, check_switches, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -135,6 +135,7 @@ def normalized(texts: Submission, policy: Policy | None = None, *, collapse: boo
         The networks, in the order of the texts, and what was done.
 
     Raises:
+        TypeError: If an argument is of another type.
         RuleError: With every problem of the list. A position counts the submitted texts.
 
     Example:
@@ -144,6 +145,8 @@ def normalized(texts: Submission, policy: Policy | None = None, *, collapse: boo
         >>> print(*made.notes, sep="; ")
         '9.9.9.9' is 9.9.9.9/32; '8.8.8.0 255.255.255.128' is 8.8.8.0/25; '8.8.8.128-8.8.8.255' is 8.8.8.128/25; ...
     """
+    check_type(policy, Policy, "policy", or_none=True)
+    check_switches(collapse=collapse)
     policy = Policy() if policy is None else policy
     rewritten = normalized_entries(split_submission(texts, most=policy.most_pieces), collapse=collapse)
     try:

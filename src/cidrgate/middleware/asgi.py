@@ -19,6 +19,7 @@ from cidrgate.middleware._asgi_requests import (
     denial_in,
     sending_mode,
 )
+from cidrgate.values import check_callable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ class AllowlistMiddleware:
             the application is not known yet: use it in the edge of the framework.
 
     Raises:
-        TypeError: If this edge does not support the account source.
+        TypeError: If an argument is of another type, or this edge does not support the account source.
 
     Example:
         >>> import asyncio
@@ -86,6 +87,7 @@ class AllowlistMiddleware:
                 "cidrgate.middleware.fastapi, or in cidrgate.middleware.starlette for one route or mount of "
                 "Starlette, or FromPath here"
             )
+        check_callable(app, "app")
         check_gate(gate)
         self.app = app
         self._gate = gate

@@ -26,6 +26,7 @@ from cidrgate.middleware._wsgi_requests import (
     header_names,
     peer_of,
 )
+from cidrgate.values import check_callable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,7 +62,7 @@ class AllowlistMiddleware:
             known yet: use it in the edge of the framework.
 
     Raises:
-        TypeError: If this edge does not support the account source.
+        TypeError: If an argument is of another type, or this edge does not support the account source.
 
     Example:
         >>> from cidrgate import FromHeader, Gate, Matcher
@@ -84,6 +85,7 @@ class AllowlistMiddleware:
                 "the route of a WSGI application is not known around it: use FromRoute in cidrgate.middleware.flask or "
                 "cidrgate.middleware.django, or FromPath here"
             )
+        check_callable(app, "app")
         check_gate(gate)
         self.app = app
         self._gate = gate

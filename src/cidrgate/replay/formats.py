@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from cidrgate.values import check_type
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -288,8 +290,10 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
     Envoy writes quotes of values as they are, so a line with one is a bad line.
 
     Raises:
+        TypeError: If it is no text.
         TemplateError: If the fields cannot be told apart, or if it is no template.
     """
+    check_type(template, str, "template")
     server, texts, names = _names(template)
     # The text is cut at its quotes first. Apache writes a backslash before the quotes of values, and nginx writes them
     # as digits. Envoy does neither: there, a quote of a client makes one section too many, and so a bad line.

@@ -532,7 +532,7 @@ def bad_lines(
     for file in _expanded(source.files):
         if len(found) >= _SHOWN or _is_stream(file):
             continue
-        with opened_log(replace(source, files=[file])) as log:
+        with opened_log(replace(source, files=(file,))) as log:
             rows = _unread(log.batches(wanted, numbered=True), unreadable, has_account)
             rejected = log.rejects("line, min(error_message), min(csv_line)", "GROUP BY line ORDER BY line")
             before = [line for line, _, _ in rejected]

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cidrgate._engine import canonical_address
+from cidrgate._engine import Matcher, canonical_address
+from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.process.private_files import replacement
 from cidrgate.replay.decisions import (
     ALLOWED,
@@ -28,21 +30,18 @@ from cidrgate.replay.decisions import (
 )
 from cidrgate.replay.formats import ROLES
 from cidrgate.replay.reading import MEMORY, BadLine, bad_lines, is_one_of, opened_log
-from cidrgate.replay.sources import IN_TIME, LogError
+from cidrgate.replay.sources import IN_TIME, LogError, LogSource
 from cidrgate.serialization import utc_text
-from cidrgate.values import Observation
+from cidrgate.values import Observation, check_type, several_texts, whole_number
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from cidrgate._engine import Matcher
-    from cidrgate.gate.client_ip import ClientIPResolver
     from cidrgate.replay.decisions import Decided
     from cidrgate.replay.reading import Log
-    from cidrgate.replay.sources import LogSource
 
 __all__ = ["MOST_CHANGES", "Period", "ReplayReport", "VerdictChange", "observations", "replay"]
 
@@ -176,7 +175,7 @@ def replay(
     max_bad: int | None = None,
     memory: int = MEMORY,
     threads: int | None = None,
-    rows: Path | None = None,
+    rows: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int | None], object] | None = None,
 ) -> ReplayReport:
     """Decide about every request in logs, and add up the verdicts.
@@ -186,20 +185,25 @@ def replay(
         matcher: The lists to decide with.
         before: The lists to compare with; None for no comparison.
         resolver: Finds the client's address from the peer and the header, as at the edge; None if the log has it.
-        max_bad: How many bad lines there may be.
-        memory: How many bytes DuckDB may use before it writes to the disk.
+        max_bad: How many bad lines there may be; None for any number.
+        memory: How many bytes DuckDB may use before it writes to the disk; at least 1 MiB.
         threads: How many threads read; as many as there are processors if None.
         rows: A Parquet file to write the requests to, each with its verdict.
         progress: Called with the number of rows since the last call, and with the estimated number of all, or None.
 
     Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is too small.
         LogError: If a log cannot be read, or has too many bad lines.
         MissingExtraError: If DuckDB or pyarrow is not installed.
     """
     began = time.perf_counter()
+    check_type(before, Matcher, "before", or_none=True)
+    _check_arguments(source, matcher, resolver, max_bad=max_bad, memory=memory, threads=threads)
+    path = None if rows is None else Path(rows)
     source, wanted = _asked(source, resolver)
     decider = Decider(matcher, before, source.account, resolver, of_json=source.form.reader == "json")
-    with opened_log(source, memory=memory, threads=threads) as log, _written_rows(rows) as write:
+    with opened_log(source, memory=memory, threads=threads) as log, _written_rows(path) as write:
         totals = _Totals(Pairs(log), compared=before is not None)
         lenient = _Lenient(matcher)
         all_bad = False
@@ -250,9 +254,14 @@ def observations(
         progress: As in `replay`; lines about other accounts are left out where the files say it.
 
     Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is too small.
         LogError: If a log cannot be read, has no times, or has too many bad lines.
         MissingExtraError: If DuckDB or pyarrow is not installed.
     """
+    _check_arguments(source, matcher, resolver, max_bad=max_bad, memory=memory, threads=threads)
+    if accounts is not None:
+        several_texts(accounts, "accounts", "accounts")
     source, wanted = _asked(source, resolver)
     if "time" not in wanted:
         raise LogError("observations have times, and nothing says where the log has them: name --columns time=COLUMN")
@@ -291,6 +300,26 @@ def observations(
                 first_seen=_moment(first),
                 last_seen=_moment(last),
             )
+
+
+def _check_arguments(
+    source: LogSource,
+    matcher: Matcher,
+    resolver: ClientIPResolver | None,
+    *,
+    max_bad: int | None,
+    memory: int,
+    threads: int | None,
+) -> None:
+    """Refuse arguments that a replay would not understand, before it opens a log."""
+    check_type(source, LogSource, "source")
+    check_type(matcher, Matcher, "matcher")
+    check_type(resolver, ClientIPResolver, "resolver", or_none=True)
+    whole_number(memory, "memory", least=2**20)
+    if max_bad is not None:
+        whole_number(max_bad, "max_bad", least=0)
+    if threads is not None:
+        whole_number(threads, "threads", least=1)
 
 
 def _asked(source: LogSource, resolver: ClientIPResolver | None) -> tuple[LogSource, frozenset[str]]:

@@ -7,19 +7,20 @@ or hide lines. A line that is not as its format says has no address in the answe
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from cidrgate.errors import CidrgateError
 from cidrgate.gate.account_sources import FromPath
-from cidrgate.replay.formats import ROLES
+from cidrgate.replay.formats import ROLES, LogFormat
+from cidrgate.values import check_type, several_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from cidrgate.replay.formats import LogFormat
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "DAMAGED",
@@ -56,21 +57,40 @@ class LogSource:
 
     Args:
         files: Paths, patterns such as `logs/*.gz`, and URLs of object stores.
-        form: Their format; one of `FORMATS`, or what `format_of_template` returns.
+        form: Their format; one of the values of `FORMATS`, or what `format_of_template` returns.
         columns: The fields or columns to read instead of the format's own, by role: `account`, `address`, `forwarded`,
             `path`, `time`, `requests`.
         account: The account of every request; a `FromPath`, which finds it as the gate does; None for a column.
 
     Raises:
+        TypeError: If an argument is of another type.
         LogError: If a role is unknown, or nothing says the account.
     """
 
-    files: Sequence[str]
+    files: tuple[str, ...]
     form: LogFormat
     columns: Mapping[str, str] = field(default_factory=dict)
     account: str | FromPath | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            files: Iterable[str | bytes | os.PathLike[str]],
+            form: LogFormat,
+            columns: Mapping[str, str] = ...,
+            account: str | FromPath | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "files", tuple(map(os.fsdecode, several_texts(self.files, "files", "names"))))
+        check_type(self.form, LogFormat, "form")
+        check_type(self.columns, Mapping, "columns")
+        for column in self.columns.values():
+            check_type(column, str, "each value of columns")
+        if not isinstance(self.account, FromPath):
+            check_type(self.account, str, "account", or_none=True)
         unknown = [role for role in self.columns if role not in ROLES]
         if unknown:
             raise LogError(f"{unknown[0]!r} is nothing that a log is asked for: name {', '.join(ROLES)}")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
+from cidrgate.gate.decision_log import LOG_EVERY, check_log, check_log_every
 from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
-from cidrgate.values import Duration, check_switches, seconds, whole_number
+from cidrgate.values import Duration, check_switches, check_type, seconds, several_texts, whole_number
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -79,6 +79,11 @@ class Settings:
             report_only=self.report_only,
             note_matches=self.note_matches,
         )
+        check_type(self.allow_account, str, "allow_account", or_none=True)
+        check_type(self.public_url, str, "public_url", or_none=True)
+        if self.allow is not None:
+            several_texts(self.allow, "allow")
+        check_log(self.log)
         whole_number(self.login_failures, "login_failures", least=0)
         whole_number(self.max_body, "max_body", least=1)
         if self.allow is not None and self.allow_account is not None:

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from cidrgate.values import seconds
+from cidrgate.errors import StoreError
+from cidrgate.values import seconds, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cidrgate.values import Duration
 
-__all__ = ["CONNECTIONS", "LOCK_TIMEOUT", "SILENCE", "answer_by", "check_lock_timeout", "time_left"]
+__all__ = ["CONNECTIONS", "LOCK_TIMEOUT", "SILENCE", "answer_by", "check_lock_timeout", "check_pool_size", "time_left"]
 
 LOCK_TIMEOUT = 10.0
 """The default of the lock timeout: how many seconds a change or a query waits for locks."""
@@ -83,3 +84,15 @@ def check_lock_timeout(duration: Duration) -> float:
     if not _LEAST <= found <= 86_400:
         raise ValueError(f"lock_timeout must be a number of seconds from {_LEAST} to 86400, not {duration}")
     return found
+
+
+def check_pool_size(size: int) -> int:
+    """Check how many connections a pool has, and return it.
+
+    Raises:
+        TypeError: If it is no whole number.
+        StoreError: If it is below 2.
+    """
+    if whole_number(size, "pool_size") < 2:
+        raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")
+    return size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from cidrgate._engine import Matcher
 from cidrgate.gate.gate import Gate
@@ -12,14 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cidrgate.gate.client_ip import ClientIPResolver
+    from cidrgate.gate.decision_log import Log
     from cidrgate.gate.hooks import DecisionHook
     from cidrgate.manager import RuleManager
     from cidrgate.values import Duration
 
 __all__ = ["gate_of_account", "gate_of_networks", "guarded_account"]
-
-Log: TypeAlias = Literal["denials", "all", "none"]
-"""Which decisions are logged, as in `Gate`."""
 
 _SERVICE = "service"
 """The name of the only account in the matcher of `gate_of_networks`."""

@@ -24,7 +24,7 @@ from cidrgate.stores.postgres.listening import check_notifications
 from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
 from cidrgate.stores.schema import facts
-from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, SILENCE, check_lock_timeout, time_left
+from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, SILENCE, check_lock_timeout, check_pool_size, time_left
 from cidrgate.stores.writes import Writes
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ class PostgresStore:
         self.name = database.name
         own = None if lock_timeout is None else check_lock_timeout(lock_timeout)
         self.lock_timeout = _first(own, database.lock_timeout, LOCK_TIMEOUT)
-        size = _first(pool_size, database.pool_size, CONNECTIONS)
-        if size < 2:
-            raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")
+        size = check_pool_size(_first(pool_size, database.pool_size, CONNECTIONS))
         self._closed = False
         writing = size // 2
         self._readers = database.engine(size - writing, self.lock_timeout)

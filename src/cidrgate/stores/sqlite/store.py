@@ -38,7 +38,7 @@ from cidrgate.stores.sqlite.transaction import SqliteTransaction
 from cidrgate.stores.sqlite.unused_files import delete_unused
 from cidrgate.stores.sqlite.watch import SqliteWatch
 from cidrgate.stores.urls import redacted
-from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, time_left
+from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, check_pool_size, time_left
 from cidrgate.stores.writes import Write, Writes
 
 if TYPE_CHECKING:
@@ -130,9 +130,7 @@ class SqliteStore:
         self._name = "the store in memory" if self._path is None else f"the store {redacted(str(self._path))}"
         self.name = self._name
         self.lock_timeout = check_lock_timeout(LOCK_TIMEOUT if lock_timeout is None else lock_timeout)
-        size = CONNECTIONS if pool_size is None else pool_size
-        if size < 2:
-            raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")
+        size = check_pool_size(CONNECTIONS if pool_size is None else pool_size)
         self._closed = False
         self._identity = FileIdentity(self._path, self._name)
         # A database in memory lives in one connection, so its transactions take turns.
