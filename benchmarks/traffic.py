@@ -56,8 +56,7 @@ def a_manager(traffic: Traffic | None) -> RuleManager:
     manager = RuleManager.open("memory://", follow=False, traffic=traffic)
     if manager._recorder is not None:
         recorder = manager._recorder
-        recorder._ended.set()
-        recorder._thread.join()
+        end_threads(recorder)
     manager.create_account("acct-1")
     manager.policy = type(manager.policy)(allow_special=True)
     manager.add("acct-1", [f"{CLIENT}/32", *(f"8.8.8.{8 + 4 * number}/30" for number in range(49))])
@@ -154,6 +153,13 @@ def cost() -> Iterator[str]:
         manager.close()
 
 
+def end_threads(recorder: recording.Recorder) -> None:
+    """End the threads of a recorder, which is used by this benchmark only from now on."""
+    recorder._ended.set()
+    recorder._collector.join()
+    recorder._storer.join()
+
+
 def collecting() -> Iterator[str]:
     """What the thread that collects spends on a note."""
     matcher, random = Matcher(), Random(5)
@@ -187,8 +193,7 @@ def storing() -> Iterator[str]:
         recorder = manager._recorder
         if recorder is None:
             raise SystemExit("no traffic is recorded")
-        recorder._ended.set()
-        recorder._thread.join()
+        end_threads(recorder)
         manager.import_accounts({f"acct-{number}": ["8.0.0.0/8"] for number in range(1_000)})
         times = []
         for _ in range(3):
@@ -292,9 +297,8 @@ def grow(accounts: int) -> None:
         matcher.publish(f"acct-{number}", ["8.0.0.0/8"])
     owner = _Failing()
     before = resident()
-    recorder = recording.Recorder(matcher, owner.write, Traffic())
-    recorder._ended.set()
-    recorder._thread.join()
+    recorder = recording.Recorder(matcher, owner.write, owner.log_end, Traffic())
+    end_threads(recorder)
     highest = 0
     for part in range(4 if SMOKE else 40):
         for _ in range(50_000):
@@ -315,6 +319,10 @@ class _Failing:
     def write(self, make: object) -> int:
         """Store nothing."""
         raise SystemExit("nothing is stored here")
+
+    def log_end(self) -> int:
+        """Return the end of an empty change log."""
+        return 0
 
 
 def main() -> None:

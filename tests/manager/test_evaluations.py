@@ -11,9 +11,10 @@ import pytest
 from cidrgate import NewEntry, NoTrafficError, RuleError, RuleManager
 from cidrgate.errors import AccountNotFoundError, SubaccountError
 from cidrgate.foresight.sentences import sentences
-from cidrgate.manager import DeclaredAccount, evaluations
+from cidrgate.manager import DeclaredAccount
 from cidrgate.manager.evaluations import collector
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.stores.incomplete_days import mark_incomplete_days
 from cidrgate.stores.observations import add_observations
 from cidrgate.stores.schema import accounts
 from cidrgate.traffic import Traffic
@@ -279,18 +280,21 @@ def test_requests_that_a_matcher_decided_are_evaluated(tmp_path: Path) -> None:
         assert denied(found) == {"acct-1": 1, "sub-1": 2}
 
 
-def test_accounts_of_which_not_every_address_is_kept_are_named(
-    manager: RuleManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_accounts_of_which_not_every_address_is_kept_are_named(manager: RuleManager) -> None:
     def remove(dry: RuleManager) -> object:
         return dry.remove("acct-1", "8.8.8.0/24")
 
-    monkeypatch.setattr(evaluations, "_KEPT_A_DAY", 3)
     many = [seen("sub-1", f"8.8.8.{host}", host) for host in (1, 2, 3)]
     many += [seen("sub-2", f"8.8.8.{host}", host) for host in (1, 2)]
     denials = [replace(seen("sub-2", "8.8.4.4", 5), allowed=False), seen("acct-1", "8.8.8.8", 1)]
     old = NOW - timedelta(days=40)
     store(manager, *many, *denials, replace(seen("acct-2", "9.9.9.9", 1), first_seen=old, last_seen=old))
+    today, last_month = NOW.date(), old.date()
+    with manager._store.write() as transaction:
+        mark_incomplete_days(transaction, [("acct-1", last_month), ("acct-2", today)])
+    assert manager.evaluate("acct-1", remove).unknown == ()
+    with manager._store.write() as transaction:
+        mark_incomplete_days(transaction, [("sub-1", today), ("sub-1", today - timedelta(days=1))])
     [unknown] = manager.evaluate("acct-1", remove).unknown
     assert (unknown.code, "of account 'sub-1'," in unknown.text) == ("incomplete", True)
 

@@ -13,7 +13,8 @@ from cidrgate import Observation, RuleManager
 from cidrgate.errors import NoTrafficError, RecommendationError
 from cidrgate.foresight import narrower, recommend, unused
 from cidrgate.foresight.evaluation import first_day
-from cidrgate.manager import AccountRecommendation, evaluations
+from cidrgate.manager import AccountRecommendation
+from cidrgate.stores.incomplete_days import mark_incomplete_days
 from cidrgate.stores.observations import add_observations
 from tests.observed import store_observed
 
@@ -161,14 +162,14 @@ def test_denied_requests_of_a_network_that_a_list_allows_in_part_are_said() -> N
     )
 
 
-def test_what_is_not_known_has_the_codes_of_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluations, "_KEPT_A_DAY", 2)
+def test_what_is_not_known_has_the_codes_of_an_evaluation() -> None:
     with RuleManager.open("memory://") as manager:
         manager.create_account("a")
         store_observed(manager, ("a", "8.8.8.8/32", 3), ("a", "9.9.9.0/24", 3))
-        assert [one.code for one in manager.recommend("a", 60).unknown] == ["short_window", "incomplete", "truncated"]
-        monkeypatch.setattr(evaluations, "_KEPT_A_DAY", 3)
         assert [one.code for one in manager.recommend("a", 30).unknown] == ["truncated"]
+        with manager._store.write() as transaction:
+            mark_incomplete_days(transaction, [("a", datetime.now(UTC).date())])
+        assert [one.code for one in manager.recommend("a", 60).unknown] == ["short_window", "incomplete", "truncated"]
 
 
 @pytest.mark.parametrize("option", ["forced", "excluded"])

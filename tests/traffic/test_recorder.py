@@ -234,8 +234,8 @@ def test_a_store_that_fails_gets_it_later_and_the_log_says_so(
     assert sum(stored(in_memory).values()) == 6
     assert caplog.record_tuples == []
     with caplog.at_level(logging.INFO, "cidrgate"):
-        recorder._complaint.say(StoreError("the store is down"))
-        recorder._complaint.withdraw()
+        recorder._not_stored.say(StoreError("the store is down"))
+        recorder._not_stored.withdraw()
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "traffic could not be stored, and is tried again"
     ] * 2
@@ -318,7 +318,7 @@ def test_a_stop_does_not_wait_for_a_silent_store_and_says_what_may_be_missing(
     finally:
         answered.set()
         storing.join(10)
-        recorder._thread.join(10)
+        recorder._storer.join(10)
     # It did not take them in the end, and no later call tries again.
     assert [one.partition(" ")[0] for one in missing(caplog)] == ["6", "6"]
     assert (recorder.counts.noted, recorder.counts.lost, recorder.counts.stored) == (6, 6, 0)
@@ -375,7 +375,7 @@ def test_an_interrupted_store_loses_nothing_uncounted(
 
     def take(make: partial[int]) -> int:
         nonlocal taken
-        added: int = sum(one.requests for one in make.keywords["observed"])
+        added: int = sum(one.requests for one in make.keywords.get("observed", []))
         taken += added
         return added
 
@@ -439,7 +439,7 @@ def test_a_forgotten_manager_ends_its_thread() -> None:
     del manager
     gc.collect()
     assert gone() is None
-    eventually(lambda: not recorder._thread.is_alive())
+    eventually(lambda: not recorder._collector.is_alive() and not recorder._storer.is_alive())
 
 
 def test_changes_of_the_manager_and_its_record_do_not_wait_for_each_other(sqlite_url: str) -> None:

@@ -745,7 +745,7 @@ def is_begin_of_day(at: datetime) -> bool:
 
 def incomplete_accounts(which: str) -> Unknown:
     """Return that not every address of some accounts was kept."""
-    text = f"of {which}, as many addresses were kept for a day as can be: others may have called that are missing here"
+    text = f"of {which}, not every address that called is stored: others may have called that are missing here"
     return Unknown(code="incomplete", text=text)
 
 

@@ -11,7 +11,6 @@ from cidrgate.foresight.evaluation import ChangedList, PastTraffic, Unknown, all
 from cidrgate.foresight.later import Listed, alters_later
 from cidrgate.foresight.sentences import Sentence, sentences
 from cidrgate.serialization import evaluation_record
-from cidrgate.traffic.settings import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from cidrgate.foresight.evaluation import Evaluation
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import Store, Transaction
-    from cidrgate.stores.values import StoredAccount
     from cidrgate.values import Observation
 
     GivenObservations: TypeAlias = Iterable[Observation] | Callable[[Collection[str]], Iterable[Observation]]
@@ -36,11 +34,7 @@ __all__ = [
     "evaluation_of",
     "foresight_of",
     "inherited_lists",
-    "not_all_kept",
 ]
-
-_KEPT_A_DAY = min(Traffic().most_allowed, Traffic().most_denied)
-"""How many observations of allowed, and of denied, requests are usually kept of an account and a day."""
 
 _LISTS_A_PART = 500
 """Of how many lists the traffic is read in one transaction."""
@@ -261,6 +255,7 @@ def _stored(
     since: date,
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with the stored observations of their accounts."""
+    from cidrgate.stores.incomplete_days import accounts_with_incomplete_days
     from cidrgate.stores.observations import observations_of_family
 
     for transaction, part in _in_parts(store, changes, account, own):
@@ -268,23 +263,8 @@ def _stored(
         for one in part:
             owner = owners.get(one.accounts[0])
             seen = [] if owner is None else observations_of_family(transaction, owner, since)
-            full = [] if owner is None else not_all_kept(transaction, owner, since, len(seen))
-            yield one, PastTraffic(seen, begun, full)
-
-
-def not_all_kept(transaction: Transaction, owner: StoredAccount, since: date, seen: int) -> list[str]:
-    """Return which of an account and its subaccounts had more addresses on a day than are kept, as far as is known.
-
-    Args:
-        transaction: A transaction.
-        owner: The account.
-        since: The first day that counts.
-        seen: How many observations of these accounts there are.
-    """
-    from cidrgate.stores.observations import full_accounts
-
-    # With fewer observations in all, no day can have as many.
-    return full_accounts(transaction, owner, since, _KEPT_A_DAY) if seen >= _KEPT_A_DAY else []
+            incomplete = [] if owner is None else accounts_with_incomplete_days(transaction, owner, since)
+            yield one, PastTraffic(seen, begun, incomplete)
 
 
 def _given(

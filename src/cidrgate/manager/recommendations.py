@@ -13,7 +13,6 @@ from cidrgate.foresight.recommending import truncated_networks
 from cidrgate.foresight.sentences import days_text
 from cidrgate.foresight.usage import narrower, unused
 from cidrgate.manager.accounts import existing_account, list_owner, refuse_subaccount
-from cidrgate.manager.evaluations import not_all_kept
 from cidrgate.manager.queries import changes_of_present_account
 
 if TYPE_CHECKING:
@@ -102,7 +101,8 @@ def past_of_list(
         NoTrafficError: If no traffic of it is stored.
         StoreError: If the store cannot be read.
     """
-    from cidrgate.stores.observations import first_observed, observations_of_family  # they need SQLAlchemy
+    from cidrgate.stores.incomplete_days import accounts_with_incomplete_days  # they need SQLAlchemy
+    from cidrgate.stores.observations import first_observed, observations_of_family
 
     now = datetime.now(UTC)
     first = first_day(now, days)
@@ -116,7 +116,7 @@ def past_of_list(
         entries = transaction.entries(owner)
         observations = observations_of_family(transaction, owner, first, most)
         begun = first_observed(transaction)
-        full = not_all_kept(transaction, owner, first, len(observations))
+        incomplete = accounts_with_incomplete_days(transaction, owner, first)
         changed = _changed_since(transaction, owner.name, asked)
     if begun is None or not observations:
         raise NoTrafficError(
@@ -126,8 +126,8 @@ def past_of_list(
     listed = tuple(entry for entry in entries if entry.matches(now))
     since = max(asked, begun)
     unknown = [*short_window(begun, asked, days)]
-    if full:
-        which = f"account {full[0]!r}" if len(full) == 1 else f"{len(full):,} accounts"
+    if incomplete:
+        which = f"account {incomplete[0]!r}" if len(incomplete) == 1 else f"{len(incomplete):,} accounts"
         unknown.append(incomplete_accounts(which))
     return PastOfList(
         owner=owner.value(),

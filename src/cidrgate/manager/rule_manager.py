@@ -318,7 +318,7 @@ class RuleManager:
         with needs_extra("traffic", "a record of traffic"):
             from cidrgate.traffic.recorder import Recorder
 
-        self._recorder = Recorder(self.matcher, self._write, traffic)
+        self._recorder = Recorder(self.matcher, self._write, self._log_end, traffic)
         self._replica.published.before_adoption = self._recorder.name_rows
 
     def close(self) -> None:
@@ -2410,6 +2410,11 @@ class RuleManager:
             return self._commits.exclusive(make)
         with self._replica.published.change() as transaction:
             return make(transaction)
+
+    def _log_end(self) -> int:
+        """Return the sequence of the last row of the change log."""
+        with self._store.read() as transaction:
+            return transaction.log_end()
 
     def _attempted(self, change: Callable[[], _Made]) -> _Made:
         """Return the result of a change, and try it again after a conflict with another writer.

@@ -37,6 +37,7 @@ LEFT_OUT = {
     "sessions": "a browser signs in again; a copy of a session would outlive its end in the original",
     "links": "a one-time link could be used a second time",
     "observations": "addresses of requests are kept for a number of days only, and a copy would outlive them",
+    "incomplete_days": "it is about observations, which are left out",
 }
 """The tables that are not copied as they are, and why."""
 

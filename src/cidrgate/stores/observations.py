@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import CIDR
 
 from cidrgate.stores.entry_rows import stored_cidr
-from cidrgate.stores.key_lists import in_keys
+from cidrgate.stores.incomplete_days import delete_incomplete_days, locked_accounts, mark_selected_days
 from cidrgate.stores.schema import accounts, changes, observations, utc_text
 from cidrgate.values import Observation
 
@@ -43,7 +43,6 @@ __all__ = [
     "add_observations",
     "delete_observations",
     "first_observed",
-    "full_accounts",
     "observations_of",
     "observations_of_family",
     "renamed_since",
@@ -96,13 +95,6 @@ _ADDITIONS = {
     "postgresql": _addition(_members_on_postgresql(), postgresql.insert, func.least, func.greatest),
 }
 
-# The rows refer to the accounts. Changes lock accounts in this order too.
-_select_accounts = (
-    select(accounts.c.name, accounts.c.created_at)
-    .where(in_keys(accounts.c.name, "names"))
-    .order_by(accounts.c.id)
-    .with_for_update(read=True, key_share=True)
-)
 _renames = select(changes.c.account, changes.c.details).where(
     changes.c.sequence > bindparam("after"), changes.c.action == "rename_account"
 )
@@ -121,10 +113,9 @@ def add_observations(transaction: Transaction, seen: Sequence[Observation]) -> i
         How many requests were in the observations that were stored.
     """
     connection = transaction.connection
-    names = {"names": sorted({one.account for one in seen})}
-    created = dict(map(tuple, connection.execute(_select_accounts, names))) if seen else {}
+    found = locked_accounts(transaction, {one.account for one in seen})
     # Another account may have got the name of one that was deleted.
-    kept = [one for one in seen if one.account in created and created[one.account] <= one.last_seen]
+    kept = [one for one in seen if one.account in found and found[one.account][1] <= one.last_seen]
     if kept:
         rows = [
             (
@@ -173,26 +164,6 @@ def first_observed(transaction: Transaction) -> datetime | None:
     return None if found is None else datetime.combine(found.astimezone(UTC).date(), time(), UTC)
 
 
-def full_accounts(transaction: Transaction, owner: StoredAccount, since: date, most: int) -> list[str]:
-    """Return which of an account and its subaccounts have a day with as many observations of a kind as are kept.
-
-    Args:
-        transaction: A transaction.
-        owner: The account.
-        since: The first day that counts.
-        most: How many observations of allowed or of denied requests are kept of an account and a day.
-    """
-    statement = (
-        select(accounts.c.name)
-        .join_from(accounts, observations)
-        .where(or_(accounts.c.id == owner.id, accounts.c.parent_id == owner.id), observations.c.day >= since)
-        .group_by(accounts.c.name, observations.c.day, observations.c.allowed)
-        .having(func.count() >= most)
-        .distinct()
-    )
-    return list(transaction.connection.scalars(statement))
-
-
 def _summed(
     transaction: Transaction, which: ColumnElement[bool], since: date, most: int | None = None
 ) -> list[Observation]:
@@ -229,6 +200,8 @@ def delete_observations(
 ) -> int:
     """Delete observations of days before a day, and return how many.
 
+    Days of an account of which others stay, or of which those of other accounts stay, are marked as incomplete.
+
     Args:
         transaction: A write transaction, or a read transaction for a dry run.
         before: The first day that stays.
@@ -244,13 +217,19 @@ def delete_observations(
         which.append(observations.c.account_id.in_(select(accounts.c.id).where(accounts.c.name == account)))
     if dry_run:
         return transaction.connection.scalar(select(func.count()).select_from(observations).where(*which)) or 0
+    if account is not None:
+        mark_selected_days(transaction, select(observations.c.account_id, observations.c.day).where(*which))
+    elif seen_before is not None:
+        whose = select(observations.c.account_id, observations.c.day).where(*which, observations.c.day == before)
+        mark_selected_days(transaction, whose)
+        delete_incomplete_days(transaction, before)
     if limit is not None:
         which = [tuple_(*_KEY).in_(select(*_KEY).where(*which).limit(limit))]
     return transaction.connection.execute(delete(observations).where(*which)).rowcount
 
 
 def trim_observations(transaction: Transaction, day: date, most_allowed: int, most_denied: int, limit: int) -> int:
-    """Delete the observations of a day that an account has too many of, and return how many.
+    """Delete the observations of a day that an account has too many of, and return how many. The day is marked.
 
     Those with the most requests stay of what was allowed, and those that were seen last of what was denied.
 
@@ -281,6 +260,7 @@ def trim_observations(transaction: Transaction, day: date, most_allowed: int, mo
         .subquery()
     )
     most = case((placed.c.allowed, most_allowed), else_=most_denied)
+    mark_selected_days(transaction, select(placed.c.account_id, placed.c.day).where(placed.c.place > most))
     surplus = select(*(placed.c[one.name] for one in _KEY)).where(placed.c.place > most).limit(limit)
     return transaction.connection.execute(delete(observations).where(tuple_(*_KEY).in_(surplus))).rowcount
 

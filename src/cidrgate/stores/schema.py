@@ -52,6 +52,7 @@ __all__ = [
     "changes",
     "matches",
     "observations",
+    "incomplete_days",
     "facts",
     "tokens",
     "sessions",
@@ -216,6 +217,17 @@ observations = Table(
     Column("first_seen", UtcTime, nullable=False),
     Column("last_seen", UtcTime, nullable=False),
     Index("observations_by_day", "day", "account_id"),
+    sqlite_with_rowid=False,
+)
+
+# The days in UTC of which something that was seen of an account is missing in its observations: a bound or an outage
+# did not keep it, or it was erased. The rows are deleted with the account, and after the days.
+incomplete_days = Table(
+    "incomplete_days",
+    metadata,
+    Column("account_id", Key, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Index("incomplete_days_by_day", "day"),
     sqlite_with_rowid=False,
 )
 

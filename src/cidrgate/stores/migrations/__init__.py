@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "VERSION_TABLE", "lists_form", "refuse_newer", "refuse_other_lists", "revision_of", "upgrade"]
 
-HEAD = "0007.2"
+HEAD = "0008.2"
 """The last revision, which this cidrgate reads and writes. The names of revisions are numbers that sort as text."""
 
 VERSION_TABLE = "alembic_version"
