@@ -9,6 +9,7 @@ import threading
 import weakref
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from functools import partial
 
     from cidrgate.stores import Transaction
     from cidrgate.traffic.recorder import Recorder
@@ -392,6 +392,235 @@ def test_an_interrupted_store_loses_nothing_uncounted(
         assert counts.noted == counts.stored + counts.lost, where
         if error is Interrupt:  # an exception of another class may be an error of the store
             assert counts.stored <= taken <= counts.stored + counts.lost, where
+
+
+def named_incomplete(manager: RuleManager) -> list[str]:
+    """The accounts of which an evaluation says that something is missing."""
+
+    def is_incomplete(name: str) -> bool:
+        manager.add(name, "1.1.1.1/32", if_missing=True)
+        unknown = manager.evaluate(name, lambda dry: dry.remove(name, "1.1.1.1/32")).unknown
+        found = "incomplete" in [one.code for one in unknown]
+        if manager.traffic(name):
+            assert ("incomplete" in [one.code for one in manager.recommend(name).unknown]) is found
+        return found
+
+    return [account.name for account in manager.accounts() if account.parent is None and is_incomplete(account.name)]
+
+
+def lose_by_a_sketch(manager: RuleManager, _: pytest.MonkeyPatch) -> None:
+    for last in range(30):
+        manager.allows("acct-2", f"8.8.8.{last}")
+
+
+def lose_denied_ones(manager: RuleManager, _: pytest.MonkeyPatch) -> None:
+    manager.add("acct-2", "8.8.4.0/24")
+    lose_by_a_sketch(manager, _)
+
+
+def lose_the_surplus_of_two_intervals(manager: RuleManager, _: pytest.MonkeyPatch) -> None:
+    recorder = recorder_of(manager)
+    for third in range(2):
+        for last in range(15):
+            manager.allows("acct-2", f"8.8.{third}.{last}")
+        recorder.store()
+    assert named_incomplete(manager) == []
+    recorder.tidy()
+
+
+def lose_while_the_store_does_not_take_it(manager: RuleManager, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recording, "MOST_SUMS", 5)
+    recorder = recorder_of(manager)
+    for third in range(2):
+        for last in range(3):
+            manager.allows("acct-2", f"8.8.{third}.{last}")
+        recorder.name_rows()
+
+
+def lose_by_a_renaming(manager: RuleManager, _: pytest.MonkeyPatch) -> None:
+    manager.allows("acct-2", "8.8.8.8")
+    recorder_of(manager).name_rows()
+    manager.rename_account("acct-2", "acct-3")
+    manager.rename_account("acct-3", "acct-2")
+
+
+def lose_an_answer(manager: RuleManager, patch: pytest.MonkeyPatch) -> None:
+    _lose(manager, patch, OutcomeUnknownError("the answer to the commit was lost"))
+
+
+def lose_by_an_interrupt(manager: RuleManager, patch: pytest.MonkeyPatch) -> None:
+    _lose(manager, patch, KeyboardInterrupt())
+
+
+def _lose(manager: RuleManager, patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    recorder = recorder_of(manager)
+    manager.allows("acct-2", "8.8.8.8")
+    with patch.context() as patched:
+        patched.setattr(recorder, "_write", lambda: fail)
+        with suppress(type(error)):
+            recorder.store()
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lose_by_a_sketch,
+        lose_denied_ones,
+        lose_the_surplus_of_two_intervals,
+        lose_while_the_store_does_not_take_it,
+        lose_by_a_renaming,
+        lose_an_answer,
+        lose_by_an_interrupt,
+    ],
+)
+def test_whatever_is_lost_of_an_account_its_readers_hear_that_something_is_missing(
+    lose: Callable[[RuleManager, pytest.MonkeyPatch], None], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a process was told to keep, also if another one adds to it."""
+    with opened(sqlite_url, Traffic(most_allowed=20, most_denied=20)) as manager:
+        eventually(lambda: recorder_of(manager)._log_ends != (None, None))
+        manager.allows("acct-1", "8.8.8.8")
+        recorder_of(manager).store()
+        lose(manager, monkeypatch)
+        recorder_of(manager).store()
+        assert named_incomplete(manager) == ["acct-2"]
+        assert recorder_of(manager)._incomplete == set()
+    with opened(sqlite_url, furnished=False) as other:
+        for last in range(50):
+            for account in ("acct-1", "acct-2"):
+                other.allows(account, f"8.8.8.{last}")
+        recorder_of(other).store()
+        recorder_of(other).tidy()
+        assert named_incomplete(other) == ["acct-2"]
+
+
+def test_days_that_could_not_be_marked_are_marked_later_within_a_bound(
+    in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = recorder_of(in_memory)
+    in_memory.allows("acct-1", "8.8.8.8")
+    recorder.store()
+    lose_an_answer(in_memory, monkeypatch)
+    assert len(recorder._incomplete) == 1
+    monkeypatch.setattr(recording, "MOST_SUMS", 3)
+    today = datetime.now(UTC).date()
+    recorder._miss({("acct-1", today - timedelta(days=days)) for days in range(1, 5)})
+    assert {day for _, day in recorder._incomplete} == {today - timedelta(days=days) for days in range(3)}
+    recorder.store()
+    assert recorder._incomplete == set()
+    assert named_incomplete(in_memory) == ["acct-2"]  # the other account did not exist on these days
+
+
+def has_noted(recorder: Recorder, requests: int) -> bool:
+    return recorder.counts.noted == requests
+
+
+def test_what_is_decided_is_collected_while_the_store_does_not_answer(
+    in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = recorder_of(in_memory)
+    entered, answered = threading.Event(), threading.Event()
+    write = in_memory._write
+
+    def silent(make: Callable[[Transaction], int]) -> int:
+        entered.set()
+        assert answered.wait(60)
+        return write(make)
+
+    monkeypatch.setattr(recorder, "_write", lambda: silent)
+    in_memory.allows("acct-1", "8.8.8.8")
+    recorder.name_rows()
+    recorder._due.set()
+    try:
+        assert entered.wait(10)
+        for turn in range(1, 4):
+            for _ in range(recording._CAPACITY // 4):
+                in_memory.allows("acct-1", "8.8.8.9")
+            eventually(partial(has_noted, recorder, 1 + turn * (recording._CAPACITY // 4)))
+    finally:
+        answered.set()
+    recorder.store()
+    assert (recorder.counts.lost, recorder.counts.stored) == (0, recorder.counts.noted)
+
+
+def test_a_renaming_costs_nothing_after_two_times_at_which_nothing_was_stored(in_memory: RuleManager) -> None:
+    recorder = recorder_of(in_memory)
+    in_memory.rename_account("acct-2", "acct-3")
+    for _ in range(2):
+        assert recorder.store() == 0
+    in_memory.allows("acct-3", "8.8.8.8")
+    assert recorder.store() == 1
+
+
+def test_no_account_gets_requests_of_another_if_the_log_could_not_be_read_at_the_begin(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: RuleManager) -> int:
+        raise StoreError("the store is down")
+
+    with opened(sqlite_url, None) as manager, monkeypatch.context() as patch:
+        patch.setattr(RuleManager, "_log_end", fail)
+        manager.create_account("acct-3")
+        other = opened(sqlite_url, furnished=False)
+        for name in ("acct-1", "acct-2", "acct-3"):
+            other.allows(name, "8.8.8.8")
+        recorder_of(other).name_rows()
+        manager.delete_account("acct-2")
+        manager.rename_account("acct-1", "acct-2", confirmed=["disable_enforcement"])
+        patch.undo()
+        assert stored(other) == {("acct-3", "8.8.8.8/32", True): 1}
+        assert recorder_of(other).counts.lost == 2
+        assert named_incomplete(other) == ["acct-2"]
+        other.close()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_without_a_thread_nothing_is_recorded_and_no_thread_stays(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def start_few(thread: threading.Thread) -> None:
+        if len(started) == number:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+        started.append(thread)
+
+    with opened("memory://", None) as manager:
+        monkeypatch.setattr(threading.Thread, "start", start_few)
+        with pytest.raises(StoreError, match=r"no thread can be started.*raise the limit"):
+            manager._record(Traffic())
+        assert len(started) == number
+        eventually(lambda: not any(thread.is_alive() for thread in started))
+
+
+def test_a_process_that_ends_soon_deletes_what_is_old_and_surplus(sqlite_url: str) -> None:
+    now = datetime.now(UTC)
+    with opened(sqlite_url, None) as manager, manager._store.write() as transaction:
+        transaction.connection.execute(update(accounts).values(created_at=now - timedelta(days=99)))
+        add_observations(transaction, [_one(f"8.8.4.{last}/32", now, last) for last in range(2, 9)])
+        add_observations(transaction, [_one("8.8.8.8/32", now - timedelta(days=40))])
+    with opened(sqlite_url, Traffic(days=2, most_allowed=2), furnished=False) as manager:
+        manager.allows("acct-1", "8.8.8.9")
+    with RuleManager.open(sqlite_url, load=False) as reader:
+        assert [one.network for one in reader.traffic("acct-1", 99)] == ["8.8.4.8/32", "8.8.4.7/32"]
+
+
+def test_surplus_observations_of_days_that_were_stored_late_are_deleted(in_memory: RuleManager) -> None:
+    recorder, at = recorder_of(in_memory), datetime.now(UTC) - timedelta(days=5)
+    with in_memory._store.write() as transaction:
+        transaction.connection.execute(update(accounts).values(created_at=at - timedelta(days=99)))
+        add_observations(transaction, [_one(f"8.8.4.{last}/32", at) for last in range(1, 6)])
+    recorder._settings = Traffic(most_allowed=2)
+    assert recorder.tidy() == 0
+    in_memory.allows("acct-1", "8.8.8.8")
+    recorder.name_rows()
+    [part] = recorder._parts
+    part.sums["first"] = part.sums["last"] = int(at.timestamp() * 1_000_000)
+    recorder.store()
+    assert recorder.tidy() == 4
+    assert named_incomplete(in_memory) == ["acct-1"]
 
 
 def test_old_and_surplus_observations_are_deleted() -> None:

@@ -100,6 +100,58 @@ def test_many_networks_of_an_account_are_within_the_stated_error(skew: float) ->
     assert taken.lost == counts.total() - sum(one[0] for one in found.values())
 
 
+@pytest.mark.parametrize("addresses", [100, 101, 150, 160, 200, 500, 5_000])
+@pytest.mark.parametrize("merges", [1, 4])
+def test_networks_with_nearly_equal_counts_are_kept_up_to_the_bound(
+    addresses: int, merges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sketch with many equal counts loses nearly all of them."""
+    monkeypatch.setattr(sums_module, "_LATER", 1)
+    chosen = Traffic(most_allowed=100)
+    sums = Sums(chosen)
+    networks = [f"8.{number >> 8}.{number & 255}.1" for number in range(addresses)]
+    busy = networks[:: addresses // 10][:10]
+    for at in range(merges):
+        notes = [(1, one, True) for one in networks] + [(1, one, True) for one in busy for _ in range(addresses // 50)]
+        sums.add(sums_of(noted(notes), at, chosen))
+    taken = sums.take()
+    found = {key[1].removesuffix("/32"): one[0] for key, one in summed(taken, chosen).items()}
+    assert len(found) == 100
+    assert found.keys() >= set(busy)
+    assert all(number <= merges * (1 + (one in busy) * (addresses // 50)) for one, number in found.items())
+    if merges == 1:
+        assert {found[one] for one in busy} == {1 + addresses // 50}
+    assert taken.lost == merges * (addresses + 10 * (addresses // 50)) - sum(found.values())
+    assert taken.incomplete == ([(1, 0)] if taken.lost else [])
+    assert sums.take().incomplete == []
+
+
+A_DAY = 86_400_000_000
+
+
+@pytest.mark.parametrize(
+    ("chosen", "most", "days"),
+    [
+        # The sketch has the sums of the whole interval, also those of the day before.
+        (Traffic(most_allowed=2), 100, [{(1, 4), (1, 5)}]),
+        (Traffic(most_denied=2), 100, [{(1, 4)}]),
+        (Traffic(), 6, [{(1, 4)}, {(1, 5)}]),
+    ],
+)
+def test_the_days_of_which_something_is_lost_are_named(
+    chosen: Traffic, most: int, days: list[set[tuple[int, int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sums_module, "MOST_SUMS", most)
+    sums = Sums(chosen)
+    for at, day in enumerate((4, 5, 5)):
+        notes = [(1, f"8.8.8.{at}", True), (1, f"8.8.4.{at}", False)]
+        notes += [(2, "8.8.8.8", True)] * 9
+        sums.add(sums_of(noted(notes), day * A_DAY + at, chosen))
+    taken = sums.take()
+    assert taken.lost == 1
+    assert set(taken.incomplete) in days
+
+
 def test_of_denied_networks_the_latest_stay() -> None:
     chosen = Traffic(most_denied=3)
     sums = Sums(chosen)
