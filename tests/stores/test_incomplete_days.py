@@ -81,7 +81,7 @@ def read(manager: RuleManager, account: str, since: date) -> list[str]:
     with manager._store.read() as transaction:
         owner = transaction.account(account)
         assert owner is not None
-        return accounts_with_incomplete_days(transaction, owner, since)
+        return accounts_with_incomplete_days(transaction, [owner], since)
 
 
 def test_readers_of_a_list_hear_of_every_account_that_has_it(manager: RuleManager) -> None:

@@ -518,12 +518,16 @@ def has_noted(recorder: Recorder, requests: int) -> bool:
     return recorder.counts.noted == requests
 
 
-def test_what_is_decided_is_collected_while_the_store_does_not_answer(
-    in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recorder = recorder_of(in_memory)
+def test_what_is_decided_is_collected_while_the_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "_EVERY", 0.0)
+    with opened("memory://") as manager:
+        check_collection_during_silence(manager, monkeypatch)
+
+
+def check_collection_during_silence(manager: RuleManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = recorder_of(manager)
     entered, answered = threading.Event(), threading.Event()
-    write = in_memory._write
+    write = manager._write
 
     def silent(make: Callable[[Transaction], int]) -> int:
         entered.set()
@@ -531,14 +535,12 @@ def test_what_is_decided_is_collected_while_the_store_does_not_answer(
         return write(make)
 
     monkeypatch.setattr(recorder, "_write", lambda: silent)
-    in_memory.allows("acct-1", "8.8.8.8")
-    recorder.name_rows()
-    recorder._due.set()
+    manager.allows("acct-1", "8.8.8.8")
     try:
         assert entered.wait(10)
         for turn in range(1, 4):
             for _ in range(recording._CAPACITY // 4):
-                in_memory.allows("acct-1", "8.8.8.9")
+                manager.allows("acct-1", "8.8.8.9")
             eventually(partial(has_noted, recorder, 1 + turn * (recording._CAPACITY // 4)))
     finally:
         answered.set()

@@ -260,10 +260,10 @@ def _stored(
 
     for transaction, part in _in_parts(store, changes, account, own):
         owners = transaction.accounts_named([name for one in part for name in one.accounts[:1]])
+        incomplete = frozenset(accounts_with_incomplete_days(transaction, owners.values(), since))
         for one in part:
             owner = owners.get(one.accounts[0])
             seen = [] if owner is None else observations_of_family(transaction, owner, since)
-            incomplete = [] if owner is None else accounts_with_incomplete_days(transaction, owner, since)
             yield one, PastTraffic(seen, begun, incomplete)
 
 

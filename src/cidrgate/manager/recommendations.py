@@ -116,7 +116,7 @@ def past_of_list(
         entries = transaction.entries(owner)
         observations = observations_of_family(transaction, owner, first, most)
         begun = first_observed(transaction)
-        incomplete = accounts_with_incomplete_days(transaction, owner, first)
+        incomplete = accounts_with_incomplete_days(transaction, [owner], first)
         changed = _changed_since(transaction, owner.name, asked)
     if begun is None or not observations:
         raise NoTrafficError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, or_, select, tuple_
+from sqlalchemy import bindparam, delete, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cidrgate.stores.key_lists import in_keys
@@ -42,6 +42,16 @@ _select_accounts = (
     .where(in_keys(accounts.c.name, "names"))
     .order_by(accounts.c.id)
     .with_for_update(read=True, key_share=True)
+)
+
+_select_marked = (
+    select(accounts.c.name)
+    .join_from(accounts, incomplete_days)
+    .where(
+        or_(in_keys(accounts.c.id, "ids"), in_keys(accounts.c.parent_id, "ids")),
+        incomplete_days.c.day >= bindparam("since"),
+    )
+    .distinct()
 )
 
 
@@ -87,16 +97,10 @@ def _insert(transaction: Transaction) -> Any:
     return _INSERTS[transaction.connection.dialect.name]
 
 
-def accounts_with_incomplete_days(transaction: Transaction, owner: StoredAccount, since: date) -> list[str]:
-    """Return which of an account and its subaccounts have such a day since a day."""
-    statement = (
-        select(accounts.c.name)
-        .join_from(accounts, incomplete_days)
-        .where(or_(accounts.c.id == owner.id, accounts.c.parent_id == owner.id), incomplete_days.c.day >= since)
-        .distinct()
-        .order_by(accounts.c.name)
-    )
-    return list(transaction.connection.scalars(statement))
+def accounts_with_incomplete_days(transaction: Transaction, owners: Iterable[StoredAccount], since: date) -> list[str]:
+    """Return which of some accounts and their subaccounts have such a day since a day, by name."""
+    found = transaction.connection.scalars(_select_marked, {"ids": [one.id for one in owners], "since": since})
+    return sorted(found)
 
 
 def delete_incomplete_days(transaction: Transaction, before: date, limit: int | None = None) -> int:
