@@ -67,7 +67,7 @@ _FAREWELL = 2.0
 """How many seconds the last sums have to be stored when the process ends."""
 
 _JOIN = 5.0
-"""The most seconds that `stop` waits for the thread that stores, which may wait for a store that does not answer."""
+"""The most seconds that `stop` waits for the threads, of which one may wait for a store that does not answer."""
 
 _A_DAY = 86_400_000_000
 """The microseconds of a day."""
@@ -208,8 +208,11 @@ class Recorder:
         """
         self._matcher._end_traffic()
         self._ended.set()
-        if threading.current_thread() not in (self._collector, self._storer):
-            self._storer.join(_JOIN)
+        threads = self._collector, self._storer
+        if threading.current_thread() not in threads:
+            last = time.monotonic() + _JOIN
+            for thread in threads:
+                thread.join(max(0.0, last - time.monotonic()))
             if self._storer.is_alive():  # it continues, and the process may end before
                 self._report_left()
                 _running.discard(self)
