@@ -182,9 +182,24 @@ def test_bad_json_rows(row: str, account: str | None, problem: str) -> None:
         ("account,cidr,valid until\n", ListFormat.CSV, "'valid until' may restrict entries"),
         ("account;cidr,label\n", ListFormat.CSV, "first line"),
         ('account,cidr,label\na,8.8.8.0/24,"open\nb,9.9.9.0/24,\n', ListFormat.CSV, "quote"),
+        (
+            'account,cidr,label\na,8.8.8.0/24, "open\nb,9.9.9.0/24,x"\n',
+            ListFormat.CSV,
+            "line 2 has a quote with spaces",
+        ),
+        (
+            'account,cidr,label\na,8.8.8.0/24,\t"open\nb,9.9.9.0/24,x"\n',
+            ListFormat.CSV,
+            "line 2 has a quote with spaces",
+        ),
+        (
+            'account,label,cidr\na,"x\ny", "8.8.8.0/24\nb,9.9.9.0/24,x\n',
+            ListFormat.CSV,
+            "line 2 has a quote with spaces",
+        ),
         ('[{"account": "a", "cidr": "8.8.8.0/24"}]', ListFormat.JSONL, "brackets"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_files_that_are_none(text: str, form: ListFormat, problem: str) -> None:
     with pytest.raises(CommandError, match=problem):

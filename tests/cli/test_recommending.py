@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 from collections import Counter
 from datetime import UTC, datetime
@@ -75,11 +76,36 @@ def test_a_table_is_read_by_its_columns(
         (["ip,allowed\n", "8.8.8.8,perhaps\n"], "line 2: 'perhaps' in the column 'allowed' is neither true nor false"),
         (["ip,allowed\n", "8.8.8.8\n"], "line 2: '' in the column 'allowed' is neither true nor false"),
         (["ip,account,account\n", "8.8.8.8,a,b\n"], "the column 'account' is repeated"),
+        (["ip,agent\n", '8.8.8.8,"open\n', "6.6.6.6,x\n"], "a quote opened in line 2 is not closed there"),
+        (["ip,agent\n", '8.8.8.8,"closed"too early\n'], "line 2 is not valid CSV"),
+        (["ip,agent\n", '8.8.8.8,\t"open\n', '6.6.6.6,x"\n'], "line 2 has a quote with spaces before it"),
+        (['"1open\n', "6.6.6.6,9\n", '"\n'], "line 1 has a quote that is not closed there"),
     ],
 )
 def test_what_is_no_file_of_addresses_is_refused(lines: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         seen_in_lines(lines)
+
+
+@given(
+    st.lists(st.text(st.sampled_from('a ,;\t"#\r\n6.0'), max_size=12), min_size=1, max_size=4),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["", " "]),
+)
+def test_a_line_inside_a_value_is_no_row(values: list[str], separator: str, space: str) -> None:
+    values += [f"\n6.6.6.6{separator}{separator}9\n", "\n#"]
+    cells = [["address", "agent", "hits"]]
+    cells += [["8.8.8.8", space + '"' + value.replace('"', '""') + '"', "2"] for value in values]
+    text = "\r\n".join(map(separator.join, cells))
+    assert seen_in_lines(io.StringIO(text, newline="")).observed() == {"8.8.8.8": 2 * len(values)}
+
+
+def test_a_table_has_no_comments(cidrgate: Cidrgate) -> None:
+    cidrgate("account", "create", "#hash")
+    table = "# from a database\naccount,address,requests\n#hash,8.8.8.8,5\n# end\n,,\n"
+    answer = cidrgate("recommend", "-", "--account", "#hash", stdin=table)
+    assert "1 entry covers 1 address that made 5 requests" in answer.out
+    assert "1 row has no address and does not count" in answer.err
 
 
 def test_a_file_is_enough(cidrgate: Cidrgate, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.output import counted
 from cidrgate.errors import InvalidAddressError
 from cidrgate.foresight.evaluation import decided_now
+from cidrgate.lists.csv_records import CsvLines, is_half_quoted, loosely_quoted, unclosed_quote
 from cidrgate.lists.encodings import read_text_file
 from cidrgate.lists.restrictions import restricts_by_name, restricts_by_value
 from cidrgate.lists.rows import ListFileError, quoted
@@ -66,10 +67,12 @@ class SeenFile:
     Attributes:
         requests: The requests by account, by whether they were allowed, and by address.
         ignored: The columns that do not count.
+        without_address: How many rows have no address.
     """
 
     requests: Counter[tuple[str | None, bool, str]]
     ignored: tuple[str, ...] = ()
+    without_address: int = 0
 
     def observed(self, accounts: Collection[str] | None = None, listed: Collection[str] = ()) -> Observed:
         """Return what was seen of some accounts; without a column of accounts, every row counts.
@@ -103,6 +106,9 @@ class SeenFile:
         if self.ignored:
             noun = "column" if len(self.ignored) == 1 else "columns"
             yield f"ignored the {noun} {', '.join(map(quoted, self.ignored))}"
+        if self.without_address:
+            which = counted(self.without_address, "row has", "rows have")
+            yield f"{which} no address and {'does' if self.without_address == 1 else 'do'} not count"
         found = {account for account, _, _ in self.requests if account is not None}
         if accounts is None:
             if len(found) > 1:
@@ -134,11 +140,12 @@ def read_addresses(stream: IO[bytes]) -> SeenFile:
 def seen_in_lines(lines: Iterable[str]) -> SeenFile:
     r"""Return what lines say. A line without a number is one request; blank lines and `#` are left out.
 
-    The columns of a table are those of an `Observation`, or have other usual names for the address and the number.
+    The columns of a table are those of an `Observation`, or have other usual names for the address and the number. Its
+    values may be in quotes, also with line breaks in them. Behind its header, `#` is a part of a value.
 
     Raises:
         CommandError: If a number of requests is wrong, a table has no column of addresses or one that may say which
-            rows count, or there is no address.
+            rows count, a quote is not closed, or there is no address.
 
     Example:
         >>> seen_in_lines(["8.8.8.8\n", "8.8.8.8,4\n", "     12 9.9.9.9\n", "# end\n"]).observed()
@@ -147,22 +154,53 @@ def seen_in_lines(lines: Iterable[str]) -> SeenFile:
         >>> seen.observed(["a"]), seen.ignored
         (Counter({'8.8.8.8': 7}), ('city',))
     """
-    numbered = ((number, line.strip("\ufeff \r\n")) for number, line in enumerate(lines, start=1))
-    written = ((number, line) for number, line in numbered if line.strip() and not line.startswith("#"))
+    numbered = enumerate(lines, start=1)
+    written = ((number, line) for number, line in numbered if _bare(line).strip() and not _bare(line).startswith("#"))
     first = next(written, None)
     if first is None:
         raise CommandError("the file contains no address")
-    separator = next((one for one in _SEPARATORS if one in first[1]), ",")
-    header = [name.strip() for name in next(csv.reader([first[1]], delimiter=separator))]
-    if any(name.lower() in _ADDRESS_COLUMNS for name in header):
-        table = _Table(header)
-        return SeenFile(_summed(table.rows(written, separator)), table.ignored)
-    if not _PART_OF_ADDRESS.search(first[1]):
+    number, text = first[0], _bare(first[1])
+    separator = next((one for one in _SEPARATORS if one in text), ",")
+    if any(name.strip().lower() in _ADDRESS_COLUMNS for name in next(csv.reader([text], delimiter=separator))):
+        rest = (line for _, line in numbered)
+        rows = _records(CsvLines(chain([first[1]], rest), number=number - 1), separator)
+        table = _Table(next(rows)[1])
+        return SeenFile(_summed(table.rows(rows)), table.ignored, table.without_address)
+    if not _PART_OF_ADDRESS.search(text):
         raise CommandError(
-            f"line {first[0]} is {quoted(first[1])}: it is no address, and no column is named address, ip, client_ip, "
+            f"line {number} is {quoted(text)}: it is no address, and no column is named address, ip, client_ip, "
             "client, remote_addr, network or cidr"
         )
-    return SeenFile(_summed(_plain(number, line) for number, line in chain([first], written)))
+    return SeenFile(_summed(_plain(number, _bare(line)) for number, line in chain([first], written)))
+
+
+def _bare(line: str) -> str:
+    return line.strip("\ufeff \r\n")
+
+
+def _records(lines: CsvLines, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each record of a table, with the number of its first line.
+
+    Raises:
+        CommandError: If a quote is not closed.
+    """
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            if len(lines.record) > 1:
+                raise CommandError(unclosed_quote(lines, error)) from None
+            cells = loosely_quoted(lines.record[0], separator)
+            if cells is None:
+                raise CommandError(f"line {lines.number} is not valid CSV: {error}") from None
+        if cells is None:
+            return
+        number = lines.first
+        lines.record.clear()
+        if is_half_quoted(cells):
+            raise CommandError(f"line {number} has a quote with spaces before it that is not closed there")
+        yield number, [cell.strip() for cell in cells]
 
 
 class _Table:
@@ -173,6 +211,7 @@ class _Table:
 
     Attributes:
         ignored: The names of the columns that do not count.
+        without_address: How many of the rows that were read have no address, and are not blank.
 
     Raises:
         CommandError: If a column is repeated, or its name says that it may decide which rows count.
@@ -180,6 +219,7 @@ class _Table:
 
     def __init__(self, header: list[str]) -> None:
         self._header = header
+        self.without_address = 0
         names = [name.lower() for name in header]
         self._address = self._place(names, _ADDRESS_COLUMNS)
         self._requests = self._place(names, _REQUEST_COLUMNS)
@@ -199,16 +239,19 @@ class _Table:
             raise CommandError(f"the column {quoted(name)} is repeated: leave one of them")
         return None if name is None else names.index(name)
 
-    def rows(self, lines: Iterable[tuple[int, str]], separator: str) -> Iterator[_Seen]:
+    def rows(self, records: Iterable[tuple[int, list[str]]]) -> Iterator[_Seen]:
         """Yield the rows.
+
+        Args:
+            records: The number of the first line of each record, and its cells.
 
         Raises:
             CommandError: If a cell may decide whether its row counts, and is not understood.
         """
-        for number, line in lines:
-            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+        for number, cells in records:
             address = self._cell(cells, self._address)
             if not address:
+                self.without_address += any(cells)
                 continue
             for place in self._others:
                 value = self._cell(cells, place)
@@ -252,6 +295,8 @@ def _denials(network: str, requests: int) -> Iterator[Observation]:
 
 
 def _plain(number: int, line: str) -> _Seen:
+    if line.count('"') % 2:
+        raise CommandError(f"line {number} has a quote that is not closed there")
     found = _COUNT_FIRST.fullmatch(line.strip())
     if found:
         return _Seen(number, found[2], found[1])

@@ -11,6 +11,7 @@ import re
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
+from cidrgate.lists.csv_records import CsvLines, is_half_quoted, loosely_quoted, unclosed_quote
 from cidrgate.lists.restrictions import restricts_by_name, restricts_by_value, way_out
 from cidrgate.lists.rows import (
     COLUMNS,
@@ -36,9 +37,10 @@ __all__ = ["read_table"]
 
 _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"\ufeff?sep=(.)[\r\n]*", re.IGNORECASE)
-_QUOTED = re.compile(r'[ \t\u00a0]*+"((?:[^"]++|"")*+)"[ \t\u00a0]*+')
-_QUOTED_BETWEEN_TABS = re.compile(r'[ \u00a0]*+"((?:[^"]++|"")*+)"[ \u00a0]*+')
-"""A cell in quotes, with the spaces around it."""
+_SPACED = re.compile(r'[ \t\u00a0]"|"[ \t\u00a0]')
+_SPACED_BETWEEN_TABS = re.compile(r'[ \u00a0]"|"[ \u00a0]')
+"""A quote with a space beside it."""
+
 _MORE = re.compile(r"[ ;#]|//")
 """What may be a comment behind a network."""
 
@@ -60,34 +62,6 @@ class _Columns(NamedTuple):
     places: dict[str, int]
     width: int
     others: tuple[int, ...]
-
-
-class _Records:
-    """The lines of a table without its comments, and those of the record that is being read."""
-
-    def __init__(self, lines: Iterable[str], signs: tuple[str, ...]) -> None:
-        self._lines = iter(lines)
-        self._signs = signs
-        self.number = 0
-        self.comments = 0
-        self.record: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
-            self.number += 1
-            if not self.record:
-                if line.startswith("\ufeff"):  # of a file that was appended to another one
-                    line = line[1:]
-                if line.startswith(self._signs):
-                    self.comments += 1
-                    continue
-            self.record.append(line)
-            yield line
-
-    @property
-    def first(self) -> int:
-        """The number of the first line of the record."""
-        return self.number - len(self.record) + 1
 
 
 def read_table(
@@ -120,8 +94,7 @@ def read_table(
     source = iter(lines)
     separator, header, skipped = _header(source, columns or {}, account)
     found = _columns(header, columns or {}, account, notes)
-    records = _Records(source, tuple(sign for sign in _COMMENT_SIGNS if sign != separator))
-    records.number = skipped
+    records = CsvLines(source, tuple(sign for sign in _COMMENT_SIGNS if sign != separator), skipped)
     reader = _RowReader(header, found, account, labels=comments_as_labels)
     yield from reader.rows(records, separator)
     notes += reader.notes()
@@ -240,7 +213,7 @@ class _RowReader:
             times = "once" if self._repeated == 1 else f"{self._repeated:,} times"
             yield f"ignored the header {times} more: the file was probably made of several"
 
-    def rows(self, records: _Records, separator: str) -> Iterator[Row]:
+    def rows(self, records: CsvLines, separator: str) -> Iterator[Row]:
         """Yield the rows of a table."""
         reader = csv.reader(records, delimiter=separator, strict=True)
         record = records.record
@@ -249,17 +222,15 @@ class _RowReader:
         of_account, of_cidr = places.get("account", -1), places["cidr"]
         of_label = places.get("label", -1)
         owners, plain, others = self._owners, self._plain, self._others
+        spaced = _SPACED_BETWEEN_TABS if separator == "\t" else _SPACED
         while True:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
                 if len(record) > 1:
                     # The lines between may belong to any account: their content is unknown.
-                    raise ListFileError(
-                        f"lines {records.first} to {records.number} cannot be split into rows, probably because a "
-                        f"quote opened in line {records.first} is not closed there ({error}); nothing was imported"
-                    ) from None
-                cells = _loosely_quoted(record[0], separator) if '"' in record[0] else None
+                    raise ListFileError(f"{unclosed_quote(records, error)}; nothing was imported") from None
+                cells = loosely_quoted(record[0], separator) if '"' in record[0] else None
                 if cells is None:
                     owner = self._owner_before_separator(record[0], separator)
                     yield Row(records.first, owner, problem=f"it is not valid CSV: {error}")
@@ -283,8 +254,14 @@ class _RowReader:
                 if owner is not None and cidr and not _MORE.search(cidr):
                     yield Row(line, owner, plain_entry(cidr, ... if of_label < 0 else cells[of_label]))
                     continue
-            if '" ' in raw or ' "' in raw:
-                cells = _loosely_quoted(raw, separator) or cells
+            if raw == '"' or ('"' in raw and spaced.search(raw)):
+                loosely = loosely_quoted(raw, separator)
+                if loosely is None and is_half_quoted(cells):
+                    raise ListFileError(
+                        f"line {line} has a quote with spaces before it that is not closed there, so the lines behind "
+                        "it may belong to its value; nothing was imported"
+                    )
+                cells = loosely or cells
             if not any(map(str.strip, cells)):
                 continue
             if len(cells) > 1 and [cell.strip() for cell in cells] == self._header:
@@ -340,29 +317,3 @@ class _RowReader:
         cells = line.split(separator)
         place = self._places["account"]
         return known_account(from_text(cells[place].strip().strip('"'))) if place < len(cells) else None
-
-
-def _loosely_quoted(line: str, separator: str) -> list[str] | None:
-    """Return the cells of a line with spaces around quotes, or None if its quotes have another fault.
-
-    Example:
-        >>> _loosely_quoted('a, "b, c" ,d', ","), _loosely_quoted('a,"b"c', ",")
-        (['a', 'b, c', 'd'], None)
-    """
-    line = line.rstrip("\r\n")
-    cells: list[str] = []
-    end = -1
-    while end < len(line):
-        begin = end + 1
-        found = _QUOTED_BETWEEN_TABS.match(line, begin) if separator == "\t" else _QUOTED.match(line, begin)
-        if found is not None:
-            cell, end = found[1].replace('""', '"'), found.end()
-            if end < len(line) and line[end] != separator:
-                return None
-        else:
-            cell = line[begin:].partition(separator)[0]
-            end = begin + len(cell)
-            if '"' in cell:
-                return None
-        cells.append(cell)
-    return cells
