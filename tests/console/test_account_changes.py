@@ -112,6 +112,16 @@ def test_a_deletion_says_who_called(console: Console, visitors: Visitors) -> Non
     )
 
 
+def test_a_deletion_says_that_nothing_is_known_of_an_account(console: Console, visitors: Visitors) -> None:
+    account, other = console.account("1.1.1.0/24"), console.account("9.9.9.0/24")
+    store_observed(console.manager, (other, "9.9.9.9/32", 12))
+    page = visitors.person(console)
+    page.goto(f"accounts/delete?account={account}")
+    said = page.locator(".hint.foresight")
+    expect(said.first).to_contain_text(f"no request for account '{account}' was observed")
+    expect(said.last).to_contain_text("their setting for unknown accounts (unlisted) says it")
+
+
 def test_an_account_is_deleted_only_when_confirmed(console: Console, visitors: Visitors) -> None:
     account = console.account("9.9.9.0/24")
     console.manager.create_account(f"{account}-sub", parent=account)

@@ -441,3 +441,5 @@ def test_what_is_not_recorded_is_said_where_it_matters(console: Console, visitor
     form.get_by_label("CIDR").fill("9.9.8.0/23")
     expect(form.locator(".preview")).to_contain_text("9.9.8.0/23")
     expect(form.locator(".foresight")).to_have_count(0)  # nobody can be denied
+    page.goto(f"accounts/delete?account={account}")
+    expect(page.locator(".foresight")).to_contain_text("it is not known who calls")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cidrgate.errors import CidrgateError, StoreBusyError
+from cidrgate.foresight import ChangedList
 from cidrgate.manager import RuleManager
 from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.manager.outcomes import Guard, ListOutcome
@@ -45,12 +46,14 @@ class Preview:
         access: The networks that lose or gain access.
         needed: What a person must confirm.
         foresight: What would happen to the requests of the past.
+        may_deny: Whether requests could be denied: now, later, or by gates that deny unknown accounts.
     """
 
     outcome: ListOutcome
     access: AccessChange
     needed: tuple[str, ...]
     foresight: Foresight
+    may_deny: bool
 
 
 def preview_change(manager: RuleManager, change: ListEdit, address: str | None) -> Preview:
@@ -69,7 +72,13 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
     outcome = seen[-1]
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.decider
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return Preview(outcome, access, _needed(outcome), manager._foresight(changed_lists([outcome])))
+    changes = changed_lists([outcome])
+    may_deny = bool(access.lost) or access.begins or any(map(_may_deny_later, changes))
+    return Preview(outcome, access, _needed(outcome), manager._foresight(changes), may_deny)
+
+
+def _may_deny_later(change: ChangedList) -> bool:
+    return change.later or change.deleted or change.renamed_to is not None
 
 
 def ask_before_denials(manager: RuleManager, change: ListEdit, address: str | None, confirmed: Collection[str]) -> None:
