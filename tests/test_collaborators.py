@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -138,6 +138,11 @@ ARGUMENTS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "rows": (lambda: replay(log(), Matcher(), rows=7), TypeError, "not int"),  # type: ignore[arg-type]
     "accounts": (lambda: list(observations(log(), Matcher(), accounts="acct-1")), TypeError, "accounts is an iterable"),
     "at without a zone": (lambda: evaluate([], at=datetime(2026, 1, 2)), ValueError, "at needs a time zone"),
+    "at before the first day": (
+        lambda: evaluate([], at=datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
+        ValueError,
+        "at 0001-01-01T00:00:00\\+01:00 is out of range in UTC",
+    ),
     "days": (lambda: evaluate([], at=datetime.now(UTC), days=0), ValueError, "days must be"),
     "most": (lambda: evaluate([], at=datetime.now(UTC), most=-1), ValueError, "most must be"),
     "collapse": (lambda: normalized("8.8.8.8", collapse="no"), TypeError, "collapse must be"),  # type: ignore[arg-type]

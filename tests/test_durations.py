@@ -72,5 +72,17 @@ def test_a_duration_is_seconds_or_a_timedelta(setting: str, tmp_path: Path) -> N
             use(tmp_path, impossible)
 
 
+@pytest.mark.parametrize("setting", DURATIONS)
+def test_a_duration_that_no_time_can_end_after_is_no_overflow(setting: str, tmp_path: Path) -> None:
+    name = setting.partition(" ")[0]
+    for number, huge in enumerate((timedelta.max, 1e12, 1e300)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        try:
+            DURATIONS[setting](folder, huge)
+        except ValueError as error:
+            assert name in str(error)  # noqa: PT017 - most have no greatest value
+
+
 def test_an_age_may_be_longer_than_any_time() -> None:
     assert pruned(timedelta.max) == pruned(1e300) == erased(timedelta.max) == erased(1e300) == 0

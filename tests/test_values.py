@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import ip_network
 from typing import Any
 
@@ -90,6 +90,8 @@ SEEN: dict[str, Any] = {
         ({"first_seen": AT.replace(tzinfo=None)}, "time zone"),
         ({"last_seen": AT.replace(tzinfo=None)}, "time zone"),
         ({"first_seen": AT + timedelta(microseconds=1)}, "is after last_seen"),
+        ({"first_seen": datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))}, "out of range in UTC"),
+        ({"last_seen": datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))}, "out of range in UTC"),
         ({"network": "8.8.8.8"}, "canonical CIDR"),
         ({"network": "8.8.8.8/24"}, "canonical CIDR"),
         ({"network": "8.8.8.8/032"}, "canonical CIDR"),

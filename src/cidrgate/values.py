@@ -562,6 +562,26 @@ def in_utc(time: datetime, name: str) -> datetime:
         raise InvalidExpiryError(f"{name} {time.isoformat()} is out of range in UTC", expires_at=time) from None
 
 
+def zoned_time(time: datetime, name: str) -> datetime:
+    """Return a time in UTC. Every time of an observation and of an evaluation is checked here.
+
+    Args:
+        time: The time.
+        name: The name of the field or argument, for the message.
+
+    Raises:
+        ValueError: If it has no time zone, or no form in UTC.
+    """
+    if time.tzinfo is UTC:
+        return time
+    if time.utcoffset() is None:
+        raise ValueError(f"{name} needs a time zone, such as datetime.now(UTC)")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{name} {time.isoformat()} is out of range in UTC") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One entry of an account's list.
@@ -816,8 +836,8 @@ class Observation:
 
     Raises:
         TypeError: If a value has another type.
-        ValueError: If the network is no canonical CIDR, the number is out of range, a time has no time zone, or the
-            first request is after the last.
+        ValueError: If the network is no canonical CIDR, the number is out of range, a time has no time zone or no form
+            in UTC, or the first request is after the last.
     """
 
     account: str
@@ -835,8 +855,8 @@ class Observation:
                 raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
         if not 1 <= whole_number(self.requests, "requests") <= MOST_REQUESTS:
             raise ValueError(f"an observation has from 1 to 2^63 - 1 requests, not {self.requests}")
-        if self.first_seen.tzinfo is None or self.last_seen.tzinfo is None:
-            raise ValueError("first_seen and last_seen need a time zone, such as datetime.now(UTC)")
+        zoned_time(self.first_seen, "first_seen")
+        zoned_time(self.last_seen, "last_seen")
         if self.first_seen > self.last_seen:
             raise ValueError(f"first_seen {self.first_seen} is after last_seen {self.last_seen}")
         if not _is_canonical(self.network):

@@ -179,6 +179,8 @@ def test_the_history_of_all_accounts_has_the_events_of_the_store(cidrgate: Cidrg
         ["history"],
         ["history", "acct-1", "--all"],
         ["history", "--all", "--since", "yesterday"],
+        ["history", "--all", "--since", "0001-01-01T00:00+14:00"],
+        ["history", "--all", "--since", "9999-12-31T23:59-14:00"],
         ["history", "--all", "--follow", "--limit", "2"],
     ):
         cidrgate(*wrong, status=2)

@@ -61,6 +61,31 @@ def test_the_lists_of_the_store_decide(cidrgate: Cidrgate, log: str) -> None:
     assert [period["start"] for period in record["periods"]] == [f"2026-01-01T0{hour}:00:00+00:00" for hour in range(4)]
 
 
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (
+            ["2012-03-04T05:06:07Z", "9999-12-31T23:59:59Z"],
+            "denied from 2010-01-01 00:00:00, each bar 43830 days, 0:00:00: [",
+        ),
+        (["0001-01-01T00:00:00Z", "2026-01-01T00:00:00Z"], "denied from 0001-01-01 00:00:00, each bar "),
+        (["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"], "denied from 0001-01-01 00:00:00, each bar "),
+        (["9999-12-31T23:59:00Z", "9999-12-31T23:59:59Z"], "denied from 9999-12-31 23:59:00, each bar 0:01:00: [▆]"),
+    ],
+)
+def test_what_is_denied_is_drawn_for_all_times(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, times: list[str], said: str
+) -> None:
+    rows = "".join(f"acct-1,9.9.9.9,{time}\n" for time in times)
+    (tmp_path / log).write_text(f"account,address,time\n{rows}")
+    answer = cidrgate("replay", log).out
+    [line] = [one for one in answer.splitlines() if "each bar" in one]
+    assert line.startswith(said)
+    bars = line.partition("[")[2].partition("]")[0]
+    assert len(bars) <= 80
+    assert len(bars.split()) == len({time[:4] for time in times})
+
+
 def test_a_list_that_only_reports_is_said_to_deny_nothing(cidrgate: Cidrgate, log: str) -> None:
     hint = "1 account in the log has a list of the mode report_only or off, which denies nothing"
     # What is not in the log is of no interest, and an account counts once.

@@ -642,6 +642,17 @@ def test_old_and_surplus_observations_are_deleted() -> None:
         }
 
 
+@pytest.mark.parametrize("days", [40_000, 10**7, 10**12])
+def test_traffic_may_be_kept_for_longer_than_there_are_times(days: int) -> None:
+    with opened("memory://", Traffic(days=days)) as manager:
+        now = datetime.now(UTC)
+        with manager._store.write() as transaction:
+            transaction.connection.execute(update(accounts).values(created_at=now - timedelta(days=100)))
+            add_observations(transaction, [_one("8.8.8.8/32", now - timedelta(days=99))])
+        assert recorder_of(manager).tidy() == 0
+        assert manager.traffic("acct-1", days) != []
+
+
 def _one(network: str, at: datetime, requests: int = 1) -> Observation:
     return Observation(account="acct-1", network=network, allowed=True, requests=requests, first_seen=at, last_seen=at)
 

@@ -81,7 +81,7 @@ def _show(session: Session, name: AccountName) -> None:
         "reason": state.mode_reason or "",
         "closed": "yes" if state.closed else "",
         "version": f"{account.version}",
-        "created at (UTC)": f"{account.created_at:%Y-%m-%d %H:%M:%S}",
+        "created at (UTC)": value_text(account.created_at),
     }
     width = max(map(len, lines))
     session.output.answer(
@@ -121,7 +121,7 @@ def _list(
             account.parent or "",
             f"{states[account.name].entries}",
             _enforced(states[account.name]),
-            f"{account.created_at:%Y-%m-%d %H:%M:%S}",
+            value_text(account.created_at),
         )
         for account in accounts
     ]

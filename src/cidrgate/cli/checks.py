@@ -9,7 +9,7 @@ import typer
 from cidrgate.cli.arguments import AccountName
 from cidrgate.cli.exit_statuses import ExitStatus
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Line
+from cidrgate.cli.output import Line, value_text
 from cidrgate.rules import special_block
 from cidrgate.rules.networks import prefix_length
 from cidrgate.serialization import decision_record
@@ -105,7 +105,7 @@ _WHY_OPEN = {
 def _added(entry: Entry) -> str:
     label = f" ({entry.label})" if entry.label else ""
     by = f" by {entry.created_by}" if entry.created_by else ""
-    return f"{entry.cidr}{label} is entry {entry.id}, added at {entry.created_at:%Y-%m-%d %H:%M:%S} UTC{by}"
+    return f"{entry.cidr}{label} is entry {entry.id}, added at {value_text(entry.created_at)} UTC{by}"
 
 
 def _nearest(nearest: Entry | None, address: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cidrgate.cli.output import Line, Table
+from cidrgate.cli.output import Line, Table, value_text
 from cidrgate.errors import UnconfirmedChangeError
 from cidrgate.foresight.sentences import network_text
 from cidrgate.manager.confirmations import refuse_unconfirmed
@@ -76,7 +76,6 @@ def _table(traffic: AffectedTraffic) -> Table:
     shown = traffic.named[:_MOST_ROWS]
     columns: tuple[str, ...] = ("address", "account", "requests", "last request (UTC)")
     rows: list[tuple[str, ...]] = [
-        (network_text(one.network), one.account, f"{one.requests:,}", f"{one.last_seen:%Y-%m-%d %H:%M:%S}")
-        for one in shown
+        (network_text(one.network), one.account, f"{one.requests:,}", value_text(one.last_seen)) for one in shown
     ]
     return Table(columns, rows, right=frozenset({"requests"}))

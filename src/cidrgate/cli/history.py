@@ -66,7 +66,7 @@ def _history(
     rows = [
         (
             f"{change.sequence}",
-            f"{change.at:%Y-%m-%d %H:%M:%S}",
+            value_text(change.at),
             _by(change),
             *([change.account or ""] if everything else []),
             change.action,
@@ -97,7 +97,7 @@ def _follow(
             if account in (None, change.account) and _is_since(change, since):
                 parts = (
                     f"{change.sequence}",
-                    f"{change.at:%Y-%m-%d %H:%M:%S}",
+                    value_text(change.at),
                     _by(change),
                     change.account or "",
                     change.action,
@@ -112,7 +112,10 @@ def _moment(text: str) -> datetime:
     if text[-1:].isalpha() and text[:1].isdecimal() and "-" not in text:
         return datetime.now(UTC) - min(duration(text), _LONGEST_AGO)
     found = moment(text)
-    return found.replace(tzinfo=UTC) if found.utcoffset() is None else found
+    try:
+        return found.replace(tzinfo=UTC) if found.utcoffset() is None else found.astimezone(UTC)
+    except OverflowError:
+        raise CommandError(f"{text!r} is out of range in UTC; write a time such as 2027-01-31T18:00+00:00") from None
 
 
 _LONGEST_AGO = timedelta(days=18_250)

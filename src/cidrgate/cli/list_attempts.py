@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.cli.evaluations import evaluation_lines, refuse_tried
 from cidrgate.cli.history import said_of
-from cidrgate.cli.output import DRY, Line, Table
+from cidrgate.cli.output import DRY, Line, Table, value_text
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.serialization import list_change_record
@@ -112,7 +112,7 @@ def answer_change(session: Session, attempt: ListAttempt) -> None:
 def list_warning(account: str, state: ListState) -> list[Line]:
     """Return a warning about a list that denies nobody or everybody; nothing for other lists."""
     if state.mode != "enforce":
-        until = "" if state.mode_until is None else f" until {state.mode_until:%Y-%m-%d %H:%M:%S} UTC"
+        until = "" if state.mode_until is None else f" until {value_text(state.mode_until)} UTC"
         meaning = "is paused" if state.mode == "off" else "only reports"
         return [Line(f"{account} {meaning}{until}: every address is allowed", "yellow")]
     if state.entries:

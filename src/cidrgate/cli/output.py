@@ -90,7 +90,7 @@ def value_text(value: object) -> str:
         ('2030-01-02 00:00:00', 'yes', 'office', '')
     """
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+        return value.replace(tzinfo=None).isoformat(" ", "seconds")
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)

@@ -206,6 +206,7 @@ def _not_enforced(accounts: int) -> Iterator[Line]:
 
 
 _LEVELS = "▁▂▃▄▅▆▇█"
+_MOST_BARS = 80
 
 
 def _over_time(report: "ReplayReport") -> Line:
@@ -213,15 +214,13 @@ def _over_time(report: "ReplayReport") -> Line:
     name = "newly_denied" if report.compared else "denied"
     step = report.step
     first = report.periods[0].start
-    counts = {one.start: one.verdicts[name] for one in report.periods}
-    most = max(counts.values())
-    if step is None or not most:
+    if step is None or not any(one.verdicts[name] for one in report.periods):
         return Line(f"{_SAID[name][0]} over time: none")
-    places = round((report.periods[-1].start - first) / step) + 1
-    joined = -(-places // 80)
-    sums = [
-        sum(counts.get(first + step * place, 0) for place in range(start, start + joined))
-        for start in range(0, places, joined)
-    ]
+    # The first period of all time begins later than a whole number of steps before the others.
+    places = [-((first - one.start) // step) for one in report.periods]
+    joined = -(-(places[-1] + 1) // _MOST_BARS)
+    sums = [0] * (places[-1] // joined + 1)
+    for place, one in zip(places, report.periods, strict=True):
+        sums[place // joined] += one.verdicts[name]
     bars = "".join(_LEVELS[min(7, count * 8 // (max(sums) + 1))] if count else " " for count in sums)
     return Line(f"{_SAID[name][0]} from {value_text(first)}, each bar {step * joined}: [{bars}] at most {max(sums):,}")

@@ -6,7 +6,7 @@ import typer
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Table
+from cidrgate.cli.output import Table, value_text
 from cidrgate.service.auth.serialization import session_record
 
 __all__ = ["app"]
@@ -26,8 +26,8 @@ def _list(session: Session) -> None:
             ", ".join(map(str, one.scopes)),
             "link" if one.by_link else f"token {one.token_id}",
             one.address or "",
-            f"{one.created_at:%Y-%m-%d %H:%M:%S}",
-            f"{one.expires_at:%Y-%m-%d %H:%M:%S}",
+            value_text(one.created_at),
+            value_text(one.expires_at),
         )
         for one in found
     ]

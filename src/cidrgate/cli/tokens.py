@@ -8,7 +8,7 @@ import typer
 from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Line, Table
+from cidrgate.cli.output import Line, Table, value_text
 from cidrgate.service.auth.serialization import token_record
 from cidrgate.service.auth.values import Scope, Token
 
@@ -65,7 +65,7 @@ def _list(session: Session) -> None:
             f"{token.id}",
             token.name,
             ", ".join(map(str, token.scopes)),
-            f"{token.created_at:%Y-%m-%d %H:%M:%S}",
+            value_text(token.created_at),
             token.created_by or "",
             _state(token, now),
         )
@@ -90,7 +90,7 @@ def _revoke(
 
 def _state(token: Token, now: datetime) -> str:
     if token.revoked_at is not None:
-        return f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S}"
+        return f"revoked {value_text(token.revoked_at)}"
     if token.expires_at is None:
         return "usable"
-    return f"{'usable until' if token.usable(now) else 'expired since'} {token.expires_at:%Y-%m-%d %H:%M:%S}"
+    return f"{'usable until' if token.usable(now) else 'expired since'} {value_text(token.expires_at)}"

@@ -8,14 +8,14 @@ evaluation says so.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.rules.decisions import enforced
-from cidrgate.values import check_type, whole_number
+from cidrgate.values import check_type, whole_number, zoned_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +41,7 @@ __all__ = [
     "incomplete_accounts",
     "is_address",
     "is_begin_of_day",
+    "minute_text",
     "short_window",
 ]
 
@@ -267,13 +268,14 @@ def allowed_networks(entries: Collection[Entry], account: Account | None, at: da
 
 
 def first_day(at: datetime, days: int) -> date:
-    """Return the first of some days in UTC of which the last is that of a time.
+    """Return the first of some days in UTC of which the last is that of a time; no day is before the year 1.
 
     Example:
-        >>> first_day(datetime(2026, 1, 2, tzinfo=UTC), 2)
-        datetime.date(2026, 1, 1)
+        >>> first_day(datetime(2026, 1, 2, tzinfo=UTC), 2), first_day(datetime(1, 1, 2, tzinfo=UTC), 30)
+        (datetime.date(2026, 1, 1), datetime.date(1, 1, 1))
     """
-    return at.astimezone(UTC).date() - timedelta(days=min(days, MOST_DAYS) - 1)
+    last = at.astimezone(UTC).date()
+    return date.fromordinal(max(1, last.toordinal() - min(days, MOST_DAYS) + 1))
 
 
 def evaluate(
@@ -295,7 +297,7 @@ def evaluate(
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If a number is too small, or the time has no time zone.
+        ValueError: If a number is too small, or the time has no time zone or no form in UTC.
 
     Example:
         >>> from cidrgate.values import Observation
@@ -309,8 +311,7 @@ def evaluate(
         (7, '8.8.8.8/32')
     """
     check_type(at, datetime, "at")
-    if at.tzinfo is None:
-        raise ValueError("at needs a time zone, such as datetime.now(UTC)")
+    at = zoned_time(at, "at")
     begin = None if days is None else datetime.combine(first_day(at, whole_number(days, "days", least=1)), time(), UTC)
     found = _Found(whole_number(most, "most", least=0))
     for changed, traffic in changes:
@@ -719,18 +720,28 @@ def short_window(begun: datetime | None, begin: datetime | None, days: int | Non
         >>> at = datetime(2026, 1, 2, tzinfo=UTC)
         >>> [one.text for one in short_window(at, at, 1)]
         ['the first request was observed on 2026-01-02 (UTC), perhaps late that day, so perhaps not for all of today']
-        >>> list(short_window(at - timedelta(days=1), at, 1))
+        >>> list(short_window(datetime(2026, 1, 1, tzinfo=UTC), at, 1))
         []
     """
     if begun is None or begin is None or begun < begin:
         return
     all_days = "all of today" if days == 1 else f"all of the last {days:,} days"
     if is_begin_of_day(begun):
-        day = f"{begun.astimezone(UTC):%Y-%m-%d} (UTC)"
+        day = f"{begun.astimezone(UTC).date().isoformat()} (UTC)"
         text = f"the first request was observed on {day}, perhaps late that day, so perhaps not for {all_days}"
     else:
-        text = f"requests were observed only since {begun.astimezone(UTC):%Y-%m-%d %H:%M} UTC, not for {all_days}"
+        text = f"requests were observed only since {minute_text(begun)}, not for {all_days}"
     yield Unknown(code="short_window", text=text)
+
+
+def minute_text(at: datetime) -> str:
+    """Return a time to the minute as people read it.
+
+    Example:
+        >>> minute_text(datetime(1, 2, 3, 4, 5, 6, tzinfo=UTC))
+        '0001-02-03 04:05 UTC'
+    """
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'minutes')} UTC"
 
 
 def is_begin_of_day(at: datetime) -> bool:

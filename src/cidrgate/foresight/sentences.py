@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
 
-from cidrgate.foresight.evaluation import is_begin_of_day
+from cidrgate.foresight.evaluation import is_begin_of_day, minute_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -132,8 +132,8 @@ def since_text(since: datetime, unknown: Iterable[Unknown]) -> str:
         'since 2026-01-02 00:00 UTC'
     """
     if is_begin_of_day(since) and any(one.code == "short_window" for one in unknown):
-        return f"since some time on {since.astimezone(UTC):%Y-%m-%d} (UTC)"
-    return f"since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return f"since some time on {since.astimezone(UTC).date().isoformat()} (UTC)"
+    return f"since {minute_text(since)}"
 
 
 def days_text(days: int) -> str:

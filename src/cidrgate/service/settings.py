@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cidrgate.gate.decision_log import LOG_EVERY, check_log, check_log_every
 from cidrgate.gate.gate import check_unlisted
+from cidrgate.service.auth.credentials import lifetime_of
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
 from cidrgate.values import Duration, check_switches, check_type, seconds, several_texts, whole_number
@@ -35,12 +36,12 @@ class Settings:
     """The settings of the service. Durations are a number of seconds or a `timedelta`.
 
     Attributes:
-        session_lifetime: How long a person stays signed in to the console.
+        session_lifetime: How long a person stays signed in to the console; at most a thousand years.
         ready_within: The staleness up to which `/readyz` reports the service as ready. What stale lists answer is a
             setting of the manager: `max_staleness` and `on_stale`.
         login_failures: How many wrong credentials one client may send per minute; right ones are always accepted.
         max_body: The largest size of a request in bytes.
-        answer_lifetime: How long the service remembers an `Idempotency-Key`.
+        answer_lifetime: How long the service remembers an `Idempotency-Key`; at most a thousand years.
         allow: Networks that may use the service; None for every address. `/healthz` and `/readyz` are always open.
         allow_account: An account whose list decides who may use the service, instead of `allow`. An empty list denies
             every address.
@@ -96,8 +97,8 @@ class Settings:
             raise ValueError(
                 "note_matches, report_only and require_account apply only to /v1/authorize: enable authorize too"
             )
-        seconds(self.session_lifetime, "session_lifetime", above_zero=True)
-        seconds(self.answer_lifetime, "answer_lifetime", above_zero=True)
+        lifetime_of(self.session_lifetime, "session_lifetime", above_zero=True)
+        lifetime_of(self.answer_lifetime, "answer_lifetime", above_zero=True)
         seconds(self.ready_within, "ready_within")
         check_log_every(self.log_every)
         self._public  # noqa: B018 - raises an error for an invalid URL

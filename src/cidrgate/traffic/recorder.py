@@ -14,7 +14,7 @@ import time
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import islice
 from random import Random
@@ -35,8 +35,6 @@ from cidrgate.values import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from datetime import date
-
     from numpy.typing import NDArray
 
     from cidrgate._engine import Matcher
@@ -462,7 +460,7 @@ class Recorder:
         """
         until = time.monotonic() + _TIDY_FOR if end is None else end
         today, deleted = datetime.now(UTC).date(), 0
-        first = today - timedelta(days=self._settings.days)
+        first = _days_before(today, self._settings.days)
         # Days of which observations were stored late, after an outage, are trimmed too.
         days = {today, today - timedelta(days=1), *(day for day in self._stored_days if day > first)}
         trims = [partial(self._trim, day=day) for day in sorted(days, reverse=True)]
@@ -481,7 +479,7 @@ class Recorder:
     def _first_kept(self, transaction: Transaction) -> date:
         """Return the first day in UTC that is kept."""
         today = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()).date()
-        return today - timedelta(days=self._settings.days)
+        return _days_before(today, self._settings.days)
 
     def _delete_old(self, transaction: Transaction) -> int:
         from cidrgate.stores.observations import delete_observations
@@ -572,6 +570,11 @@ def _mark_days(transaction: Transaction, *, days: Collection[tuple[str, date]]) 
 
     mark_incomplete_days(transaction, days)
     return len(days)
+
+
+def _days_before(today: date, days: int) -> date:
+    """Return the day that is so many days earlier, or the first one of all."""
+    return date.fromordinal(max(1, today.toordinal() - days))
 
 
 def _day(number: int) -> date:

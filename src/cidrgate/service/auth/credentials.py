@@ -41,13 +41,35 @@ if TYPE_CHECKING:
     from cidrgate.stores.credentials import TokenRow
     from cidrgate.values import Action, Duration
 
-__all__ = ["Credentials"]
+__all__ = ["Credentials", "lifetime_of"]
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"cidrgate_([1-9][0-9]{0,17})_([A-Za-z0-9_-]{43})")
 """The form of a token. The id selects the row; only the rest is secret, and it is compared in constant time."""
 
 _MOST_NAME = 255
+
+
+_LONGEST_LIFETIME = 1_000 * 366 * 86_400
+"""A thousand years, in seconds: no time may end after the year 9999."""
+
+
+def lifetime_of(value: Duration, name: str, *, above_zero: bool = False) -> timedelta:
+    """Return how long something lasts from now on.
+
+    Args:
+        value: A number of seconds, or a `timedelta`.
+        name: The name of the setting or argument, for the message.
+        above_zero: Whether zero is refused too.
+
+    Raises:
+        TypeError: If the value is neither a number nor a `timedelta`.
+        ValueError: If it is negative or no number, or more than a thousand years.
+    """
+    found = seconds(value, name, above_zero=above_zero)
+    if found > _LONGEST_LIFETIME:
+        raise ValueError(f"{name} is more than a thousand years")
+    return timedelta(seconds=found)
 
 
 class Credentials:
@@ -263,7 +285,7 @@ class Credentials:
             _hash(secret),
             name,
             [str(scope) for scope in wanted],
-            now + timedelta(seconds=seconds(lifetime, "lifetime")),
+            now + lifetime_of(lifetime, "lifetime"),
             actor,
             token_id,
         )
@@ -293,7 +315,7 @@ class Credentials:
             link = rows.take_link(_hash(secret))
             if link is None or link.expires_at <= now:
                 return None
-            end = now + timedelta(seconds=seconds(lifetime, "lifetime"))
+            end = now + lifetime_of(lifetime, "lifetime")
             if link.token_id is not None:
                 issuer = rows.token_to_rely_on(link.token_id)
                 if issuer is None or not _token(issuer).usable(now):
@@ -323,9 +345,9 @@ class Credentials:
         with self._store.write() as transaction:
             known = self.rely_on_token(transaction, token.id)
             end = (
-                now + timedelta(seconds=seconds(lifetime, "lifetime"))
+                now + lifetime_of(lifetime, "lifetime")
                 if known.expires_at is None
-                else min(now + timedelta(seconds=seconds(lifetime, "lifetime")), known.expires_at)
+                else min(now + lifetime_of(lifetime, "lifetime"), known.expires_at)
             )
             scopes = [str(scope) for scope in known.scopes]
             row = SessionRow(_hash(secret), known.name, scopes, known.id, now, end, address=address)
