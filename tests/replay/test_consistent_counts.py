@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cidrgate import Matcher
-from cidrgate.replay import FORMATS, LogError, LogSource, replay
+from cidrgate.replay import FORMATS, LogError, LogSource, observations, replay
 from tests.replay.logs import AT, IN_APACHE
 
 if TYPE_CHECKING:
@@ -153,15 +154,46 @@ def test_a_port_behind_an_address_is_left_out(tmp_path: Path, form: str, written
         ("2026-01-01", 2026),
         ("19991231", 1999),
         ("1767225600", 2026),
-        ("20261301", 1970),
+        (" 20260101 ", 2026),
+        ("20260101.0", 2026),
+        ("00010101", 1),
+        ("99991231", 9999),
+        ("20260230", None),
+        ("20261301", None),
+        ("00000101", None),
+        ("12345678", None),
+        ("123456789", 1973),
+        ("2026", 1970),
         ("1", 1970),
+        ("-1", 1969),
     ],
 )
-def test_eight_digits_are_a_date_if_they_can_be(tmp_path: Path, text: str, year: int) -> None:
-    report = replay(log_of(tmp_path, f"account,address,time\nacct-1,8.8.8.8,{text}\n"), LISTS)
-    assert [one.start.year for one in report.periods] == [year]
-    as_json = json.dumps({"account": "acct-1", "address": "8.8.8.8", "time": int(text) if text.isdigit() else text})
-    assert [one.start.year for one in replay(log_of(tmp_path, as_json, "jsonl"), LISTS).periods] == [year]
+def test_eight_digits_are_a_date_or_nothing(tmp_path: Path, text: str, year: int | None) -> None:
+    good = "2026-01-01"
+    years = [2026] if year is None else [2026, year]
+    expected = sorted(set(years)), int(year is None)
+    rows = f"acct-1,8.8.8.8,{good}\nacct-1,8.8.8.8,{text}\n"
+    request = {"account": "acct-1", "address": "8.8.8.8"}
+    value = json.loads(text) if re.fullmatch(r"-?[1-9][0-9.]*", text) else text
+    as_json = "\n".join(json.dumps({**request, "time": one}) for one in (good, value))
+    assert years_of(log_of(tmp_path, f"account,address,time\n{rows}")) == expected
+    assert years_of(log_of(tmp_path, as_json, "jsonl")) == expected
+    if isinstance(value, int | float):
+        table = pa.table({"account": ["acct-1"] * 2, "address": ["8.8.8.8"] * 2, "time": [20260101, value]})
+        pq.write_table(table, tmp_path / "numbers.parquet")
+        assert years_of(LogSource(files=[str(tmp_path / "numbers.parquet")], form=FORMATS["parquet"])) == expected
+
+
+def years_of(log: LogSource) -> tuple[list[int], int]:
+    """Return the years of what a log has observed, and how many lines are bad."""
+    bad = 0
+
+    def on_bad(number: int, _found: object) -> None:
+        nonlocal bad
+        bad = number
+
+    found = list(observations(log, LISTS, on_bad=on_bad))
+    return sorted({at.year for one in found for at in (one.first_seen, one.last_seen)}), bad
 
 
 @pytest.mark.parametrize("before", [b"", b"\n"])

@@ -429,7 +429,9 @@ def time_of(text: str, form: LogFormat, kind: str) -> str:
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         return f"epoch_us(CAST({text} AS TIMESTAMPTZ))"
     if kind in _NUMBERS or kind.startswith("DECIMAL"):
-        return _epoch(f"CAST({text} AS DOUBLE)")
+        number = f"CAST({text} AS DOUBLE)"
+        eight_digits = f"{number} BETWEEN 10000000 AND 99999999 AND {number} = floor({number})"
+        return f"CASE WHEN {eight_digits} THEN {_day(f'try_cast({text} AS BIGINT)')} ELSE {_epoch(number)} END"
     if form.time_form == "clf":
         before, after = (around.replace("%", "%%") for around in form.time_around)
         return f"epoch_us(try_strptime({text}, {quoted(f'{before}%d/%b/%Y:%H:%M:%S %z{after}')}))"
@@ -437,9 +439,17 @@ def time_of(text: str, form: LogFormat, kind: str) -> str:
         return f"epoch_us(try_strptime({text}, ['%d/%b/%Y:%H:%M:%S.%g', '%d/%b/%Y:%H:%M:%S']))"
     iso = f"epoch_us(try_cast({text} AS TIMESTAMPTZ))"
     number = _epoch(f"try_cast({text} AS DOUBLE)")
-    day = f"CASE WHEN regexp_full_match({text}, '(19|20)[0-9]{{6}}') THEN epoch_us(try_strptime({text}, '%Y%m%d')) END"
-    either = f"coalesce({iso}, CASE WHEN length({text}) = 8 THEN {day} END, {number})"
-    return {"iso": iso, "epoch": number}.get(form.time_form, either)
+    day_or_number = f"CASE WHEN regexp_full_match({text}, '{_EIGHT_DIGITS}') THEN {_day(text)} ELSE {number} END"
+    return {"iso": iso, "epoch": number}.get(form.time_form, f"coalesce({iso}, {day_or_number})")
+
+
+_EIGHT_DIGITS = " *[0-9]{8}([.]0+)? *"
+"""A date such as `20260101` as text, as SQL's regular expressions have it; perhaps of a number that has a point."""
+
+
+def _day(digits: str) -> str:
+    """Return the SQL of a time that begins with eight digits of a date; null if there is no such date."""
+    return f"epoch_us(try_strptime(left(ltrim(CAST({digits} AS VARCHAR)), 8), '%Y%m%d'))"
 
 
 def _epoch(seconds: str) -> str:
