@@ -65,6 +65,24 @@ def test_a_line_of_a_template_is_read(template: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        ('%a %h %t "%{Account}i"', '9.9.9.1 client.example [@] "b"'),
+        ('%h %a %t "%{Account}i"', 'client.example 9.9.9.1 [@] "b"'),
+        ('%h %{c}a %a %t "%{Account}i"', 'client.example 8.8.8.8 9.9.9.1 [@] "b"'),
+        ('%a %{c}h %{c}a %t "%{Account}i"', '9.9.9.1 proxy.example 8.8.8.8 [@] "b"'),
+        ('%h %t "%{Account}i"', '9.9.9.1 [@] "b"'),
+    ],
+)
+def test_the_address_is_read_beside_the_name_of_a_host(template: str, line: str) -> None:
+    assert read(format_of_template(template), [line.replace("@", AT)], "http_account") == [
+        {"account": "b", "address": "9.9.9.1", "time": AT_US}
+    ]
+    peer = format_of_template("%{c}a %{c}h")
+    assert peer.fields[peer.roles["address"]] == peer.fields["realip_remote_addr"] != peer.fields["realip_remote_host"]
+
+
 FIELD = re.compile(r"%%|\$\{?(\w+)\}?|%(?:\{[^}]*\})?[a-z]")
 ESCAPED = re.compile(r'\\\\[\\\\"]')
 

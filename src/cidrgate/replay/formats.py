@@ -185,7 +185,7 @@ _SIGNS_OF_PATHS = re.compile(r"[.|]")
 _ESCAPED = re.compile(r"\\(.)")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _APACHE_NAMES = {
-    "h": "remote_addr", "a": "remote_addr", "l": "ident", "u": "remote_user", "t": "time_local", "r": "request",
+    "h": "remote_host", "a": "remote_addr", "l": "ident", "u": "remote_user", "t": "time_local", "r": "request",
     "s": "status", "b": "bytes", "B": "bytes", "U": "uri", "m": "request_method", "H": "server_protocol", "q": "args",
 }  # fmt: skip
 _ENVOY_NAMES = {
@@ -211,7 +211,7 @@ def _names(template: str) -> tuple[_Server, list[str], list[str]]:
         >>> _names('$remote_addr [$time_local] "%"')
         ('nginx', ['', ' [', '] "%"'], ['remote_addr', 'time_local'])
         >>> _names('%h %t "%{X-Account}i"')
-        ('apache', ['', ' [', '] "', '"'], ['remote_addr', 'time_local', 'http_x_account'])
+        ('apache', ['', ' [', '] "', '"'], ['remote_host', 'time_local', 'http_x_account'])
         >>> _names('[%START_TIME%] "%REQ(X-ACCOUNT)%"')
         ('envoy', ['[', '] "', '"'], ['time_iso8601', 'http_x_account'])
     """
@@ -271,7 +271,7 @@ def _apache_name(found: re.Match[str]) -> str:
     if argument and letter == "i":
         return _header(argument)
     if argument == "c" and letter in ("a", "h"):
-        return "realip_remote_addr"
+        return f"realip_{_APACHE_NAMES[letter]}"
     return _APACHE_NAMES.get(letter, f"field_{letter}") if not argument else f"{letter}_{argument}".lower()
 
 
@@ -313,6 +313,10 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
     for one in ("remote_addr", "realip_remote_addr"):
         if f"{one}_port" in fields and one not in fields:
             fields[one] = fields[f"{one}_port"].then("without_port")
+        # Apache's %h is the address, unless it looks up names.
+        host = one.replace("_addr", "_host")
+        if host in fields and one not in fields:
+            fields[one] = fields[host]
     if "request" in fields and "uri" not in fields:
         fields["uri"] = fields["request"].then("target")
     roles = {
