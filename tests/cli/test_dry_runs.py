@@ -19,6 +19,7 @@ from tests.cli.conftest import Cidrgate
 from tests.command_line import typed
 from tests.guards.operations import COMMANDS as CHANGING, LOG, POLICY
 from tests.length import length
+from tests.observed import store_observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,6 +247,19 @@ def test_erasing_counts_asks_and_erases(filled: Cidrgate) -> None:
     assert everything(filled.database) == before
     assert filled("erase", "--older-than", "0d", "--yes", "--json").record == {"erased": counted["erased"]}
     assert filled("erase", "--older-than", "9d", "--yes").out.startswith("erased personal data in 0 rows")
+
+
+def test_erasing_names_the_observations_that_it_counts(filled: Cidrgate) -> None:
+    filled("erase", "--older-than", "0d", "--yes")
+    with RuleManager.open(filled.database, load=False) as manager:
+        store_observed(manager, ("a", "8.8.8.8/32", 7))
+    said = filled("erase", "--older-than", "0d", "--dry-run").out
+    assert "rows of the change log, entries and observations of traffic" in said
+    with_traffic = filled("erase", "--older-than", "0d", "--account", "a", "--dry-run", "--json").record["erased"]
+    filled("erase", "--older-than", "0d", "--account", "a", "--yes")
+    without = filled("erase", "--older-than", "0d", "--account", "a", "--dry-run", "--json").record["erased"]
+    assert with_traffic - without == 1
+    assert "Observations of traffic are deleted if their last request is older" in filled("erase", "--help").out
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])

@@ -210,6 +210,15 @@ def test_a_list_is_recommended_from_the_requests_of_its_account(cidrgate: Cidrga
         ("recommend --from-log calls.csv --account a --columns account=time", "no request of account 'a' is in calls"),
         ("recommend --from-log paths.csv --account a", "has no column account"),
         ("recommend", "--from-log LOG"),
+        *(
+            (f"add a 9.9.9.9/32 --dry-run {option}", f"{option.split()[0]} says how a log is read")
+            for option in (
+                *("--max-bad 0", "--max-bad 1", "--log-format ''", "--columns ''", "--account-path ''"),
+                *("--trusted-proxy ''", "--trusted-hops 1", "--trust-everybody", "--client-header ''"),
+            )
+        ),
+        ("add a 9.9.9.9/32 --dry-run --log-account ''", "--log-account is empty"),
+        ("recommend --from-log calls.csv --log-account ''", "--log-account is empty"),
     ],
 )
 def test_what_makes_no_sense_is_refused(cidrgate: Cidrgate, log: str, command: str, said: str) -> None:

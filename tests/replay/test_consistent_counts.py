@@ -147,6 +147,38 @@ def test_a_port_behind_an_address_is_left_out(tmp_path: Path, form: str, written
     assert (report.verdicts["allowed"], report.verdicts["denied"], report.bad) == (int(allowed), int(not allowed), 0)
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "parquet, numbers", "caddy", "combined"])
+def test_a_dash_is_no_account_only_where_a_server_writes_it(tmp_path: Path, form: str) -> None:
+    lists = Matcher()
+    lists.publish("-", ["8.8.8.8/32"])
+    of_server, columns = form in ("caddy", "combined"), {}
+    if form == "csv":
+        log = log_of(tmp_path, f"account,address,time\n-,8.8.8.8,{AT}\n,8.8.8.8,{AT}\n")
+    elif form == "jsonl":
+        rows = [json.dumps({"account": one, "address": "8.8.8.8", "time": AT}) for one in ("-", "")]
+        log = log_of(tmp_path, "\n".join(rows), "jsonl")
+    elif form == "caddy":
+        columns = {"account": "request.headers.X-Account"}
+        rows = [
+            json.dumps({"request": {"remote_ip": "8.8.8.8", "headers": {"X-Account": [one]}}, "ts": 1767225600.5})
+            for one in ("-", "")
+        ]
+        log = log_of(tmp_path, "\n".join(rows), "caddy", columns=columns)
+    elif form == "combined":
+        columns = {"account": "remote_user"}
+        rows = [f'8.8.8.8 - {one} [{IN_APACHE}] "GET / HTTP/1.1" 200 1 "-" "x"' for one in ("-", "")]
+        log = log_of(tmp_path, "\n".join(rows), "combined", columns=columns)
+    else:
+        # Times that are numbers are read by DuckDB.
+        times = pa.array([1767225600] * 2 if "numbers" in form else [0, 0])
+        table = {"account": ["-", ""], "address": ["8.8.8.8"] * 2}
+        time = times if "numbers" in form else times.cast(pa.timestamp("us", "UTC"))
+        pq.write_table(pa.table({**table, "time": time}), tmp_path / "a.parquet")
+        log = LogSource(files=[str(tmp_path / "a.parquet")], form=FORMATS["parquet"])
+    verdicts = replay(log, lists).verdicts
+    assert (verdicts["allowed"], verdicts["no_account"]) == ((0, 2) if of_server else (1, 1))
+
+
 @pytest.mark.parametrize(
     ("text", "year"),
     [

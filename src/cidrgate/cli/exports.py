@@ -189,7 +189,7 @@ def only_for_lists(options: Mapping[str, object]) -> None:
 
 
 def _given(options: Mapping[str, object]) -> list[str]:
-    return [name for name, value in options.items() if value]
+    return [name for name, value in options.items() if value is not None and value is not False and value != []]
 
 
 def import_exported(

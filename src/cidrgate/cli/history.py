@@ -184,9 +184,10 @@ def _erase(
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Erase personal data of that age: who changed lists and from where, and labels and names that are not used now.
+    """Erase personal data of that age: who changed lists and from where, labels and names not in use, and traffic.
 
-    Nothing can restore it. Lists allow what they did, and the change log still says what changed and when.
+    Observations of traffic are deleted if their last request is older. Nothing can restore what is erased. Lists allow
+    what they did, and the change log still says what changed and when.
     """
     age = duration(older_than)
     of = "all accounts" if account is None else account
@@ -216,7 +217,8 @@ def _would_erase(manager: RuleManager, age: timedelta, account: str | None) -> i
 
 
 def _places(number: int) -> str:
-    return counted(number, "row of the change log or entry", "rows of the change log and entries")
+    one = "row of the change log, entry or observation of traffic"
+    return counted(number, one, "rows of the change log, entries and observations of traffic")
 
 
 def _rows(number: int) -> str:

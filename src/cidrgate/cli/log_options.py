@@ -137,13 +137,14 @@ class LogOptions:
         return [
             f"--{'format' if one.name == 'form' else one.name.replace('_', '-')}"
             for one in fields(self)
-            if getattr(self, one.name)
+            if getattr(self, one.name) not in (one.default, [])
         ]
 
     @property
     def names_account(self) -> bool:
         """Whether an option says which account a request is of."""
-        return bool(self.log_account or self.account_path or "account" in _columns(self.columns or []))
+        chosen = self.log_account, self.account_path
+        return any(one is not None for one in chosen) or "account" in _columns(self.columns or [])
 
     def source(self, logs: list[str], *, every_account: bool = False) -> LogSource:
         """Return the log that the options describe.
@@ -256,6 +257,8 @@ def log_options(arguments: dict[str, Any], account: str = "--log-account") -> Lo
     sources += ["--account-path"] if log.account_path is not None else []
     if len(sources) > 1:
         raise CommandError(f"name {' or '.join(sources)}, not both")
+    if log.log_account == "":
+        raise CommandError(f"{account} is empty: name the account of every request")
     if sources and "account" in _columns(log.columns or []):
         raise CommandError(f"--columns account=… says where the account is: leave out {sources[0]}")
     return log

@@ -1536,7 +1536,8 @@ class RuleManager:
         entries, display names, and the reasons of modes. The same texts are erased from later copies of these entries
         and accounts, so the log still describes the lists. Entries of that age also lose their author in their list.
         What a list or an account still shows stays: its labels, its display name, and the reason of its mode. Edit
-        these first if they are personal data. Observations of traffic are deleted if their day is older.
+        these first if they are personal data. Observations of traffic are deleted if their last
+        request is older.
 
         Args:
             older_than: The age above which data is erased, in seconds or as a `timedelta`.

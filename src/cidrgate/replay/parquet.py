@@ -164,7 +164,7 @@ def _request_columns(texts: dict[str, Any], numbers: dict[str, Any]) -> dict[str
     """Return the columns of requests; the address is null where a row is none."""
     columns, good = dict(texts), None
     if "account" in columns:
-        columns["account"] = _without_dashes(columns["account"])
+        columns["account"] = _without_empty(columns["account"])
     if "time" in numbers:
         columns["time"], good = _microseconds(numbers["time"])
     if "requests" in numbers:
@@ -306,16 +306,16 @@ def _where(good: NDArray[np.bool_], texts: Any) -> Any:
     return pc.if_else(pa.array(good), texts, pa.scalar(None, texts.type))
 
 
-def _without_dashes(accounts: Any) -> Any:
-    """Return accounts that are null where a log writes nothing or a dash."""
+def _without_empty(accounts: Any) -> Any:
+    """Return accounts that are null where a text is empty."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     coded = pa.types.is_dictionary(accounts.type)
     values = accounts.dictionary if coded else accounts
-    if np.diff(np.frombuffer(values.buffers()[1], np.int32)).min(initial=2) > 1:
+    if np.diff(np.frombuffer(values.buffers()[1], np.int32)).min(initial=1) > 0:
         return accounts
-    named = ~pc.is_in(values, pa.array(["", "-"])).to_numpy(zero_copy_only=False)
+    named = ~pc.is_in(values, pa.array([""])).to_numpy(zero_copy_only=False)
     if named.all():
         return accounts
     return _where(named[accounts.indices.fill_null(0).to_numpy()] if coded else named, accounts)

@@ -270,7 +270,8 @@ def request_query(
     if form.ports and "address" in fields:
         columns["address"] = _without_port(fields["address"])
     if "account" in fields:
-        columns["account"] = _no_dash(f"CAST({fields['account']} AS VARCHAR)")
+        account = f"nullif(CAST({fields['account']} AS VARCHAR), '')"
+        columns["account"] = f"nullif({account}, '-')" if _dash_is_nothing(form) else account
     if numbered:
         columns |= {"number": "number", "text": "line"}
     return checked_query(columns, relation, checks)
@@ -324,9 +325,9 @@ def _as_lines(text: str, kind: str) -> str:
     return f"CASE WHEN starts_with({text}, '[') AND {kind} <> 'ARRAY' THEN {listed} ELSE {text} END"
 
 
-def _no_dash(text: str) -> str:
-    """Return the SQL of a text that is null where a log writes nothing or a dash."""
-    return f"nullif(nullif({text}, ''), '-')"
+def _dash_is_nothing(form: LogFormat) -> bool:
+    """Return whether a dash stands for no value, as servers write it: in a table it is the name of an account."""
+    return form.reader == "json" and form.name != "jsonl"
 
 
 HEADER = "#Fields:"
