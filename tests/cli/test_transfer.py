@@ -310,6 +310,13 @@ def test_options_of_exports_are_for_exports(filled: Cidrgate) -> None:
     assert "--empty is for exports" in filled("import", "rows.csv", "--empty", status=2).err
 
 
+def test_options_of_lists_are_for_lists_also_empty_ones(filled: Cidrgate) -> None:
+    filled("export", "-o", "all.jsonl")
+    for option in (("--account", ""), ("--columns", ""), ("--normalize",), ("--closed",)):
+        said = f"{option[0]} is for lists of other programs"
+        assert said in filled("import", "all.jsonl", *option, status=2).err
+
+
 def test_a_backup_is_restored_to_a_new_store(filled: Cidrgate, tmp_path: Path) -> None:
     filled("token", "create", "ci", "--scope", "admin")
     answer = filled("backup", "store.backup", "--json").record
