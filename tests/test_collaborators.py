@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from cidrgate import ClientIPResolver, FromHeader, Gate, Matcher, Policy, RuleManager
 from cidrgate.authorize import AuthorizeApp, ClientHeaders
 from cidrgate.client import Client
-from cidrgate.foresight import evaluate, recommend
+from cidrgate.foresight import PastTraffic, evaluate, recommend
 from cidrgate.gate import denial_of, parse_proxy_header
 from cidrgate.gate.metrics import GateMetrics
 from cidrgate.lists import normalized
@@ -138,6 +138,16 @@ ARGUMENTS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "rows": (lambda: replay(log(), Matcher(), rows=7), TypeError, "not int"),  # type: ignore[arg-type]
     "accounts": (lambda: list(observations(log(), Matcher(), accounts="acct-1")), TypeError, "accounts is an iterable"),
     "at without a zone": (lambda: evaluate([], at=datetime(2026, 1, 2)), ValueError, "at needs a time zone"),
+    "since without a zone": (
+        lambda: PastTraffic([], since=datetime(2026, 1, 2)),
+        ValueError,
+        "since needs a time zone",
+    ),
+    "since after the last day": (
+        lambda: PastTraffic([], since=datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+        ValueError,
+        "is out of range in UTC",
+    ),
     "at before the first day": (
         lambda: evaluate([], at=datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
         ValueError,

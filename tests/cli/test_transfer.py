@@ -312,7 +312,7 @@ def test_options_of_exports_are_for_exports(filled: Cidrgate) -> None:
 
 def test_options_of_lists_are_for_lists_also_empty_ones(filled: Cidrgate) -> None:
     filled("export", "-o", "all.jsonl")
-    for option in (("--account", ""), ("--columns", ""), ("--normalize",), ("--closed",)):
+    for option in (("--account", ""), ("--columns", "cidr=network"), ("--normalize",), ("--closed",)):
         said = f"{option[0]} is for lists of other programs"
         assert said in filled("import", "all.jsonl", *option, status=2).err
 

@@ -247,11 +247,19 @@ class PastTraffic:
         since: From when on requests were observed; None if only the observations say it. The begin of a day in UTC
             stands for some time on that day, as stores do not tell when the first request was.
         incomplete: The accounts of which not every address was kept.
+
+    Raises:
+        ValueError: If the time has no time zone or no form in UTC.
     """
 
     observations: Iterable[Observation]
     since: datetime | None = None
     incomplete: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        """Check the time."""
+        if self.since is not None:
+            zoned_time(self.since, "since")
 
 
 def allowed_networks(entries: Collection[Entry], account: Account | None, at: datetime) -> tuple[str, ...] | None:
