@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -90,4 +91,16 @@ def test_the_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     page.get_by_role("button", name="requests").click()
     assert page.locator("#changes tbody tr").first.locator("td").nth(4).inner_text() == "1"
     assert faults == []
+    page.close()
+
+
+def test_the_report_of_all_times(browser: Browser, tmp_path: Path) -> None:
+    times = [datetime.min.replace(tzinfo=UTC), datetime(9990, 1, 1, tzinfo=UTC)]
+    denied = dict.fromkeys(VERDICTS, 0) | {"newly_denied": 1}
+    report = replace(a_report(), step=timedelta(days=20_000), periods=tuple(Period(at, denied) for at in times))
+    (tmp_path / "report.html").write_text(html_report(report, "all times"))
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    ends = page.locator("#plot text").all_text_contents()
+    assert ends[-2:] == ["0001-01-01 00:00", "9999-12-31 23:59 UTC"]
     page.close()

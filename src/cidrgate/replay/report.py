@@ -116,7 +116,8 @@ function made(name, attributes, text) {
   return one;
 }
 const size = () => [plot.clientWidth || 900, plot.clientHeight || 256];
-function moment(at) { return new Date(at).toISOString().slice(0, 16).replace("T", " "); }
+const LAST = Date.parse("9999-12-31T23:59:59Z"); // a period may end later, and no time is written so
+function moment(at) { return new Date(Math.min(at, LAST)).toISOString().slice(0, 16).replace("T", " "); }
 function draw() {
   plot.replaceChildren();
   const [width, height] = size(), inner = [width - SPACE.left - SPACE.right, height - SPACE.top - SPACE.bottom];
