@@ -35,6 +35,7 @@ from cidrgate.values import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+
     from numpy.typing import NDArray
 
     from cidrgate._engine import Matcher
