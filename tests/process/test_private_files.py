@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from cidrgate.process.private_files import create_empty, open_lock, replacement
 from cidrgate.replica.snapshots import SharedSnapshot
 from cidrgate.stores import migrate_store, open_store
 from tests.command_line import typed
+from tests.ordinary_user import an_ordinary_user, hand_over
 from tests.waiting import eventually
 from tests.warm_starts import Program, output_of
 
@@ -261,6 +263,20 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
             fail(error)
     assert [path.name for path in tmp_path.iterdir()] == ["lists.csv"]
     assert (tmp_path / "lists.csv").read_text() == "before"
+
+
+def test_a_folder_that_cannot_be_read_is_refused_before_the_file_is_replaced() -> None:
+    """The new name could not be brought to the disk, and the caller would be told of a failure of what was done."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "lists.csv"
+        path.write_text("before")
+        hand_over(path, path.parent)
+        path.parent.chmod(0o300)
+        with an_ordinary_user(), pytest.raises(PermissionError), replacement(path) as file:
+            file.write(b"after")
+        path.parent.chmod(0o700)
+        assert [one.name for one in path.parent.iterdir()] == ["lists.csv"]
+        assert path.read_text() == "before"
 
 
 def unfinished(folder: Path) -> set[str]:

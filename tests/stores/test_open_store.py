@@ -6,7 +6,7 @@ import os
 import socket
 import sqlite3
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +18,11 @@ import pytest
 from cidrgate import Matcher, RuleManager, StoreError, StoreNotFoundError
 from cidrgate.stores import open_store
 from cidrgate.stores.migrations import HEAD
+from tests.ordinary_user import an_ordinary_user
 from tests.servers.running import free_port
 from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.postgres import PostgresServer
 
 
@@ -264,19 +263,6 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         connection.commit()
     with pytest.raises(StoreError, match=rf"schema version 9999.*up to {HEAD}.*upgrade cidrgate"):
         open_store(f"sqlite:///{path}")
-
-
-@contextmanager
-def an_ordinary_user() -> Iterator[None]:
-    """Nobody's rights for root, who may write everywhere; everybody else is ordinary."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_directory_without_write_permission_is_named() -> None:

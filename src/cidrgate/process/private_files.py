@@ -49,8 +49,9 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         path: The path of the file to replace.
 
     Raises:
-        OSError: If the file cannot be written, or `path` is a database, a file beside one, a pipe or a device. `path`
-            is then unchanged.
+        OSError: If the file cannot be written, its directory cannot be read, or `path` is a database, a file beside
+            one, a pipe or a device. `path` is then unchanged. If the disk fails last, when it stores the new name, the
+            new file is there and may be lost when the machine stops.
 
     Example:
         >>> from pathlib import Path
@@ -68,24 +69,24 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
     refuse_database(path)
     _delete_left_files(path.parent)
     temporary = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
-    descriptor = os.open(temporary, os.O_WRONLY | _NEW, PRIVATE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with suppress(OSError):  # a file system without locks has nobody who could take this file for a left one
-                _lock(descriptor)
-            os.fchmod(descriptor, PRIVATE)  # the umask may have removed some permissions
-            yield file
-            file.flush()
-            _hand_down_mode(path, descriptor)
-            os.fsync(descriptor)
-            temporary.replace(path)  # while it is locked
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    # The new name is on the disk only when the directory is.
+    # First, because a directory that cannot be read must not be an error after the file was replaced.
     directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        descriptor = os.open(temporary, os.O_WRONLY | _NEW, PRIVATE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                with suppress(OSError):  # without locks on this file system, nobody takes this file for a left one
+                    _lock(descriptor)
+                os.fchmod(descriptor, PRIVATE)  # the umask may have removed some permissions
+                yield file
+                file.flush()
+                _hand_down_mode(path, descriptor)
+                os.fsync(descriptor)
+                temporary.replace(path)  # while it is locked
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        os.fsync(directory)  # the new name is on the disk only when the directory is
     finally:
         os.close(directory)
 
