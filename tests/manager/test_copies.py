@@ -548,6 +548,8 @@ BACKUP_DAMAGES: dict[str, Callable[[list[str]], object]] = {
     "an export": lambda lines: lines.__setitem__(0, '{"format": "cidrgate export", "version": 1}'),
     "a short row": _with(lambda one: one["accounts"][0].pop(), 1),
     "no numbers of ids": _with(lambda one: one.pop("last_ids"), 0),
+    "a second backup after it": lambda lines: lines.extend(list(lines)),
+    "a line after the last one": lambda lines: lines.append("# written by hand\n"),
 }
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import InvalidCopyError, RuleError, StoreNotEmptyError
 from cidrgate.manager.copied_settings import check_settings
-from cidrgate.manager.exports import ANY_LIST, check_version, json_line, object_of
+from cidrgate.manager.exports import ANY_LIST, check_version, json_line, object_of, refuse_more
 from cidrgate.manager.policies import checked_options, stored_policy
 from cidrgate.rules import validate_replacement
 from cidrgate.values import NewEntry
@@ -129,13 +129,15 @@ def restore_lines(
     header: dict[str, Any] | None = None
     fields: dict[str, list[RowField]] = {}
     number = 0
-    for number, line in enumerate(lines, 1):
+    numbered = enumerate(lines, 1)
+    for number, line in numbered:
         record = object_of(line, number)
         try:
             if header is None:
                 header, fields = record, _fields_of(record)
             elif _END in record:
                 _check_end(record[_END], counts, digest.hexdigest())
+                refuse_more(numbered, "backup")
                 break
             else:
                 [(name, rows)] = record.items()

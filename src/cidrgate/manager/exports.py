@@ -64,6 +64,7 @@ __all__ = [
     "import_copies",
     "json_line",
     "object_of",
+    "refuse_more",
 ]
 
 EXPORT_FORMAT = "cidrgate export"
@@ -103,6 +104,23 @@ def object_of(line: str, number: int) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InvalidCopyError(f"line {number} is not a JSON object", line=number)
     return record
+
+
+def refuse_more(numbered: Iterator[tuple[int, str]], what: str) -> None:
+    """Refuse lines after the last line of a file, such as those of a second file in it. Empty lines are none.
+
+    Args:
+        numbered: The rest of the lines, with their numbers.
+        what: What the file is.
+
+    Raises:
+        InvalidCopyError: If there is such a line.
+    """
+    for number, line in numbered:
+        if line.strip():
+            raise InvalidCopyError(
+                f"line {number} comes after the last line of the {what}; nothing was stored", line=number
+            )
 
 
 def has_format(first_line: str, name: str) -> bool:
@@ -454,9 +472,7 @@ class _Reader:
                 "were added; correct the last line if you changed the file on purpose",
                 line=number,
             )
-        for later, line in self._lines:
-            if line.strip():
-                raise InvalidCopyError(f"line {later} comes after the last line of the export", line=later)
+        refuse_more(self._lines, "export")
 
 
 def check_version(header: dict[str, Any], newest: int) -> None:
