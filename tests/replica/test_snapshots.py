@@ -229,6 +229,16 @@ def test_a_snapshot_is_written_where_there_is_none(url: str, writer: RuleManager
         eventually(lambda: snapshot_lists(new) == ["8.8.8.0/24"])
 
 
+def test_a_snapshot_that_was_deleted_is_written_again(url: str, writer: RuleManager, tmp_path: Path) -> None:
+    new = tmp_path / "new.snapshot"
+    with RuleManager.open(url, snapshot=new, refresh_snapshot=0.05) as manager:
+        for _ in range(2):
+            eventually(lambda: looks(manager) and new.exists())
+            new.unlink()
+        eventually(lambda: looks(manager) and new.exists())
+        assert snapshot_lists(new) == ["8.8.8.0/24"]
+
+
 def test_a_snapshot_that_cannot_be_written_stops_nothing(
     url: str, writer: RuleManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

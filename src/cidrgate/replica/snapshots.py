@@ -128,10 +128,14 @@ class SharedSnapshot:
     def should_write(self, position: str) -> bool:
         """Return whether this process must write now: it has the lock, the time has come, and something has changed.
 
+        A file that was deleted is written again.
+
         Raises:
             SnapshotError: If the lock file cannot be locked.
         """
-        if self._every is None or position == self._written_position or time.monotonic() < self._write_at:
+        if self._every is None or time.monotonic() < self._write_at:
+            return False
+        if position == self._written_position and self._state() is not None:
             return False
         return self._lead()
 
