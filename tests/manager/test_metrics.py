@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
 import os
 import signal
 import sqlite3
+import struct
 import sys
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import psycopg
@@ -19,8 +22,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cidrgate import RuleManager
-from cidrgate.authorize.workers import living_workers
-from cidrgate.manager.metrics import ListsCollector
+from cidrgate.authorize.workers import WorkerFile, living_workers
+from cidrgate.manager.metrics import ListsCollector, ListsState
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
@@ -32,7 +35,9 @@ from tests.waiting import eventually
 from tests.warm_starts import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from cidrgate.replica.replica import Replica
 
 
 def metrics_in(text: str) -> dict[str, float]:
@@ -108,6 +113,43 @@ def test_a_worker_that_is_stopped_grows_old_and_a_dead_one_is_forgotten(tmp_path
         second.terminate()
         second.wait()
         assert known() == []
+
+
+@dataclass
+class KnownLists:
+    """Lists of which a worker's file tells."""
+
+    known_at: float = 7.0
+    follows: bool = True
+    on_known: Callable[[], object] | None = None
+
+
+def test_the_file_of_a_worker_has_its_place_on_the_disk_before_it_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that writes to a mapped block for which a full disk has no place is killed by SIGBUS."""
+    found: list[bytes] = []
+    map_file = mmap.mmap
+
+    def look(file: int, size: int) -> mmap.mmap:
+        found.append(os.pread(file, size, 0))
+        return map_file(file, size)
+
+    monkeypatch.setattr("cidrgate.authorize.workers.mmap.mmap", look)
+    lists = KnownLists()
+    WorkerFile(tmp_path, cast("Replica", lists))
+    assert [struct.unpack("=dd", one) for one in found] == [(7.0, 1.0)]
+    lists.known_at, lists.follows = 8.0, False
+    assert lists.on_known is not None
+    lists.on_known()
+    [path] = tmp_path.iterdir()
+    assert struct.unpack("=dd", path.read_bytes()) == (8.0, 0.0)
+
+
+def test_a_worker_whose_file_cannot_be_opened_is_not_left_out(tmp_path: Path) -> None:
+    loop = tmp_path / "7.worker"
+    loop.symlink_to(loop)
+    assert list(living_workers(tmp_path)) == [ListsState(-math.inf, follows=False)]
 
 
 def test_denials_that_were_only_counted_are_summed_over_workers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ worker that is paused writes no new numbers, and its lists become stale.
 from __future__ import annotations
 
 import fcntl
+import math
 import mmap
 import os
 import struct
@@ -42,9 +43,9 @@ class WorkerFile:
         made = folder / f"{os.getpid()}.new"
         self._file = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        os.ftruncate(self._file, _LAYOUT.size)
+        # Written first, because a write to the mapping of a block that the disk does not have kills the process.
+        os.pwrite(self._file, self._current(), 0)
         self._numbers = mmap.mmap(self._file, _LAYOUT.size)
-        self.update()
         lists.on_known = self.update
         # Renamed only after it is locked: without the lock, the file would look like that of an ended worker.
         made.rename(folder / f"{os.getpid()}.worker")
@@ -52,11 +53,16 @@ class WorkerFile:
     def update(self) -> None:
         """Write the current numbers."""
         # Assigned at once: `pack_into` would write zeros first, which another worker could read.
-        self._numbers[:] = _LAYOUT.pack(self._lists.known_at, self._lists.follows)
+        self._numbers[:] = self._current()
+
+    def _current(self) -> bytes:
+        return _LAYOUT.pack(self._lists.known_at, self._lists.follows)
 
 
 def living_workers(folder: Path) -> Iterator[ListsState]:
     """Return the state of each running worker, and delete the files of ended workers.
+
+    A worker whose file cannot be opened may be running: its lists have no known age, and count as not followed.
 
     Args:
         folder: The folder of all workers.
@@ -66,13 +72,16 @@ def living_workers(folder: Path) -> Iterator[ListsState]:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
+        except OSError:
+            yield ListsState(-math.inf, follows=False)
+            continue
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             known_at, follows = _LAYOUT.unpack(os.pread(file, _LAYOUT.size, 0))
             yield ListsState(known_at, follows=bool(follows))
         else:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 path.unlink()
         finally:
             os.close(file)
