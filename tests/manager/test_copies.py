@@ -32,6 +32,7 @@ from cidrgate.stores import open_store
 from cidrgate.stores.backups import BACKED_UP, LEFT_OUT
 from cidrgate.stores.schema import metadata
 from tests.any_stores import StoreRows, addresses_for, any_stores, contents, verdicts
+from tests.interruptions import in_another_thread
 from tests.length import length
 from tests.new_stores import new_file
 from tests.waiting import eventually
@@ -682,6 +683,28 @@ def test_backups_of_two_stores_are_two_stores(filled: RuleManager, stores: Store
     with closing(open_store(first)) as store, store.read() as transaction:
         assert transaction.changed_since(positions[0], 10) == set()
         assert transaction.changed_since(positions[1], 10) is None
+
+
+@pytest.mark.parametrize("ends", ["taken", "left"])
+@pytest.mark.parametrize("way", [EXPORT, BACKUP], ids=["export", "backup"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
+def test_other_threads_take_the_rest_of_a_copy(stores: Stores, kind: str, way: tuple[str, str], ends: str) -> None:
+    """As those of a pool from which a server streams it."""
+    stores.start()
+    with RuleManager.open("memory://" if kind == "memory" else stores.new(kind), lock_timeout=0.5) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        whole = list(getattr(manager, way[0])())
+        lines = getattr(manager, way[0])()
+        taken = [in_another_thread(lambda: next(lines))]
+        if ends == "taken":
+            while (line := in_another_thread(lambda: next(lines, None))) is not None:
+                taken.append(line)
+            assert taken == whole
+        else:
+            del lines
+        manager.add("acct-1", "1.1.1.1/32")
+        assert in_another_thread(lambda: len(manager.entries("acct-1"))) == 2
 
 
 @pytest.mark.parametrize("way", [EXPORT, BACKUP], ids=["export", "backup"])

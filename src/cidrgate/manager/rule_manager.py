@@ -1762,7 +1762,8 @@ class RuleManager:
         """Yield the lines of an export, with everything that decides for accounts and that people wrote about them.
 
         The lines are JSON Lines (see `cidrgate.manager.exports`). `import_export` restores the accounts exactly, in any
-        kind of store. All lines are of one moment: the store is read until the last line is taken.
+        kind of store. All lines are of one moment: the store is read until the last line is taken, and a store in
+        memory before the first one. Several threads may take them, one after another.
 
         Args:
             accounts: Only these accounts and their subaccounts; None for all.
@@ -1782,10 +1783,23 @@ class RuleManager:
             (1, True)
         """
         names = None if accounts is None else list(dict.fromkeys(accounts))
-        with self._store.read() as transaction:
+
+        def lines(transaction: Transaction) -> Iterator[str]:
             for name in names or ():
                 refuse_subaccount(existing_account(transaction, name))
             yield from export_lines(transaction, names, progress)
+
+        return self._lines(lines)
+
+    def _lines(self, read: Callable[[Transaction], Iterator[str]]) -> Iterator[str]:
+        """Yield the lines that a function reads in one transaction; another thread may take the next line."""
+        if self._store.takes_turns:
+            with self._store.read() as transaction:
+                lines = list(read(transaction))
+            yield from lines
+        else:
+            with self._store.read() as transaction:
+                yield from read(transaction)
 
     def import_export(
         self,
@@ -1871,7 +1885,8 @@ class RuleManager:
         """Yield the lines of a backup: all accounts and lists, the change log, tokens and idempotent responses.
 
         Sessions and one-time links are not in it. Of tokens it contains the hashes. Write it to a file that only its
-        owner can read. All lines are of one moment: the store is read until the last line is taken.
+        owner can read. All lines are of one moment: the store is read until the last line is taken, and a store in
+        memory before the first one. Several threads may take them, one after another.
 
         Args:
             progress: Called with the number of rows since the last call.
@@ -1887,8 +1902,7 @@ class RuleManager:
             ...     report.changes, other.history() == manager.history()
             (2, True)
         """
-        with self._store.read() as transaction:
-            yield from backup_lines(transaction, progress)
+        return self._lines(lambda transaction: backup_lines(transaction, progress))
 
     def restore_backup(self, lines: Iterable[str], *, progress: Callable[[int], object] | None = None) -> BackupReport:
         """Restore a backup to this store, which must be empty: all of it in one commit, or nothing.

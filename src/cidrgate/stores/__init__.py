@@ -68,12 +68,14 @@ class Store(Protocol):
         name: What messages call the store, without a password.
         writers: The number of simultaneous write transactions up to which many changes become faster.
         lock_timeout: How many seconds a transaction waits for locks at most, if a call sets no other time.
+        takes_turns: Whether a transaction keeps all others waiting, and must end in the thread in which it began.
         listener: Gets the rows of the change log that this process commits; None for nobody.
     """
 
     name: str
     writers: int
     lock_timeout: float
+    takes_turns: bool
     listener: ChangeListener | None
 
     def read(self) -> AbstractContextManager[Transaction]:

@@ -77,6 +77,7 @@ class PostgresStore:
     """
 
     writers = 4
+    takes_turns = False
 
     def __init__(
         self, url: str, *, create: bool = False, lock_timeout: Duration | None = None, pool_size: int | None = None

@@ -134,6 +134,7 @@ class SqliteStore:
         self._closed = False
         self._identity = FileIdentity(self._path, self._name)
         # A database in memory lives in one connection, so its transactions take turns.
+        self.takes_turns = self._path is None
         self._turn = threading.RLock()
         self._created = False
         if self._path is not None:
