@@ -324,14 +324,20 @@ class RuleManager:
     def close(self) -> None:
         """Stop following, store the last matches and the traffic that are not stored yet, and close the store.
 
-        The matcher still answers with the lists it has.
+        The matcher still answers with the lists it has. An exception of a signal handler ends one step, not all.
         """
-        if self._recorder is not None:
-            self._recorder.stop()
-        with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
-            self.store_matches()
-        self._replica.close()
-        self._store.close()
+        try:
+            if self._recorder is not None:
+                self._recorder.stop()
+        finally:
+            try:
+                with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
+                    self.store_matches()
+            finally:
+                try:
+                    self._replica.close()
+                finally:
+                    self._store.close()
 
     def account(self, account: str) -> Account:
         """Return the account with this name.

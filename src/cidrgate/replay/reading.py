@@ -156,11 +156,13 @@ class Log:
     def close(self) -> None:
         """Close the database and the pipes, and remove what was written to the disk."""
         self._closed.set()
-        for pipe in self._pipes:
-            os.close(pipe)
-        if self._connection is not None:
-            self._connection.close()
-        self._written.close()
+        try:
+            for pipe in self._pipes:
+                os.close(pipe)
+            if self._connection is not None:
+                self._connection.close()
+        finally:
+            self._written.close()
 
     def batches(
         self, wanted: frozenset[str], accounts: Collection[str] | None = None, *, numbered: bool = False

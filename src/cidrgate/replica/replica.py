@@ -85,11 +85,13 @@ class Replica:
 
     def close(self) -> None:
         """Stop following. The matcher still answers with the lists it has."""
-        if self.follower is not None:
-            self.follower.stop()
-            self.follower = None
-        if self.published.shared is not None:
-            self.published.shared.close()
+        try:
+            if self.follower is not None:
+                self.follower.stop()
+                self.follower = None
+        finally:
+            if self.published.shared is not None:
+                self.published.shared.close()
 
     def load(
         self, *, snapshot: str | PathLike[str] | None = None, progress: Callable[[int], object] | None = None

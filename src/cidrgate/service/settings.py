@@ -130,8 +130,10 @@ class Service:
 
     def close(self) -> None:
         """End the streams of changes, and log the wrong credentials that were counted. A second call does nothing."""
-        self.feed.close()
-        self.failed_sign_ins.close()
+        try:
+            self.feed.close()
+        finally:
+            self.failed_sign_ins.close()
 
 
 def service_of(connection: HTTPConnection) -> Service:
