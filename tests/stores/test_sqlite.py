@@ -82,6 +82,59 @@ def test_a_transaction_during_which_connections_are_closed_closes_its_own(
         store.close()
 
 
+@contextmanager
+def tidied(store: SqliteStore) -> Iterator[None]:
+    store.tidy()
+    yield
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a system that lists open files in /proc")
+@pytest.mark.parametrize("begin", [SqliteStore.read, SqliteStore.read_autocommit, SqliteStore.write, tidied])
+def test_a_connection_that_is_opened_while_the_store_is_closed_is_closed_too(
+    begin: Callable[[SqliteStore], Any], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread has looked whether the store is closed, and another one closes it before the first one connects."""
+    monkeypatch.setattr("cidrgate.stores.sqlite.store._is_larger", lambda *_: True)
+    store = SqliteStore(path, create=True)
+    look = store._refuse_closed
+
+    def close_after_it() -> None:
+        look()
+        store.close()
+
+    monkeypatch.setattr(store, "_refuse_closed", close_after_it)
+    with begin(store):
+        pass
+    assert not opened(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a system that lists open files in /proc")
+def test_a_connection_that_comes_back_while_the_pool_is_closed_is_closed_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(path, create=True)
+    pool = store._readers.pool
+    make_anew, reading = pool.recreate, store.read()
+    reading.__enter__()
+
+    def make_anew_after_it() -> Any:
+        reading.__exit__(None, None, None)
+        return make_anew()
+
+    monkeypatch.setattr(pool, "recreate", make_anew_after_it)
+    store.close()
+    assert not opened(path)
+
+
+@pytest.mark.parametrize("use", [SqliteStore.watch, SqliteStore.read, SqliteStore.write])
+def test_a_closed_store_opens_nothing(use: Callable[[SqliteStore], Any], path: Path) -> None:
+    for place in (path, None):
+        store = SqliteStore(place, create=place is not None)
+        store.close()
+        with pytest.raises(StoreError, match="is closed; open it again"), use(store):
+            pass
+
+
 @pytest.mark.parametrize("statement", ["UPDATE changes SET actor = 'somebody else'", "DELETE FROM changes"])
 def test_the_log_is_append_only(statement: str, store: SqliteStore, path: Path) -> None:
     create(store, "a", "b")

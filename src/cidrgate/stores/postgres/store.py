@@ -190,8 +190,9 @@ class PostgresStore:
             own_commits: Ignored, because the server reports the commits of this process too.
 
         Raises:
-            StoreError: If the database cannot be reached.
+            StoreError: If the store is closed, or the database cannot be reached.
         """
+        self._refuse_closed()
         with work(), explained(self._database.name):
             watch = PostgresWatch(self._database.connect, self._database.schema)
         self._watches.add(watch)

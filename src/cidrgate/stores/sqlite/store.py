@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
     from cidrgate.stores.listener import ChangeListener
     from cidrgate.values import Duration
@@ -152,6 +152,7 @@ class SqliteStore:
         self._watches: SharedWeakSet[SqliteWatch] = SharedWeakSet()
         self._own_watches: SharedWeakSet[SqliteWatch] = SharedWeakSet()
         self.listener: ChangeListener | None = None
+        self._left: list[Pool] = []
         self._close = weakref.finalize(self, _dispose, self._turn, self._readers, self._writers)
         join_forks(self, stage=0)  # before there are connections
         try:
@@ -197,7 +198,7 @@ class SqliteStore:
             StoreError: If the store is closed, its file was replaced or deleted, or it cannot be written.
         """
         end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
-        with work(sqlite=True), self._writes.one() as write, self._turned(end), self._explained():
+        with work(sqlite=True), self._writes.one() as write, self._turned(end), self._leaving(), self._explained():
             self._refuse_closed()
             with connected(self._writing, end) as connection:
                 begun = connection.begin()
@@ -240,8 +241,9 @@ class SqliteStore:
             own_commits: Whether the commits of this process must wake it too, at once and for a store in memory.
 
         Raises:
-            StoreError: If the file cannot be opened.
+            StoreError: If the store is closed, or the file cannot be opened.
         """
+        self._refuse_closed()
         watch = self._other_commits()
         if own_commits:
             self._own_watches.add(watch)
@@ -271,6 +273,8 @@ class SqliteStore:
         """Close every connection, which deletes a store in memory. A second call does nothing."""
         self._closed = True
         with work(), self._turned(time.monotonic() + self.lock_timeout):
+            # Connections that threads still use return to these pools, which must then be closed again.
+            self._left += [self._readers.pool, self._writers.pool]
             self._close()
 
     def discard(self) -> None:
@@ -284,18 +288,20 @@ class SqliteStore:
         """Truncate the write-ahead log if it has grown and no transaction needs it.
 
         Raises:
-            StoreError: If the file cannot be read or written.
+            StoreError: If the store is closed, or the file cannot be read or written.
         """
         if self._path is None or not _is_larger(Path(f"{self._path.resolve()}-wal"), _WAL_LIMIT):
             return
-        with work(sqlite=True), self._explained(), closing(self._readers.raw_connection()) as borrowed:
-            cursor = borrowed.cursor()
-            [[patience]] = cursor.execute("PRAGMA busy_timeout").fetchall()
-            cursor.execute(f"PRAGMA busy_timeout = {_TIDY_PATIENCE}")
-            try:
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            finally:
-                cursor.execute(f"PRAGMA busy_timeout = {patience}")
+        with work(sqlite=True), self._leaving(), self._explained():
+            self._refuse_closed()
+            with closing(self._readers.raw_connection()) as borrowed:
+                cursor = borrowed.cursor()
+                [[patience]] = cursor.execute("PRAGMA busy_timeout").fetchall()
+                cursor.execute(f"PRAGMA busy_timeout = {_TIDY_PATIENCE}")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout = {patience}")
 
     def index_new_rows(self) -> bool:
         """Add rows to the indexes for searches, if many have been added to the tables since, for about a second.
@@ -339,7 +345,7 @@ class SqliteStore:
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[SqliteTransaction]:
         end = time.monotonic() + time_left(self.lock_timeout)
-        with work(sqlite=True), self._turned(end), self._explained():
+        with work(sqlite=True), self._turned(end), self._leaving(), self._explained():
             self._refuse_closed()
             self._identity.check()
             with connected(engine, end) as connection, connection.begin():
@@ -356,6 +362,16 @@ class SqliteStore:
             if not has_turn:
                 raise StoreBusyError(f"{self._name} is in use by another thread; nothing was changed: try again")
             yield
+
+    @contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Close the connection of a transaction if the store was closed in the meantime."""
+        try:
+            yield
+        finally:
+            if self._closed and not sqlite_is_lost():
+                for pool in (*self._left, self._readers.pool, self._writers.pool):  # it may be in any of them
+                    pool.dispose()
 
     def _begin(self, connection: Connection, write: Write, end: float) -> None:
         """Take the write lock, or give up at the deadline."""
