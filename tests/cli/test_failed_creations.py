@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cidrgate import InvalidCopyError, RuleManager
 from tests.command_line import typed
+from tests.ordinary_user import an_ordinary_user
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cidrgate
@@ -156,3 +158,17 @@ def test_a_first_change_follows_the_policy_of_the_store(cidrgate: Cidrgate) -> N
     assert cidrgate.accounts() == []
     cidrgate("add", "acct-1", "10.0.0.0/8", "--create")
     assert cidrgate.listed("acct-1") == [("10.0.0.0/8", None)]
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]], ids=["stored", "tried"])
+def test_a_directory_that_cannot_be_searched_is_named(dry_run: list[str]) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "lists.db"
+        command = ["-d", str(path), "add", "acct-1", "8.8.8.0/24", "--create", *dry_run]
+        assert typed(command).exit_code == 0
+        path.parent.chmod(0o000)
+        with an_ordinary_user():
+            result = typed(command)
+        path.parent.chmod(0o700)
+        assert result.exit_code == 6
+        assert "cannot be opened: Permission denied" in result.stderr

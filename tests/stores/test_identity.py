@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cidrgate import OutcomeUnknownError, RuleManager, StoreError
 from tests.forks import in_child
+from tests.ordinary_user import an_ordinary_user, hand_over
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 def moved_over(path: Path, backup: Path) -> None:
@@ -96,6 +99,37 @@ def test_nothing_is_read_or_written_any_more(
     eventually(lambda: manager.staleness > old + 0.2)  # the follower is told by nothing that all is well
     assert manager.matcher.allows("acct-1", "8.8.8.8")
     assert not manager.matcher.allows("acct-1", "1.1.1.1")
+
+
+@pytest.mark.fault("the directory of a SQLite file cannot be searched any more")
+def test_a_file_that_cannot_be_looked_at_is_used_again_when_it_can(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="cidrgate")
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "lists.db"
+        with RuleManager.open(path, create=True) as manager:
+            manager.create_account("acct-1")
+            hand_over(folder, *folder.iterdir())
+            with an_ordinary_user():
+                folder.chmod(0o000)
+                for use in (
+                    lambda: manager.entries("acct-1"),
+                    lambda: manager.add("acct-1", "8.8.8.0/24"),
+                    lambda: next(manager.follow_changes()),
+                    manager._store.watch,
+                ):
+                    with pytest.raises(StoreError, match=r"cannot be searched.*give this user permission"):
+                        use()
+                eventually(lambda: "store_lost" in said(caplog))
+                folder.chmod(0o700)
+                manager.add("acct-1", "8.8.8.0/24")
+                eventually(lambda: "store_back" in said(caplog))
+        assert not {"follower_failed", "task_failed"} & set(said(caplog))
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The names of the events in the log."""
+    return [record.__dict__.get("cidrgate", {}).get("event", "").removeprefix("cidrgate.") for record in caplog.records]
 
 
 def test_an_old_file_that_comes_back_is_used_again(manager: RuleManager, path: Path, tmp_path: Path) -> None:

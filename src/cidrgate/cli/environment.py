@@ -85,7 +85,10 @@ def database_of(option: str | None, environment: Mapping[str, str] = os.environ)
 def is_missing(address: str) -> bool:
     """Return whether an address names an SQLite file that does not exist. A server is asked when it is opened."""
     kind, path = store_of(address)
-    return kind == "sqlite" and not Path(path).exists()
+    try:
+        return kind == "sqlite" and not Path(path).exists()
+    except OSError:  # the directory cannot be searched; whoever opens the store says so
+        return False
 
 
 def check_new_database(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from cidrgate.stores.sqlite.connections import OwnConnection
 
 __all__ = ["FileIdentity"]
+
+
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+"""The errors that say that nothing is at a path, or a link in place of what was there."""
 
 
 class _Log:
@@ -71,9 +76,10 @@ class FileIdentity:
         """
         if self._path is not None:
             self._taken = True
-            self._opened = _identity(self._path)
+            self._opened = self._identity(self._path)
             self.check()
-            if os.stat(self._path).st_nlink > 1:  # noqa: PTH116
+            found = self._found(self._path)
+            if found is not None and found.st_nlink > 1:
                 raise StoreError(
                     f"{self._name} has more than one name, by hard links, and SQLite would keep a log for each: "
                     "remove the others (`find -samefile`), or copy the store with `sqlite3 … .backup`"
@@ -108,14 +114,15 @@ class FileIdentity:
         """Refuse to continue with another file or another log. Before `take`, this does nothing.
 
         Raises:
-            StoreError: If the path no longer leads to the opened file, or the log no longer is the log in use.
+            StoreError: If the path no longer leads to the opened file, the log no longer is the log in use, or the
+                directory does not let this process look.
         """
         if not self._taken or self._path is None:
             return
         if (
             self._opened is None
-            or _identity(self._real, follow=False) != self._opened
-            or (self._linked and _identity(self._path) != self._opened)
+            or self._identity(self._real, follow=False) != self._opened
+            or (self._linked and self._identity(self._path) != self._opened)
         ):
             raise StoreError(
                 f"{self._name} was replaced or deleted while it was open: restart the processes that use it; "
@@ -139,13 +146,25 @@ class FileIdentity:
 
     def _logs_now(self) -> tuple[tuple[int, int], ...] | None:
         """Return the identities of the log and its index, or None if one of them is missing."""
-        found = [identity for log in self._logs if (identity := _identity(log, follow=False)) is not None]
+        found = [identity for log in self._logs if (identity := self._identity(log, follow=False)) is not None]
         return tuple(found) if len(found) == len(self._logs) else None
 
+    def _identity(self, path: Path | str, *, follow: bool = True) -> tuple[int, int] | None:
+        found = self._found(path, follow=follow)
+        return None if found is None else (found.st_dev, found.st_ino)
 
-def _identity(path: Path | str, *, follow: bool = True) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - it runs on each poll and each commit
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    def _found(self, path: Path | str, *, follow: bool = True) -> os.stat_result | None:
+        """Return the status of a file, or None if nothing is there.
+
+        Raises:
+            StoreError: If it is not known what is there.
+        """
+        try:
+            return os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - it runs on each poll and each commit
+        except OSError as error:
+            if error.errno in _MISSING:
+                return None
+            raise StoreError(
+                f"{self._name} cannot be found, because its directory cannot be searched ({error.strerror}): give this "
+                "user permission on the directory again, or check its disk and its mount; then the store is used again"
+            ) from error

@@ -260,7 +260,10 @@ class SqliteStore:
 
     def _warn_of_readers(self, path: Path) -> None:
         """Log once that other users may read the lists. Only services do this, not every command."""
-        if path not in _warned_of and path.exists() and path.stat().st_mode & 0o007:
+        mode = 0
+        with suppress(OSError):  # whoever opens the watch says so
+            mode = path.stat().st_mode
+        if path not in _warned_of and mode & 0o007:
             _warned_of.add(path)
             log_event(
                 logging.WARNING,
