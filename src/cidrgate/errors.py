@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -336,11 +337,37 @@ class WouldAddWideEntryError(UnconfirmedChangeError):
 class StoreError(CidrgateError):
     """The store could not be opened, read or written.
 
-    A change that raises this error was not stored and will not be stored later. The exception is the subclass
-    `OutcomeUnknownError`.
+    A change that raises this error was not stored and will not be stored later. There are two exceptions: the subclass
+    `OutcomeUnknownError`, and what earlier commits of a change in several commits have stored, as `stored` says.
+
+    Attributes:
+        stored: What earlier commits of the same call have stored, as the message says it too, such as "500 of 600
+            accounts are done, and a repetition does the rest"; None if there are none.
     """
 
     code = "store_unavailable"
+
+    def __init__(self, message: str = "", *, stored: str | None = None) -> None:
+        super().__init__(message)
+        self.stored = stored
+
+
+def after_commits(error: StoreError, stored: str) -> StoreError:
+    """Return an error of the store, of the same class, for a call of which earlier commits are stored.
+
+    Args:
+        error: The error of a later commit.
+        stored: What the earlier ones have stored.
+
+    Example:
+        >>> after_commits(StoreBusyError("it is locked; nothing was changed: try again"), "the first is stored")
+        StoreBusyError('it is locked; the first is stored: try again')
+    """
+    before, found, after = str(error).partition("nothing was changed")
+    made = copy(error)
+    made.args = (f"{before}{stored}{after}" if found else f"{error}; {stored}",)
+    made.stored = stored
+    return made
 
 
 class StoreNotFoundError(StoreError):

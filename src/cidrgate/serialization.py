@@ -216,7 +216,7 @@ def error_data(kind: type[CidrgateError]) -> dict[str, Any]:
     Example:
         >>> from cidrgate.errors import StoreError, VersionConflictError
         >>> error_data(VersionConflictError), error_data(StoreError)
-        ({'account': None, 'expected': None, 'actual': None}, {})
+        ({'account': None, 'expected': None, 'actual': None}, {'stored': None})
     """
     constructors = [vars(one)["__init__"] for one in reversed(kind.__mro__) if isfunction(vars(one).get("__init__"))]
     taken = [one for made in constructors for one in signature(made).parameters.values()]

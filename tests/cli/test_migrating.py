@@ -57,6 +57,9 @@ def test_a_service_is_granted_what_it_needs(cidrgate: Cidrgate, shared_postgres_
     unknown = cidrgate("migrate", "--grant", 'no"body', "-d", empty, status=6).err
     assert """has no user 'no"body'""" in unknown
     assert """CREATE ROLE "no""body" LOGIN""" in unknown
+    second = cidrgate("migrate", "--grant", user, "--grant", "nobody", "-d", empty, "--json", status=6).error
+    assert second["data"]["stored"] == f"the tables have version {again['version']}, and 1 of 2 users got the rights"
+    assert second["data"]["stored"] in second["detail"]
     limited = empty.replace("postgres@", "a_service@")
     assert "`cidrgate migrate --grant" in cidrgate("migrate", "--grant", "another", "-d", limited, status=6).err
     with psycopg.connect(empty, autocommit=True) as connection:

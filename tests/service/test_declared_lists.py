@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate.client import ApiError, Client
+from cidrgate.manager.declared import DeclaredAccount, in_parts
+from cidrgate.service.http.limits import MOST_MEMBERS
 from tests.observed import store_observed
 from tests.service.test_client import served
 
@@ -28,6 +30,12 @@ def test_a_dry_run_changes_nothing_and_says_what_is_changed_then(api: Api, admin
     assert not api.manager.allows("sub-7", "9.9.9.9")
     again = admin("PUT", "/v1/lists?prune=true", body).json()
     assert (again["drift"], again["changes"], again["unchanged_count"]) == (False, [], 2)
+
+
+def test_the_accounts_of_a_request_are_stored_in_one_commit() -> None:
+    """So that nothing was changed, as the response says, if the store fails."""
+    declared = {f"acct-{number}": DeclaredAccount() for number in range(MOST_MEMBERS)}
+    assert len(list(in_parts(declared, whole=False))) == 1
 
 
 def test_a_list_that_locks_the_caller_out_is_refused(api: Api) -> None:

@@ -1,7 +1,7 @@
 """Commands that change one account's list: `add`, `edit`, `remove`, `replace`, `restore`, `undo`; also as dry runs."""
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +26,7 @@ from cidrgate.cli.list_attempts import answer_change, attempted
 from cidrgate.cli.lists import app, entry_app
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.past_requests import PastRequests, takes_past_requests
-from cidrgate.errors import AccountExistsError, AccountNotFoundError
+from cidrgate.errors import AccountExistsError, AccountNotFoundError, StoreError, after_commits
 from cidrgate.manager import RuleManager
 from cidrgate.rules import split_submission
 from cidrgate.values import EntryDetails, EntryEdit, ListChange
@@ -282,4 +282,15 @@ def _with_account(
         trial(tried)
         with suppress(AccountExistsError):  # another process was quicker
             manager.create_account(account, actor=session.actor)
+            stack.enter_context(_account_created(account))
     return manager
+
+
+@contextmanager
+def _account_created(account: str) -> Iterator[None]:
+    """Let an error of the store say that the account was created, which is a commit before that of its entries."""
+    try:
+        yield
+    except StoreError as error:
+        stored = f"account {account!r} was created, without entries, and a repetition adds them"
+        raise after_commits(error, stored) from error

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cidrgate.cli.options import Session, command
+from cidrgate.errors import StoreError, after_commits
 from cidrgate.stores import grant_store, migrate_store
 from cidrgate.stores.urls import store_of
 
@@ -35,13 +36,17 @@ def _migrate(
     if users and store_of(session.database)[0] != "postgresql":
         grant_store(session.database, users[0])  # raises the error before anything is migrated
     before = migrate_store(session.database)
-    for user in users:
-        grant_store(session.database, user)
+    for number, user in enumerate(users):
+        try:
+            grant_store(session.database, user)
+        except StoreError as error:
+            earlier = f", and {number} of {len(users)} users got the rights" if number else ""
+            raise after_commits(error, f"the tables have version {HEAD}{earlier}") from error
     if before is None:
         done = f"created the tables, version {HEAD}"
     elif before == HEAD:
         done = f"nothing to do: the tables have version {HEAD}"
     else:
         done = f"migrated the tables from version {before} to {HEAD}"
-    granted = [f"granted {user} what a service needs" for user in users]
-    session.output.answer({"before": before, "version": HEAD, "granted": users}, done, *granted)
+    rights = [f"granted {user} what a service needs" for user in users]
+    session.output.answer({"before": before, "version": HEAD, "granted": users}, done, *rights)

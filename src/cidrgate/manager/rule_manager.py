@@ -76,6 +76,7 @@ from cidrgate.manager.last_matches import LastMatches
 from cidrgate.manager.modes import end_after, end_of_mode, mode_change, mode_setting
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.parts import Parts
 from cidrgate.manager.policies import differences, policy_change, policy_state, say_differences, stored_policy
 from cidrgate.manager.recommendations import AccountRecommendation, recommendation_for
 from cidrgate.manager.searching import find_entries
@@ -1586,22 +1587,27 @@ class RuleManager:
             The number of removed entries.
 
         Raises:
-            StoreError: If the store cannot be read or written.
+            StoreError: If the store cannot be read or written. What earlier commits removed is removed, and `stored`
+                says of how many accounts.
         """
         swept = 0
         with self._store.read() as transaction:
             certain = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
             names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
             over = transaction.accounts_to_enforce(certain, _ACCOUNTS_A_TRANSACTION)
-        for name in over:
-            self._change_list(name, lambda _, listing: end_of_mode(listing), None, None)
-        for name in names:
 
-            def swept_list(_: Transaction, listing: Listing) -> StoredChange:
-                expired = [entry for entry in listing.entries if listing.has_expired(entry)]
-                return listing.change("expire", expired if listing.active() else ())
+        def swept_list(_: Transaction, listing: Listing) -> StoredChange:
+            expired = [entry for entry in listing.entries if listing.has_expired(entry)]
+            return listing.change("expire", expired if listing.active() else ())
 
-            swept += len(self._change_list(name, swept_list, None, None).change.before)
+        commits = Parts(len({*over, *names}))
+        with commits.told():
+            for name in over:
+                self._change_list(name, lambda _, listing: end_of_mode(listing), None, None)
+                commits.add(name not in names)
+            for name in names:
+                swept += len(self._change_list(name, swept_list, None, None).change.before)
+                commits.add(1)
         return swept
 
     def note_match(self, account: str, address: Address) -> None:
@@ -1701,7 +1707,8 @@ class RuleManager:
             ValueError: If `skip_existing` is used with `replace`, or `close` with `strict`; or if the pairs have a name
                 twice. Then the accounts of earlier commits are stored and published.
             InvalidTextError: If the actor is too long, or contains an invisible character.
-            StoreError: If a commit fails. The accounts of earlier commits are stored and published.
+            StoreError: If a commit fails. The accounts of earlier commits are stored and published, and `stored` says
+                how many.
 
         Example:
             >>> from cidrgate import NewEntry
@@ -1743,17 +1750,22 @@ class RuleManager:
                     before_store=None if self._before_store is None else outcomes.append,
                 )
 
-            return len(part), self._write(stored), outcomes
+            made = self._write(stored)
+            if not dry_run:
+                commits.add(made.accounts + len(made.closed))
+            return len(part), made, outcomes
 
         report = ImportReport()
+        commits = Parts(len(lists) if isinstance(lists, Mapping) else None)
         remaining = iter(lists.items()) if isinstance(lists, Mapping) else _each_name_once(lists)
         sizes = repeat(None) if strict else _accounts_of_parts()
         parts = iter(lambda: dict(islice(remaining, next(sizes))), {})
-        for done, part_report, outcomes in in_background(store, parts, self._store.writers):
-            report += part_report
-            self._tell(outcomes)
-            if progress is not None:
-                progress(done)
+        with commits.told():
+            for done, part_report, outcomes in in_background(store, parts, self._store.writers):
+                report += part_report
+                self._tell(outcomes)
+                if progress is not None:
+                    progress(done)
         return report
 
     def _tell(self, outcomes: Iterable[ListOutcome]) -> None:
@@ -1988,7 +2000,8 @@ class RuleManager:
             TypeError: If an argument has another type.
             ValueError: If a version is negative, or of an account that is not declared.
             InvalidTextError: If the actor is too long, or contains an invisible character.
-            StoreError: If a commit fails. The accounts of earlier commits are stored and published.
+            StoreError: If a commit fails. The accounts of earlier commits are stored and published, and `stored` says
+                how many.
 
         Example:
             >>> with RuleManager.open("memory://") as manager:
@@ -2032,10 +2045,14 @@ class RuleManager:
             return self._write(change)
 
         report = ApplyReport()
-        for part in in_parts(accounts, whole=strict or self._dry_run):
-            report += applied(part)
-            if progress is not None:
-                progress(len(part))
+        commits = Parts(len(accounts))
+        with commits.told():
+            for part in in_parts(accounts, whole=strict or self._dry_run):
+                made = applied(part)
+                commits.add(len(part) - len(made.problems))
+                report += made
+                if progress is not None:
+                    progress(len(part))
         order = {name: place for place, name in enumerate(accounts)}
         return replace(report, changes=tuple(sorted(report.changes, key=lambda one: order[one.account])))
 
