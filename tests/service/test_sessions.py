@@ -128,6 +128,8 @@ CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "POST subaccount": lambda call, _: call("POST", "/v1/accounts/acct-1/subaccounts", {"name": "new"}),
     "POST token": lambda call, _: call("POST", "/v1/tokens", {"name": "new", "scopes": ["admin"]}),
     "DELETE token": lambda call, _: call("DELETE", "/v1/tokens/1"),
+    "PUT lists": lambda call, _: call("PUT", "/v1/lists", {"accounts": {"new": {"entries": [{"cidr": "9.9.9.0/24"}]}}}),
+    "PUT lists of a subaccount": lambda call, _: call("PUT", "/v1/lists", {"accounts": {"new": {"parent": "acct-1"}}}),
 }
 
 

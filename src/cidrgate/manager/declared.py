@@ -51,6 +51,7 @@ __all__ = [
     "in_order",
     "in_parts",
     "refuse_undeclared",
+    "with_order",
 ]
 
 _MOST_NAMED = 5
@@ -215,6 +216,12 @@ def in_parts(declared: Mapping[str, DeclaredAccount], *, whole: bool) -> Iterato
         yield {name: declared[name] for name in names[first : first + size]}
 
 
+def with_order(report: ApplyReport, declared: Iterable[str]) -> ApplyReport:
+    """Return a report with its changes in the order in which the accounts are declared."""
+    order = {name: place for place, name in enumerate(declared)}
+    return replace(report, changes=tuple(sorted(report.changes, key=lambda one: order[one.account])))
+
+
 def apply_declared(
     transaction: Transaction,
     declared: Mapping[str, DeclaredAccount],
@@ -228,7 +235,6 @@ def apply_declared(
     confirmed: frozenset[Guard],
     address: str | None,
     before_store: Callable[[ListOutcome], object] | None,
-    in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None,
     actor: str | None,
     origin: Origin | None,
 ) -> ApplyReport:
@@ -247,7 +253,6 @@ def apply_declared(
         address: The caller's address; None if it is unknown.
         before_store: Called with the outcome of each change, and in a dry run with those of accounts that it would
             create without a list of their own. A dry run that changes nothing because of `strict` calls it with none.
-        in_transaction: Called in the transaction with the outcome of each stored change.
         actor: Who makes the changes.
         origin: How the actor is known, and from where the changes come.
     """
@@ -310,7 +315,7 @@ def apply_declared(
                         kept=tuple(maker.kept),
                         confirm=tuple(map(str, outcome.confirm)),
                     )
-                    requests[name] = replace(request, before_store=None, in_transaction=in_transaction)
+                    requests[name] = replace(request, before_store=None)
             if tells_creations and account is None and name not in requests:
                 tried.tell(_creation(replace(owner.value(), parent=one.parent), tried, known, listed, at))
         except CidrgateError as error:
@@ -360,19 +365,16 @@ def _store(
     ids = transaction.new_entry_ids(max(1, sum(len(one.after) for one in changes)))
     lists = {one.account: listed.get(one.account, []) for one in changes}
     made: list[StoredChange] = []
-    outcomes: list[tuple[ListRequest, ListOutcome]] = []
+    done: dict[str, ListChange] = {}
     for one in changes:
         if one.account in requests and (one.before or one.after):
             # A new account has another version than the one that was expected of it.
             request = replace(requests[one.account], expect_version=None)
             outcome, stored = worked_out(transaction, request, owners, lists, at, certain, ids)
             made += stored
-            outcomes.append((request, outcome))
+            done[one.account] = outcome.change
     transaction.apply(made, at=at)
-    for request, outcome in outcomes:
-        if request.in_transaction is not None:
-            request.in_transaction(transaction, outcome)
-    return {request.account: outcome.change for request, outcome in outcomes}
+    return done
 
 
 def _creation(

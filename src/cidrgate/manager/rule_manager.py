@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from copy import copy
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice, repeat, tee
@@ -67,6 +66,7 @@ from cidrgate.manager.declared import (
     checked_declaration,
     in_parts,
     refuse_undeclared,
+    with_order,
 )
 from cidrgate.manager.erasing import erasure
 from cidrgate.manager.evaluations import Foresight, changed_list, evaluation_of, foresight_of, inherited_lists
@@ -136,7 +136,7 @@ if TYPE_CHECKING:
         Prefix,
     )
 
-    Changed: TypeAlias = ListOutcome | Account | AccountDeletion | PolicyChange
+    Changed: TypeAlias = ListOutcome | Account | AccountDeletion | PolicyChange | ApplyReport
     """What a hook in a transaction gets of a change."""
 
 __all__ = ["ImportReport", "RuleManager"]
@@ -2022,7 +2022,7 @@ class RuleManager:
 
         def applied(part: Mapping[str, DeclaredAccount]) -> ApplyReport:
             def change(transaction: Transaction) -> ApplyReport:
-                return apply_declared(
+                made = apply_declared(
                     transaction,
                     part,
                     policy=self.policy,
@@ -2034,10 +2034,13 @@ class RuleManager:
                     confirmed=guards,
                     address=self._address,
                     before_store=self._before_store,
-                    in_transaction=self._in_transaction,
                     actor=actor,
                     origin=self._origin,
                 )
+                report = with_order(made, accounts)
+                if self._in_transaction is not None and report.applied:
+                    self._in_transaction(transaction, report)
+                return report
 
             if self._dry_run:
                 with self._store.read() as transaction:
@@ -2053,8 +2056,7 @@ class RuleManager:
                 report += made
                 if progress is not None:
                     progress(len(part))
-        order = {name: place for place, name in enumerate(accounts)}
-        return replace(report, changes=tuple(sorted(report.changes, key=lambda one: order[one.account])))
+        return with_order(report, accounts)
 
     def evaluate(
         self,
@@ -2275,9 +2277,10 @@ class RuleManager:
         """Return a copy of this manager that stores data of other classes with each change.
 
         Args:
-            hook: Called in the transaction of a change, with the outcome, the account or the deletion. What it stores
-                is committed with the change. It may be called a second time, in another transaction, if the first one
-                could not be committed. If it raises, nothing is stored.
+            hook: Called in the transaction of a change, with the outcome, the account or the deletion; in each
+                transaction of `apply`, with its report. What it stores is committed with the change. It may be called a
+                second time, in another transaction, if the first one could not be committed. If it raises, nothing is
+                stored.
         """
         seen = copy(self)
         seen._in_transaction = _both(self._in_transaction, hook)

@@ -24,13 +24,14 @@ from cidrgate.service.api.schemas import (
 )
 from cidrgate.service.auth.access import Admin
 from cidrgate.service.http.client_address import client_address
-from cidrgate.service.http.conditional_requests import Confirm
+from cidrgate.service.http.conditional_requests import Confirm, IdempotencyKey, RawBody, request_key
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER
 from cidrgate.service.http.problems import InvalidRequestError, detail_of
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
+from cidrgate.stores import Transaction
 
 __all__ = [
     "AccountChangeModel",
@@ -174,45 +175,59 @@ Create = Annotated[bool, Query(description="Creates accounts that do not exist."
 Strict = Annotated[bool, Query(description="Changes nothing if one account cannot be what was declared.")]
 
 
-@router.put("", response_model=DeclaredReportModel, responses=answers(body=True))
+@router.put("", response_model=DeclaredReportModel, responses=answers(409, body=True))
 def apply_lists(
     request: Request,
     principal: Admin,
     declared: DeclaredListsModel,
+    body: RawBody,
     dry_run: DryRun = False,
     prune: Prune = False,
     create: Create = True,
     strict: Strict = False,
     days: Days | None = None,
     confirm: Confirm = [],  # noqa: B006 - FastAPI copies defaults
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Make the lists of many accounts what is declared. To repeat the request changes nothing. Only for admins.
+    """Make the lists of many accounts what is declared. Only for admins.
 
     The list of each account is changed completely or not at all. An account that cannot be what was declared is one of
-    the `problems`, and the status is 200 all the same, because other accounts may have been changed.
+    the `problems`, and the status is 200 all the same, because other accounts may have been changed. A dry run, and a
+    declaration that `strict` refuses, leave the `Idempotency-Key` free.
     """
     if days is not None and not dry_run:
         detail = "days is about requests of the past that a dry run evaluates: send dry_run=true"
         raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": "days"}])
     service = service_of(request)
-    manager = principal.changing(service.manager)
-    tried: list[ListOutcome] = []
-    manager = manager.with_hooks(
-        before_store=tried.append if dry_run else None,
-        address=client_address(request),
-        confirmed=confirm,
-        dry_run=dry_run,
-    )
-    report = manager.apply(
-        {name: one.declared() for name, one in declared.accounts.items()},
-        prune=prune,
-        create=create,
-        strict=strict,
-        expect_versions=declared.expect_versions,
-        actor=principal.name,
-    )
-    foresight = service.manager._foresight(changed_lists(tried), days or 30) if dry_run else Foresight()
-    return Answer(_report_record(report, foresight)).response()
+    once = None if dry_run else request_key(request, principal, idempotency_key, body)
+
+    def record(transaction: Transaction, made: object) -> None:
+        # A JSON object has at most 100 members, so one transaction stores them all.
+        if not isinstance(made, ApplyReport):
+            raise AssertionError("the hook got no report")
+        service.answers.record(transaction, once, Answer(_report_record(made, Foresight())))
+
+    def carry_out() -> Answer:
+        tried: list[ListOutcome] = []
+        manager = principal.changing(service.manager)._with_transaction_hook(record)
+        manager = manager.with_hooks(
+            before_store=tried.append if dry_run else None,
+            address=client_address(request),
+            confirmed=confirm,
+            dry_run=dry_run,
+        )
+        report = manager.apply(
+            {name: one.declared() for name, one in declared.accounts.items()},
+            prune=prune,
+            create=create,
+            strict=strict,
+            expect_versions=declared.expect_versions,
+            actor=principal.name,
+        )
+        foresight = service.manager._foresight(changed_lists(tried), days or 30) if dry_run else Foresight()
+        return Answer(_report_record(report, foresight))
+
+    return service.answers.once(once, carry_out)
 
 
 def _report_record(report: ApplyReport, foresight: Foresight) -> dict[str, Any]:

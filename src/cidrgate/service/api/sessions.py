@@ -13,6 +13,7 @@ from cidrgate.service.auth.access import Known
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.serialization import session_record
 from cidrgate.service.auth.values import Session
+from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
@@ -89,17 +90,26 @@ def list_sessions(request: Request, principal: Known, limit: Limit = 100, cursor
     return Answer(page).read()
 
 
-@router.delete("/{session_id}", response_model=SessionModel, responses=answers(404))
-def end_session(request: Request, principal: Known, session_id: SessionId) -> Response:
+@router.delete("/{session_id}", response_model=SessionModel, responses=answers(404, 409))
+def end_session(
+    request: Request, principal: Known, session_id: SessionId, body: RawBody, idempotency_key: IdempotencyKey = None
+) -> Response:
     """End a console session. The next request of that browser must sign in again."""
     service = service_of(request)
-    require_own(principal, service.credentials.session_by_id(session_id))
-    with service.manager._store.write() as transaction:
-        principal.rely_on(transaction)
-        credentials = service.credentials.with_origin(principal.origin)
-        ended = credentials.end_session_in(transaction, session_id, actor=principal.name)
-        require_own(principal, ended)
-    return Answer(session_record(ended)).response()
+    once = request_key(request, principal, idempotency_key, body)
+
+    def carry_out() -> Answer:
+        require_own(principal, service.credentials.session_by_id(session_id))
+        with service.manager._store.write() as transaction:
+            principal.rely_on(transaction)
+            credentials = service.credentials.with_origin(principal.origin)
+            ended = credentials.end_session_in(transaction, session_id, actor=principal.name)
+            require_own(principal, ended)
+            answer = Answer(session_record(ended))
+            service.answers.record(transaction, once, answer)
+        return answer
+
+    return service.answers.once(once, carry_out)
 
 
 def require_own(principal: Principal, session: Session) -> None:

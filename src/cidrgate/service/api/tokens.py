@@ -163,12 +163,20 @@ def get_token(request: Request, _principal: Admin, token_id: TokenId) -> Respons
     return Answer(token_record(found[0])).read()
 
 
-@router.delete("/tokens/{token_id}", response_model=TokenModel, responses=answers(404))
-def revoke_token(request: Request, principal: Admin, token_id: TokenId) -> Response:
+@router.delete("/tokens/{token_id}", response_model=TokenModel, responses=answers(404, 409))
+def revoke_token(
+    request: Request, principal: Admin, token_id: TokenId, body: RawBody, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Revoke a token from the next request on, and end the console sessions that began with it."""
     service = service_of(request)
-    with service.manager._store.write() as transaction:
-        principal.rely_on(transaction)
-        credentials = service.credentials.with_origin(principal.origin)
-        revoked = credentials.revoke_token_in(transaction, token_id, actor=principal.name)
-    return Answer(token_record(revoked)).response()
+    once = request_key(request, principal, idempotency_key, body)
+
+    def carry_out() -> Answer:
+        with service.manager._store.write() as transaction:
+            principal.rely_on(transaction)
+            credentials = service.credentials.with_origin(principal.origin)
+            answer = Answer(token_record(credentials.revoke_token_in(transaction, token_id, actor=principal.name)))
+            service.answers.record(transaction, once, answer)
+        return answer
+
+    return service.answers.once(once, carry_out)
