@@ -85,3 +85,15 @@ def test_the_suggestions_of_an_error_are_accepted_together(cidrgate: Cidrgate) -
     Path("lists.csv").write_text(HEADER + "".join(f"b,{text}\n" for text in texts))
     rows = cidrgate("import", "lists.csv", "--json", status=3).error["errors"]
     assert [row["suggestions"] for row in rows] == [problem["suggestions"] for problem in problems]
+
+
+@pytest.mark.parametrize("part", ['"next_cursor": "x"', '"complete": false', '"complete": false, "next_cursor": null'])
+def test_one_of_several_pages_is_not_imported_as_the_list(cidrgate: Cidrgate, part: str) -> None:
+    cidrgate("add", "a", "8.8.8.0/24, 9.9.9.0/24", "--create")
+    items = '"items": [{"account": "a", "cidr": "9.9.9.0/24"}]'
+    Path("page.json").write_text(f"{{{items}, {part}}}")
+    assert "one of several pages" in cidrgate("import", "page.json", "--replace", status=2).err
+    assert len(cidrgate.listed("a")) == 2
+    Path("page.json").write_text(f'{{{items}, "complete": true, "next_cursor": null}}')
+    cidrgate("import", "page.json", "--replace")
+    assert cidrgate.listed("a") == [("9.9.9.0/24", None)]

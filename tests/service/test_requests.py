@@ -5,17 +5,25 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from cidrgate import RuleManager
+from cidrgate.manager import DeclaredAccount
+from cidrgate.manager.declared import in_parts
 from cidrgate.service import Settings
+from cidrgate.service.auth.values import Scope
+from cidrgate.service.http.limits import MOST_MEMBERS
+from cidrgate.service.http.pagination import cursor_after
 from tests.length import length
 from tests.observed import store_observed
 from tests.service.conftest import ADDRESS, Api, Caller, an_api
-from tests.service.test_access import filled
+from tests.service.test_access import BODIES, NEEDS, filled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENTRIES = "/v1/accounts/acct-1/entries"
 
@@ -164,6 +172,90 @@ def test_a_request_that_comes_twice_is_carried_out_once(stored_api: Api) -> None
         assert stored_api.manager.history() == log
 
 
+CHANGING = sorted(
+    route
+    for route in NEEDS
+    if not route.startswith("GET ") and not route.endswith("/preview")  # it changes nothing
+)
+
+
+@pytest.mark.parametrize("route", CHANGING)
+def test_every_change_that_comes_twice_is_carried_out_once(api: Api, route: str) -> None:
+    other = api.credentials.create_token("other", [Scope("admin")]).token
+    secret = api.credentials.begin_session(other, lifetime=3600)
+    session = api.credentials.session(secret)
+    assert session is not None
+    [entry] = api.manager.add("acct-1", "1.1.1.0/24").after
+    admin = api.caller("admin")
+    sequence = api.manager.history("acct-1")[0].sequence
+    method, path = filled(route)
+    path = path.replace("0" * 16, session.id).replace("/history/2/", f"/history/{sequence}/")
+    assert (entry.id, other.id) == (1, 1), "the ids that `filled` puts into paths"
+    body = BODIES.get(route)
+    first = admin(method, path, body, Idempotency_Key="k")
+    assert first.status_code < 300, first.text
+    log, sessions = api.manager.changes(), api.credentials.sessions()
+    assert log[-1].actor == "tester", "something was changed"
+    again = admin(method, path, body, Idempotency_Key="k")
+    assert again.headers.get("idempotency-replayed") == "true"
+    assert (again.status_code, again.json()) == (first.status_code, {**first.json(), **without_secret(route)})
+    assert again.headers.get("location") == first.headers.get("location")
+    assert (api.manager.changes(), api.credentials.sessions()) == (log, sessions)
+    reused = admin.problem(422, method, path, body, Idempotency_Key="k", If_Match='"v7"')
+    assert reused["code"] == "idempotency_key_reused"
+
+
+def without_secret(route: str) -> dict[str, None]:
+    return {"token": None} if route == "POST /v1/tokens" else {}
+
+
+def parameters(api: Api, route: str) -> set[str]:
+    method, _, path = route.partition(" ")
+    return {one["name"].lower() for one in api.app.openapi()["paths"][path][method.lower()].get("parameters", [])}
+
+
+@pytest.mark.parametrize("route", sorted(NEEDS))
+def test_the_document_says_which_operations_take_a_key(api: Api, route: str) -> None:
+    named = {"idempotency-key", "on-behalf-of"}
+    assert parameters(api, route) & named == (named if route in CHANGING else set())
+
+
+def test_a_declaration_that_comes_twice_does_not_undo_what_came_between(stored_api: Api) -> None:
+    admin = stored_api.caller("admin")
+    entries = [{"cidr": "8.8.8.0/24"}, {"cidr": "9.9.9.0/24"}]
+    body = {"accounts": {"sub-2": {"parent": "acct-1"}, "acct-1": {"entries": entries}}}
+    first = admin("PUT", "/v1/lists?confirm=lock_out", body, Idempotency_Key="k")
+    assert [one["account"] for one in first.json()["changes"]] == ["sub-2", "acct-1"]
+    stored_api.manager.remove("acct-1", "9.9.9.0/24", actor="security")
+    again = admin("PUT", "/v1/lists?confirm=lock_out", body, Idempotency_Key="k")
+    assert (again.text, again.headers["idempotency-replayed"]) == (first.text, "true")
+    assert [one.cidr for one in stored_api.manager.entries("acct-1")] == ["8.8.8.0/24"]
+    # With another key it is another request.
+    assert len(admin.ok("PUT", "/v1/lists?confirm=lock_out", body, Idempotency_Key="other")["changes"]) == 1
+
+
+def test_a_declaration_that_changes_nothing_by_intent_leaves_its_key_free(stored_api: Api) -> None:
+    admin = stored_api.caller("admin")
+    body = {"accounts": {"acct-1": {"entries": [{"cidr": "10.0.0.0/8"}]}}}
+    for query in ("dry_run=true", "strict=true"):
+        for _ in range(2):
+            refused = admin("PUT", f"/v1/lists?{query}", body, Idempotency_Key="k")
+            assert (refused.status_code, refused.json()["applied"]) == (200, False)
+            assert "idempotency-replayed" not in refused.headers
+    good = {"accounts": {"acct-1": {"entries": [{"cidr": "8.8.8.0/24"}]}}}
+    assert admin.ok("PUT", "/v1/lists?strict=true&confirm=lock_out", good, Idempotency_Key="k")["applied"]
+    # Nothing to change is an outcome like any other.
+    for _ in range(2):
+        unchanged = admin("PUT", "/v1/lists?confirm=lock_out", good, Idempotency_Key="same")
+        assert unchanged.json()["unchanged_count"] == 1
+    assert unchanged.headers["idempotency-replayed"] == "true"
+
+
+def test_one_transaction_stores_a_declaration_of_the_service_with_its_response() -> None:
+    names = [f"a-{number}" for number in range(MOST_MEMBERS)]
+    assert len(list(in_parts(dict.fromkeys(names, DeclaredAccount(entries=[])), whole=False))) == 1
+
+
 def test_a_key_belongs_to_one_request_of_one_client(stored_api: Api) -> None:
     admin, other = stored_api.caller("admin"), stored_api.caller("admin")
     body = {"cidrs": "8.8.8.0/24"}
@@ -272,13 +364,57 @@ def test_pages_hold_everything_once_and_in_order(stored_api: Api, limit: int) ->
     ]
 
 
-def test_a_page_goes_on_where_the_last_one_ended_whatever_changed_since(admin: Caller) -> None:
-    admin.ok("POST", ENTRIES, {"cidrs": "8.8.1.0/24, 8.8.3.0/24, 8.8.5.0/24"})
-    first = admin.ok("GET", f"{ENTRIES}?limit=2")
-    admin.ok("DELETE", f"{ENTRIES}/{first['items'][1]['id']}")
-    admin.ok("POST", ENTRIES, {"cidrs": "8.8.2.0/24, 8.8.4.0/24"})
-    second = admin.ok("GET", f"{ENTRIES}?limit=9&cursor={first['next_cursor']}")
-    assert [entry["cidr"] for entry in second["items"]] == ["8.8.4.0/24", "8.8.5.0/24"]
+def test_a_page_goes_on_where_the_last_one_ended_whatever_changed_since(api: Api, admin: Caller) -> None:
+    for name in ("x1", "x3", "x5"):
+        api.manager.create_account(name)
+    first = admin.ok("GET", "/v1/accounts?limit=2&starting_with=x")
+    api.manager.delete_account("x3")
+    for name in ("x2", "x4"):
+        api.manager.create_account(name)
+    second = admin.ok("GET", f"/v1/accounts?limit=9&starting_with=x&cursor={first['next_cursor']}")
+    assert [account["name"] for account in second["items"]] == ["x4", "x5"]
+
+
+LIST_CHANGES: dict[str, Callable[[RuleManager], object]] = {
+    "an entry is removed": lambda manager: manager.remove("acct-1", "8.8.1.0/24"),
+    "an entry is added": lambda manager: manager.add("acct-1", "8.8.9.0/24"),
+    "an entry is edited": lambda manager: manager.edit("acct-1", "8.8.1.0/24", label="x"),
+    "a change is undone": lambda manager: manager.undo(
+        "acct-1", manager.history("acct-1")[0].sequence, allow_empty=True
+    ),
+    "the mode changes": lambda manager: manager.set_mode("acct-1", "report_only", confirmed=["disable_enforcement"]),
+}
+
+
+@pytest.mark.parametrize("change", LIST_CHANGES.values(), ids=LIST_CHANGES)
+@pytest.mark.parametrize("account", ["acct-1", "sub-1"])
+def test_all_pages_of_a_list_are_of_one_version(
+    api: Api, admin: Caller, account: str, change: Callable[[RuleManager], object]
+) -> None:
+    api.manager.add("acct-1", "8.8.1.0/24, 8.8.3.0/24, 8.8.5.0/24")
+    path = f"/v1/accounts/{account}/entries"
+    first = admin.ok("GET", f"{path}?limit=2")
+    second = f"{path}?limit=2&cursor={first['next_cursor']}"
+    assert admin.ok("GET", second)["version"] == first["version"]
+    change(api.manager)
+    refused = admin.problem(412, "GET", second)
+    assert refused["code"] == "version_conflict"
+    assert "begin with the first page" in refused["detail"]
+    actual = api.manager.account("acct-1").version
+    assert refused["data"] == {"account": account, "expected": first["version"], "actual": actual}
+
+
+def test_a_cursor_of_another_list_is_refused(api: Api, admin: Caller) -> None:
+    for account in ("acct-1", "acct-2"):
+        api.manager.add(account, "8.8.1.0/24, 8.8.3.0/24")
+    cursor = admin.ok("GET", "/v1/accounts/sub-1/entries?limit=1")["next_cursor"]
+    assert admin.ok("GET", f"{ENTRIES}?cursor={cursor}")["items"], "this is the list that the subaccount inherits"
+    api.manager.edit_account("sub-1", parent="acct-2")
+    for path in ("/v1/accounts/sub-1/entries", "/v1/accounts/acct-2/entries"):
+        assert admin.problem(422, "GET", f"{path}?cursor={cursor}")["code"] == "invalid_cursor"
+    texts = ["8.8.1.0/24", "acct-1\n1", "acct-1\nx\n8.8.1.0/24", "acct-1\n-1\n8.8.1.0/24", "acct-1\n1\nx"]
+    for text in (*texts, f"acct-1\n{2**53}\n8.8.1.0/24"):
+        assert admin.problem(422, "GET", f"{ENTRIES}?cursor={cursor_after(text)}")["code"] == "invalid_cursor"
 
 
 @given(st.text(st.characters(codec="ascii", categories=("L", "N", "Pd")), max_size=12))

@@ -85,11 +85,32 @@ def test_what_get_gave_put_takes_and_nothing_changes(api: Api, admin: Caller, wa
 
 
 def test_a_part_of_a_list_is_not_taken_for_the_list(admin: Caller) -> None:
-    admin.ok("POST", PATH, {"cidrs": "8.8.8.0/24, 9.9.9.0/24"})
-    page = admin.ok("GET", f"{PATH}?limit=1")
-    refused = admin.problem(422, "PUT", PATH, page)
-    assert "one page of the list" in refused["detail"]
-    assert len(admin.ok("GET", PATH)["items"]) == 2
+    admin.ok("POST", PATH, {"cidrs": "1.1.1.0/24, 8.8.8.0/24, 9.9.9.0/24"})
+    pages: list[Any] = []
+    while not pages or pages[-1]["next_cursor"] is not None:
+        cursor = f"&cursor={pages[-1]['next_cursor']}" if pages else ""
+        response = admin("GET", f"{PATH}?limit=1{cursor}")
+        page = response.json()
+        pages.append(page)
+        assert page["complete"] is False
+        for part in (page, {**page, "next_cursor": None}, {**page, "items": []}):
+            for tag in (page["etag"], response.headers["ETag"]):
+                refused = admin.problem(422, "PUT", PATH, part, If_Match=tag)
+                assert "one of several pages of the list: read all of them" in refused["detail"]
+    assert len(pages) == 3
+    whole = admin.ok("GET", PATH)
+    assert (whole["complete"], len(whole["items"])) == (True, 3)
+    joined = {"items": [item for page in pages for item in page["items"]]}
+    for all_of_it in (whole, joined, {**pages[0], **joined, "complete": True, "next_cursor": None}):
+        assert admin.ok("PUT", PATH, all_of_it, If_Match=pages[-1]["etag"])["version"] == whole["version"]
+    for wrong in (None, "true", 1):
+        [error] = admin.problem(422, "PUT", PATH, {**whole, "complete": wrong})["errors"]
+        assert (error["pointer"], error["code"]) == ("/complete", "wrong_type")
+
+
+def test_an_empty_list_is_whole(admin: Caller) -> None:
+    page = admin.ok("GET", PATH)
+    assert (page["items"], page["complete"], page["next_cursor"]) == ([], True, None)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def _lists(
         return
     if not isinstance(document, dict):
         raise ListFileError("the document is neither a list nor an object: is this the right file?")
+    _refuse_page(document)
     lists = {name: value for name, value in document.items() if isinstance(value, list)}
     rows = [value for value in lists.values() if any(isinstance(item, dict) for item in value)]
     with_owner = _named(columns, "account")
@@ -155,6 +156,15 @@ def _lists(
         "account: write a list of objects, or an object with a list for each account; for the published ranges of a "
         "cloud, say --from"
     )
+
+
+def _refuse_page(document: Mapping[str, Any]) -> None:
+    """Refuse one of several pages of a list: an import that replaces lists would remove what other pages have."""
+    cursor = document.get("next_cursor")
+    if document.get("complete") is False or (cursor and not isinstance(cursor, list | dict)):
+        raise ListFileError(
+            "the document is one of several pages of a list: read all of them, and write their items as one list"
+        )
 
 
 def _of(items: Sequence[Any], field: str) -> Any:

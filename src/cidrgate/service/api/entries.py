@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Self, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, StrictBool, create_model, model_validator
 
 from cidrgate.errors import VersionConflictError
 from cidrgate.manager import RuleManager
@@ -48,7 +48,7 @@ from cidrgate.service.http.problems import POINTERS, ServiceError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import EntryEdit, Mode, NewEntry
+from cidrgate.values import Account, Entry, EntryEdit, Mode, NewEntry
 
 __all__ = [
     "ChangeRequest",
@@ -103,6 +103,7 @@ class EntryPageModel(ResponseModel):
     editable: bool = Field(description="Whether this token may change the list through this account.")
     max_entries: int = Field(description="The largest number of entries in a list.")
     items: list[EntryModel]
+    complete: bool = Field(description="Whether this page is the whole list; false for each of several pages.")
     next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
@@ -246,7 +247,7 @@ else:
     _PageModel = create_model(
         "_PageModel",
         __base__=EntriesCreateModel,
-        **_ignored(EntryPageModel, "items", "next_cursor"),
+        **_ignored(EntryPageModel, "items", "complete", "next_cursor"),
     )
 
 
@@ -266,6 +267,12 @@ class EntriesReplaceModel(_PageModel):
             json_schema_extra=without_default,
         ),
     ] = Field(default_factory=list)
+    complete: StrictBool = Field(
+        default=True,
+        description="Whether the page is the whole list. It must be true, because a list is not replaced by a part of "
+        "it.",
+        json_schema_extra=without_default,
+    )
     next_cursor: Text | None = Field(
         None,
         max_length=LONGEST_CURSOR,
@@ -275,8 +282,12 @@ class EntriesReplaceModel(_PageModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.next_cursor is not None:
-            raise ValueError("next_cursor is not null, so this is one page of the list: send all of its items")
+        said = "next_cursor is not null" if self.next_cursor is not None else "complete is false"
+        if self.next_cursor is not None or not self.complete:
+            raise ValueError(
+                f"{said}, so this is one of several pages of the list: read all of them, and send nothing but items "
+                "with the items of all pages"
+            )
         return self
 
 
@@ -450,14 +461,17 @@ store_request = Annotated[ChangeRequest, Depends(_store_request)]
 """A request of an admin that changes something of the whole store."""
 
 
-@router.get("", response_model=EntryPageModel, responses=answers(404, headers={200: READ}))
+@router.get("", response_model=EntryPageModel, responses=answers(404, 412, headers={200: READ}))
 def list_entries(
     request: Request, principal: Reader, account_name: AccountName, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
-    """List the entries of an account in address order, with subnet masks. A subaccount has its parent's entries."""
+    """List the entries of an account in address order, with subnet masks. A subaccount has its parent's entries.
+
+    All pages are of one version of the list. If it has changed since the previous page, begin with the first page.
+    """
     manager = service_of(request).manager
     owner, entries, matched = manager._listing_with_matches(account_name)
-    after = _place(text_of_cursor(cursor))
+    after = _place(cursor, account_name, owner)
     found = entries if after is None else [entry for entry in entries if _order(entry.cidr) > after]
     shown, last = a_page(found, limit)
     page = {
@@ -470,7 +484,8 @@ def list_entries(
         "editable": owner.name == account_name and principal.may_write(account_name, None),
         "max_entries": manager.policy_state(account_name).effective.max_entries,
         "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
-        "next_cursor": None if last is None else cursor_after(last.cidr),
+        "complete": after is None and last is None,
+        "next_cursor": None if last is None else _cursor(owner, last),
     }
     return Answer(page).read(owner.version)
 
@@ -548,11 +563,36 @@ def _outcome_record(_: Transaction, made: object) -> dict[str, Any]:
     return record | {"etag": etag(made.change.version)}
 
 
-def _place(after: str | None) -> tuple[int, int, int] | None:
+def _cursor(owner: Account, last: Entry) -> str:
+    """Return the cursor of the page after an entry, which belongs to one version of one list."""
+    return cursor_after(f"{owner.name}\n{owner.version}\n{last.cidr}")
+
+
+def _place(cursor: str | None, account: str, owner: Account) -> tuple[int, int, int] | None:
+    """Return the sort key of the entry after which a page starts; None for the first page.
+
+    Raises:
+        ServiceError: If the cursor belongs to another list.
+        VersionConflictError: If the list has changed since the previous page.
+    """
+    text = text_of_cursor(cursor)
+    if text is None:
+        return None
     try:
-        return None if after is None else _order(after)
+        name, version, cidr = text.split("\n")
+        expected, after = int(version), _order(cidr)
     except ValueError as error:
         raise invalid_cursor() from error
+    if name != owner.name or not 0 <= expected <= GREATEST_INTEGER:
+        raise invalid_cursor()
+    if expected != owner.version:
+        raise VersionConflictError(
+            f"the list of account {account!r} has changed since the previous page: begin with the first page",
+            account=account,
+            expected=expected,
+            actual=owner.version,
+        )
+    return after
 
 
 def _order(cidr: str) -> tuple[int, int, int]:

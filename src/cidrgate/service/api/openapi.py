@@ -61,7 +61,7 @@ _ERRORS = {
     404: "The resource does not exist, or this token may not see it.",
     408: "The body did not arrive in time.",
     409: "The current state does not allow this request; `code` gives the reason.",
-    412: "The list has another version than `If-Match` names.",
+    412: "The list has another version than `If-Match` or `cursor` names.",
     413: "The body is too large.",
     414: "The query is too long.",
     415: "The body has another media type than JSON.",
