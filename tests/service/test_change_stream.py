@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count, islice
 from random import Random
 from threading import Semaphore
@@ -22,7 +22,7 @@ import uvicorn
 from starlette.concurrency import run_in_threadpool
 
 from cidrgate import HistoryError, RuleManager, StoreBusyError, StoreError
-from cidrgate.client import ApiConnectionError, Client
+from cidrgate.client import ApiConnectionError, ApiError, Client
 from cidrgate.manager.change_feed import ChangeFeed, ChangeReader
 from cidrgate.service.api import change_stream
 from cidrgate.service.auth.credentials import Credentials
@@ -387,10 +387,11 @@ def test_a_stream_ends_when_the_service_stops_and_the_client_continues(shared_st
                 assert time.monotonic() - began < 5
             port = server.url.rpartition(":")[2]
         with Client(server.url, token) as client:
-            with closing(client.follow_changes()) as never, pytest.raises(ApiConnectionError):
-                next(never)
-            with closing(client.follow_changes(after=0)) as changes:
+            with pytest.raises(ApiConnectionError):
+                client.follow_changes()
+            with ExitStack() as stack:
                 with a_server(shared_store_url, "--port", port):
+                    changes = stack.enter_context(closing(client.follow_changes(after=0)))
                     manager.create_account("a")
                     rows = list(islice(changes, len(manager.changes())))
                 rest = threading.Thread(target=lambda: rows.append(next(changes)))
@@ -399,6 +400,87 @@ def test_a_stream_ends_when_the_service_stops_and_the_client_continues(shared_st
                     manager.create_account("b")
                     rest.join(20)
                 assert [one.sequence for one in rows] == [one.sequence for one in manager.changes()]
+
+
+def test_the_client_follows_from_the_call_on(api: Api) -> None:
+    with served(api) as url, Client(url, api.token("admin")) as client:
+        with closing(client.follow_changes()) as changes:
+            api.manager.create_account("after the call")
+            assert next(changes).account == "after the call"
+        subscribers = api.app.state.service.feed._subscribers
+        eventually(lambda: not subscribers)
+        unread = client.follow_changes()
+        assert len(subscribers) == 1
+        unread.close()
+        eventually(lambda: not subscribers)
+
+
+class Scripted(httpx.SyncByteStream):
+    """A body that is sent as far as it goes, and then ends or is cut off."""
+
+    def __init__(self, text: str, *, cut: bool) -> None:
+        self.text, self.cut = text, cut
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.text.encode()
+        if self.cut:
+            raise httpx.RemoteProtocolError("peer closed connection")
+
+
+def scripted(text: str, *, status: int = 200, cut: bool = True) -> httpx.Response:
+    kind = "text/event-stream" if status == 200 else "text/plain"
+    return httpx.Response(status, headers={"Content-Type": kind}, stream=Scripted(text, cut=cut))
+
+
+def following(*responses: httpx.Response | Exception, seen: list[httpx.Request]) -> Client:
+    waiting = list(responses)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        response = waiting.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    return Client("http://x", "t", http=httpx.Client(transport=httpx.MockTransport(answer)))
+
+
+BROKEN = {
+    "no connection": lambda: httpx.ConnectError("refused"),
+    "an error that is cut off": lambda: scripted("oops", status=503),
+    "an error of something in front": lambda: scripted("oops", status=503, cut=False),
+    "a head that is all": lambda: scripted(""),
+    "a stream that is cut off before its first id": lambda: scripted("retry: 1000\n"),
+    "a stream that ends before its first id": lambda: scripted("retry: 1000\n", cut=False),
+}
+"""What a stream that never begins is like."""
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_stream_that_does_not_begin_is_an_error_of_the_call(broken: Callable[[], Any]) -> None:
+    for after in (None, 7):
+        seen: list[httpx.Request] = []
+        response = broken()
+        with pytest.raises((ApiConnectionError, ApiError)):
+            following(response, seen=seen).follow_changes(after=after)
+        assert len(seen) == 1
+        assert isinstance(response, Exception) or response.is_closed
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_stream_that_has_begun_continues_after_its_last_id(
+    broken: Callable[[], Any], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cidrgate.client.change_stream._FIRST_PAUSE", 0.0)
+    row = json.dumps(api.caller("admin").ok("GET", "/v1/changes?limit=1")["items"][0])
+    change = f"id: 9\nevent: change\ndata: {row}\n\n"
+    seen: list[httpx.Request] = []
+    client = following(
+        scripted("retry: 1000\nid: 7\n\n"), broken(), broken(), scripted(f"id: 7\n\n{change}"), seen=seen
+    )
+    with closing(client.follow_changes()) as changes:
+        assert next(changes).action
+    assert [request.url.params.get("after") for request in seen] == [None, "7", "7", "7"]
 
 
 def test_each_change_is_logged_once_by_the_process_that_makes_it(

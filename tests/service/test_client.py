@@ -6,7 +6,7 @@ import inspect
 import json
 import pickle
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -34,6 +34,7 @@ from cidrgate.errors import (
 from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.serialization import problem_record
 from cidrgate.service import Settings
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.limits import GREATEST_INTEGER
 from tests.service.conftest import an_api
 from tests.waiting import eventually
@@ -74,7 +75,7 @@ VALUES = {
     "ProblemError": package.ProblemErrorInfo,
     "ProblemType": package.ProblemTypeInfo,
 }
-PAGED = {"limit", "cursor", "next_cursor", "last_event_id"}
+PAGED = {"limit", "cursor", "complete", "next_cursor", "last_event_id"}
 """What the client does by itself."""
 
 OF_EVERY_METHOD = {"on_behalf_of"}
@@ -132,7 +133,11 @@ def test_methods_take_what_operations_take(api: Api) -> None:
             [schema] = {one["schema"]["$ref"] for one in operation["requestBody"]["content"].values()}
             members = document["components"]["schemas"][schema.split("/")[-1]]["properties"]
             # Entries are one argument, in whatever way they are sent; what was read and is sent back is no argument.
-            read_only = {member for member, of in members.items() if of.get("readOnly")} | {"items", "next_cursor"}
+            read_only = {member for member, of in members.items() if of.get("readOnly")} | {
+                "items",
+                "complete",
+                "next_cursor",
+            }
             named = {"cidrs" if member == "entries" else ARGUMENTS.get(member, member) for member in members}
             wanted |= named - read_only
         if "confirm" in wanted and name not in CONFIRMED_BY_NAME:
@@ -463,6 +468,83 @@ def test_an_httpx_client_of_the_caller_stays_as_it_is() -> None:
     with Client("http://x", "t") as owned:
         inside = owned._http
     assert inside.is_closed
+
+
+class Between(httpx.Client):
+    """Does something after each response that a test is about; `loses` says whether that response is lost then."""
+
+    def __init__(self, does: Callable[[], object], *, after: str, loses: bool = False) -> None:
+        super().__init__(timeout=15)
+        self._does, self._after, self._loses = does, after, loses
+        self.calls = 0
+
+    def send(self, request: httpx.Request, **named: Any) -> httpx.Response:
+        response = super().send(request, **named)
+        if request.method == self._after and (not self._loses or self.calls == 0):
+            self.calls += 1
+            self._does()
+            if self._loses:
+                raise httpx.ReadError("connection reset")
+        return response
+
+
+def test_a_list_that_changes_between_its_pages_is_read_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.client.api._PAGE", 2)
+    manager = api.manager
+    manager.add("acct-1", [f"8.8.{number}.0/24" for number in range(5)])
+    removals = iter(["8.8.0.0/24", "8.8.3.0/24"])
+
+    def remove() -> None:
+        for cidr in removals:
+            manager.remove("acct-1", cidr)
+            return
+
+    with served(api) as url:
+        for account in ("acct-1", "sub-1"):
+            with Between(remove, after="GET") as http:
+                held = Client(url, api.token("admin"), http=http).list_entries(account)
+            assert [one.cidr for one in held.items] == [one.cidr for one in manager.entries("acct-1")]
+            assert (held.version, held.etag) == (3, '"v3"')
+        with Client(url, api.token("admin")) as client:
+            replaced = client.replace_entries("acct-1", held.items, expect_version=held.version, allow_lock_out=True)
+        assert (replaced.before, replaced.after) == ([], [])
+
+
+def test_a_list_that_never_stays_the_same_is_an_error_that_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.client.api._PAGE", 2)
+    api.manager.add("acct-1", [f"8.8.{number}.0/24" for number in range(5)])
+    labels = map(str, range(100))
+    between = Between(lambda: api.manager.edit("acct-1", "8.8.0.0/24", label=next(labels)), after="GET")
+    with served(api) as url, between, pytest.raises(VersionConflictError, match="has changed since") as error:
+        Client(url, api.token("admin"), http=between).list_entries("acct-1")
+    assert (error.value.account, isinstance(error.value, ApiError)) == ("acct-1", True)
+    assert between.calls == 10, "five times two pages"
+
+
+def test_a_change_whose_response_is_lost_is_made_once(api: Api) -> None:
+    manager, credentials = api.manager, api.credentials
+    manager.add("acct-1", "8.8.8.0/24")
+    wanted = ["8.8.8.0/24", "9.9.9.0/24"]
+
+    def undone() -> None:
+        manager.remove("acct-1", "9.9.9.0/24", actor="security")
+
+    other = credentials.create_token("other", [Scope("admin")]).token
+    with served(api) as url, ExitStack() as stack:
+
+        def losing(does: Callable[[], object], method: str) -> Client:
+            http = stack.enter_context(Between(does, after=method, loses=True))
+            return Client(url, api.token("admin"), http=http)
+
+        for expected in (None, {"acct-1": manager.account("acct-1").version + 2}):
+            made = losing(undone, "PUT").apply_lists({"acct-1": wanted}, allow_lock_out=True, expect_versions=expected)
+            assert ([one.cidr for one in made.changes[0].after], made.problems) == (["9.9.9.0/24"], [])
+            assert [one.cidr for one in manager.entries("acct-1")] == ["8.8.8.0/24"]
+        session = credentials.session(credentials.begin_session(other, lifetime=3600))
+        assert session is not None
+        assert losing(int, "DELETE").end_session(session.id).id == session.id
+        assert losing(int, "DELETE").revoke_token(other.id).id == other.id
+    assert [one.action for one in manager.changes()].count("revoke_token") == 1
 
 
 def test_a_connection_that_fails_is_an_error_of_the_package() -> None:

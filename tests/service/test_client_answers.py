@@ -141,7 +141,7 @@ def example(schemas: dict[str, Any], name: str) -> dict[str, Any]:
         return whole(copy.deepcopy(schema["examples"][0]), {"$ref": f"/{name}"}, schemas)  # type: ignore[no-any-return]
     properties = schema["properties"]
     made: dict[str, Any] = {"status": "ok", "staleness": 0.1, "account": "a", "list_account": "a", "version": 1}
-    made |= {"etag": '"v1"', "enforced": True, "editable": True, "max_entries": 50, "mode": "enforce"}
+    made |= {"etag": '"v1"', "enforced": True, "editable": True, "max_entries": 50, "mode": "enforce", "complete": True}
     made = {one: value for one, value in made.items() if one in properties}
     if "items" in properties:
         item = properties["items"]["items"]["$ref"].rpartition("/")[2]
@@ -239,7 +239,9 @@ def test_a_member_of_another_type_than_the_documents_is_refused(name: str, schem
     others: list[Any] = [None, "false", 7, 7.5, True, [], {}, [None], {"x": None}]
     for member, of in schema["properties"].items():
         # The client has no field for these.
-        if member == "staleness" or (name == "get_entry" and member not in schemas["Entry"]["properties"]):
+        if member in ("staleness", "complete") or (
+            name == "get_entry" and member not in schemas["Entry"]["properties"]
+        ):
             continue
         for other in others:
             if not allows(of, other, schemas):

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from cidrgate.client.change_stream import STREAM_SILENCE, followed_changes
+from cidrgate.client.connection_errors import cause_of, reason_of, unreachable
 from cidrgate.client.decoding import UnexpectedJsonError, page_of, value_of
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError
 from cidrgate.client.requests import (
@@ -62,6 +63,7 @@ from cidrgate.client.values import (
     TokenInfo,
     WhoAmI,
 )
+from cidrgate.errors import VersionConflictError
 from cidrgate.values import Entry, check_type, several_texts, truth, whole_number
 
 if TYPE_CHECKING:
@@ -88,6 +90,9 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 
 _PAGE = 1000
 """Items that one page requests."""
+
+_READINGS = 5
+"""How often a list is read that changes between its pages."""
 
 _Value = TypeVar("_Value")
 
@@ -331,8 +336,20 @@ class Client:
     # ------------------------------------------------------------------------------------------------- entries
 
     def list_entries(self, account: str) -> ListInfo:
-        """Return the whole list of an account."""
-        pages = list(self._read_pages(path_of(account, "entries"), _list_page))
+        """Return the whole list of an account, as it is in one version.
+
+        A list of several pages that changes while they are read is read again, some times.
+
+        Raises:
+            VersionConflictError: If it changed each time.
+        """
+        for left in reversed(range(_READINGS)):
+            try:
+                pages = list(self._read_pages(path_of(account, "entries"), _list_page))
+                break
+            except VersionConflictError:
+                if not left:
+                    raise
         return replace(pages[-1], items=[item for page in pages for item in page.items])
 
     def add_entries(
@@ -489,10 +506,9 @@ class Client:
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         expect_versions: Mapping[str, int] | None = None,
+        idempotency_key: str | None = None,
     ) -> ApplyInfo:
         """Make the lists of many accounts what is declared; other accounts do not change.
-
-        To repeat it changes nothing, so it needs no idempotency key.
 
         Args:
             declared: By account: its whole list, in any form that `replace_entries` takes; or an object with `entries`
@@ -506,6 +522,8 @@ class Client:
             allow_empty: Whether lists may become empty, which ends their enforcement.
             allow_lock_out: Whether the change may deny the address that this request comes from.
             expect_versions: The versions that lists must have, such as `versions` of a dry run.
+            idempotency_key: The key that makes a repeated request take effect once; None creates a new one. A dry run
+                needs none.
         """
         accounts = {name: declared_account(one) for name, one in declared.items()}
         switches = {"prune": prune, "create": create, "strict": strict, "dry_run": dry_run}
@@ -516,7 +534,9 @@ class Client:
         if days is not None:
             query["days"] = whole_number(days, "days", least=1)
         body = {"accounts": accounts, "expect_versions": dict(expect_versions or {})}
-        return self._send(ApplyInfo, "PUT", "/v1/lists", body, query=query, changes=not dry_run)
+        return self._send(
+            ApplyInfo, "PUT", "/v1/lists", body, query=query, idempotency_key=idempotency_key, changes=not dry_run
+        )
 
     def find_entries(
         self,
@@ -677,14 +697,14 @@ class Client:
     def follow_changes(self, *, after: int | None = None) -> Generator[ChangeInfo]:
         """Yield the changes of all accounts as they are committed, without end, the oldest first.
 
-        If the connection is lost, it connects again and continues after the last change: each change comes exactly
-        once. Close the iterator, or leave its loop, to stop.
+        It connects at this call. If the connection is lost later, it connects again and continues after the last
+        change: each change comes exactly once. Close the iterator, or leave its loop, to stop.
 
         Args:
-            after: Only changes with a greater sequence; None for changes that are committed from now on.
+            after: Only changes with a greater sequence; None for changes that are committed from this call on.
 
         Raises:
-            ApiConnectionError: If the service cannot be reached at first.
+            ApiConnectionError: If the service cannot be reached at this call.
             HistoryError: If changes after `after` were deleted.
         """
         if after is not None:
@@ -701,7 +721,7 @@ class Client:
         response = self._sent(request, stream=True)
         try:
             if not response.is_success:
-                response.read()
+                _read(response)
                 check_success(response)
             check_media_type(response, "text/event-stream")
         except BaseException:
@@ -803,9 +823,10 @@ class Client:
         """Return one token, without its secret."""
         return self._send(TokenInfo, "GET", f"/v1/tokens/{whole_number(token_id, 'token_id')}")
 
-    def revoke_token(self, token_id: int) -> TokenInfo:
+    def revoke_token(self, token_id: int, *, idempotency_key: str | None = None) -> TokenInfo:
         """Revoke a token."""
-        return self._send(TokenInfo, "DELETE", f"/v1/tokens/{whole_number(token_id, 'token_id')}")
+        path = f"/v1/tokens/{whole_number(token_id, 'token_id')}"
+        return self._send(TokenInfo, "DELETE", path, idempotency_key=idempotency_key)
 
     # ------------------------------------------------------------------------------------------------ sessions
 
@@ -813,9 +834,10 @@ class Client:
         """Return the console's sessions, the newest first: all of them for an admin, otherwise those of this token."""
         return self._pages("/v1/sessions", SessionInfo)
 
-    def end_session(self, session_id: str) -> SessionInfo:
+    def end_session(self, session_id: str, *, idempotency_key: str | None = None) -> SessionInfo:
         """End a session of the console."""
-        return self._send(SessionInfo, "DELETE", f"/v1/sessions/{quote(session_id, safe='')}")
+        path = f"/v1/sessions/{quote(session_id, safe='')}"
+        return self._send(SessionInfo, "DELETE", path, idempotency_key=idempotency_key)
 
     # ----------------------------------------------------------------------------------------------- operation
 
@@ -907,7 +929,7 @@ class Client:
         try:
             response = self._http.send(request)
         except _NOT_SENT as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         except httpx.RequestError:
             response = self._sent_again(request)
         else:
@@ -949,7 +971,7 @@ class Client:
         try:
             return self._http.send(request, stream=stream)
         except (httpx.RequestError, UnicodeError) as error:
-            raise _unreachable(error) from _cause(error)
+            raise unreachable(error) from cause_of(error)
 
     def _sent_again(self, request: httpx.Request) -> httpx.Response:
         """Send a change again that may have been carried out; wait while the service still carries it out."""
@@ -962,9 +984,9 @@ class Client:
                 response = self._http.send(again)
             except httpx.RequestError as error:
                 raise ApiConnectionLostError(
-                    f"the connection to the service was lost: {_reason(error)}. The change may be made or not: read "
+                    f"the connection to the service was lost: {reason_of(error)}. The change may be made or not: read "
                     "the list"
-                ) from _cause(error)
+                ) from cause_of(error)
             if code_of(response) == "idempotency_in_progress" and time.monotonic() < give_up:
                 time.sleep(_PAUSE)
                 continue
@@ -1012,6 +1034,14 @@ class Client:
         return entry_id(account, self.list_entries(account).items, entry)
 
 
+def _read(response: httpx.Response) -> None:
+    """Read the rest of the response to a request that changes nothing."""
+    try:
+        response.read()
+    except httpx.RequestError as error:
+        raise unreachable(error) from cause_of(error)
+
+
 def _list_page(record: object) -> tuple[ListInfo, str | None]:
     return value_of(ListInfo, record), page_of(EntryInfo, record)[1]
 
@@ -1040,23 +1070,3 @@ def _no_url(url: str) -> ApiConnectionError:
     except httpx.InvalidURL:
         return ApiConnectionError("the URL of the service is not valid, and nothing was sent: write http://host:port")
     return ApiConnectionError("the request is too long for a URL, and nothing was sent: ask for less at once")
-
-
-def _unreachable(error: httpx.RequestError | UnicodeError) -> ApiConnectionError:
-    return ApiConnectionError(f"the service could not be reached: {_reason(error)}")
-
-
-def _reason(error: httpx.RequestError | UnicodeError) -> str:
-    """Return why a request failed, without a text that may contain a secret."""
-    if isinstance(error, UnicodeError):  # of the resolver: a part of the name is empty or longer than 63 characters
-        return "the URL has no valid name of a host"
-    if isinstance(error, httpx.LocalProtocolError):
-        return "httpx could not write the request; check the settings of the httpx client"
-    if isinstance(error, httpx.RemoteProtocolError):
-        return "the connection ended before the whole response was there, or the response is not HTTP"
-    return str(error) or type(error).__name__
-
-
-def _cause(error: httpx.RequestError | UnicodeError) -> Exception | None:
-    """Return an error as the cause of another; None if its text may quote headers, or a response with a new token."""
-    return None if isinstance(error, httpx.ProtocolError) else error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 
+from cidrgate.client.connection_errors import cause_of, unreachable
 from cidrgate.client.decoding import UnexpectedJsonError, json_of, value_of
 from cidrgate.client.errors import ApiConnectionError, ApiError
 from cidrgate.client.responses import error_of_another_service
@@ -31,30 +32,53 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 def followed_changes(
     connect: Callable[[int | None], AbstractContextManager[httpx.Response]], after: int | None
 ) -> Generator[ChangeInfo]:
-    """Yield changes without end.
+    """Begin the stream of changes, and return its changes without end.
 
     Args:
         connect: Opens the stream after a sequence; None for the changes from now on.
         after: The sequence of the last change that the caller has; None to begin now.
+
+    Raises:
+        ApiError: If the service rejects the request.
+        ApiConnectionError: If the service cannot be reached, or the connection is lost before the stream begins.
+    """
+    changes = _followed(connect, after)
+    # Here and not at the first change: what is committed after this call belongs to the changes from now on.
+    next(changes)
+    return cast("Generator[ChangeInfo]", changes)
+
+
+def _followed(
+    connect: Callable[[int | None], AbstractContextManager[httpx.Response]], after: int | None
+) -> Generator[ChangeInfo | None]:
+    """Yield None when the stream has begun, and then changes without end.
+
+    The stream has begun when the service has sent its first id: from then on, a connection that is lost is replaced by
+    one that continues after the last id.
     """
     pause = _FIRST_PAUSE
-    connected = False
+    begun = False
     while True:
         try:
             with connect(after) as response:
-                connected = True
                 for event_id, change in _changes(response):
                     after = event_id
                     pause = _FIRST_PAUSE
+                    if not begun:
+                        begun = True
+                        yield None
                     if change is not None:
                         yield change
-        except httpx.HTTPError:
-            pass  # the connection was lost
+            if not begun:
+                raise ApiConnectionError("the service could not be reached: the stream of changes ended at its begin")
+        except httpx.RequestError as error:
+            if not begun:
+                raise unreachable(error) from cause_of(error)
         except ApiConnectionError:
-            if not connected:
+            if not begun:
                 raise
         except ApiError as error:
-            if not connected or error.status < httpx.codes.INTERNAL_SERVER_ERROR:
+            if not begun or error.status < httpx.codes.INTERNAL_SERVER_ERROR:
                 raise
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
