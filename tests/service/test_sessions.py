@@ -12,6 +12,7 @@ from sqlalchemy import update
 from cidrgate.errors import CredentialEndedError, SessionNotFoundError
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope, Session
+from cidrgate.service.http.pagination import cursor_after
 from cidrgate.stores.idempotency import IdempotentResponseRows
 from cidrgate.stores.schema import tokens
 from tests.changes_of_accounts import changes_of_accounts
@@ -248,6 +249,20 @@ def test_sessions_come_in_pages(stored_api: Api, limit: int) -> None:
             break
         cursor = f"&cursor={page['next_cursor']}"
     assert found == ids[::-1]
+
+
+def test_a_page_of_sessions_goes_on_after_one_that_has_ended(stored_api: Api) -> None:
+    credentials = stored_api.credentials
+    made = credentials.create_token("one", ADMIN)
+    ids = [begun(credentials, made)[1].id for _ in range(4)][::-1]
+    admin = stored_api.at("198.51.100.7", made.secret)
+    first = admin.ok("GET", "/v1/sessions?limit=2")
+    admin.ok("DELETE", f"/v1/sessions/{ids[1]}")
+    second = admin.ok("GET", f"/v1/sessions?limit=2&cursor={first['next_cursor']}")
+    assert [one["id"] for one in first["items"] + second["items"]] == ids
+    texts = [ids[0], "", "\n", f"2026-01-02\n{ids[0]}", f"2026-01-02T03:04:05\n{ids[0]}", f"x\n{ids[0]}"]
+    for text in (*texts, f"0001-01-01T00:00:00+14:00\n{ids[0]}", f"9999-12-31T23:59:59-14:00\n{ids[0]}"):
+        assert admin.problem(422, "GET", f"/v1/sessions?cursor={cursor_after(text)}")["code"] == "invalid_cursor"
 
 
 def test_no_secret_of_a_session_is_told(stored_api: Api) -> None:

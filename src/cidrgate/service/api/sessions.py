@@ -1,6 +1,6 @@
 """`/v1/sessions`: who is signed in to the console. Admins see and end all sessions, others those of their token."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -72,20 +72,12 @@ class SessionPageModel(ResponseModel):
 def list_sessions(request: Request, principal: Known, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """List the current console sessions, the newest first. Without the scope `admin`, only those of this token."""
     credentials = service_of(request).credentials
-    after = text_of_cursor(cursor)
-    before = None
-    if after is not None:
-        try:
-            before = credentials.session_by_id(after)
-        except SessionNotFoundError as error:
-            raise invalid_cursor() from error
-        require_own(principal, before)
     token_id = None if principal.admin else principal.token_id
-    found = credentials.sessions(token_id=token_id, before=before, limit=limit + 1)
+    found = credentials.sessions(token_id=token_id, before=_place(cursor), limit=limit + 1)
     shown, last = a_page(found, limit)
     page = {
         "items": [session_record(session) for session in shown],
-        "next_cursor": None if last is None else cursor_after(last.id),
+        "next_cursor": None if last is None else cursor_after(f"{last.created_at.isoformat()}\n{last.id}"),
     }
     return Answer(page).read()
 
@@ -110,6 +102,25 @@ def end_session(
         return answer
 
     return service.answers.once(once, carry_out)
+
+
+def _place(cursor: str | None) -> tuple[datetime, str] | None:
+    """Return the time and the id of the last session of the page before, which may have ended; None for the first page.
+
+    Raises:
+        ServiceError: If the cursor does not belong to this list.
+    """
+    text = text_of_cursor(cursor)
+    if text is None:
+        return None
+    time, _, session_id = text.partition("\n")
+    try:
+        begun = datetime.fromisoformat(time)
+        if begun.tzinfo is None:
+            raise invalid_cursor()
+        return begun.astimezone(UTC), session_id
+    except (ValueError, OverflowError) as error:
+        raise invalid_cursor() from error
 
 
 def require_own(principal: Principal, session: Session) -> None:

@@ -366,22 +366,22 @@ class Credentials:
         return _session(row, datetime.now(UTC))
 
     def sessions(
-        self, *, token_id: int | None = None, before: Session | None = None, limit: int | None = None
+        self, *, token_id: int | None = None, before: tuple[datetime, str] | None = None, limit: int | None = None
     ) -> list[Session]:
         """Return the sessions that have not ended, the newest first.
 
         Args:
             token_id: Return only the sessions of this token; None for all.
-            before: Return only the sessions that started before this one.
+            before: Return only the sessions that started before the one with this time and this id, which may have
+                ended.
             limit: The most sessions to return; None for all.
 
         Raises:
             StoreError: If the store cannot be read.
         """
         now = datetime.now(UTC)
-        place = None if before is None else (before.created_at, before.id)
         with self._store.read_autocommit() as transaction:
-            rows = CredentialRows(transaction).sessions(now, token_id=token_id, before=place, limit=limit)
+            rows = CredentialRows(transaction).sessions(now, token_id=token_id, before=before, limit=limit)
         return [found for row in rows if (found := _session(row, now)) is not None]
 
     def session_by_id(self, session_id: str) -> Session:

@@ -25,11 +25,12 @@ def sessions_page(request: Request, person: SignedIn, after: _Id = "") -> Respon
     before = None
     if after:
         try:
-            before = credentials.session_by_id(after)
+            last = credentials.session_by_id(after)
         except SessionNotFoundError:
             return go(request, "sessions")
-        if not _may_see(person, before.token_id, before.id):
+        if not _may_see(person, last.token_id, last.id):
             raise SessionNotFoundError(f"there is no session {after!r}", session=after)
+        before = (last.created_at, last.id)
     if person.principal.admin:
         found = credentials.sessions(before=before, limit=_A_PAGE + 1)
     elif person.principal.token_id is not None:
