@@ -1,13 +1,19 @@
-"""Columns and fields of foreign files that may restrict an entry are refused until the caller says what they are."""
+"""What may restrict an entry of a foreign file is refused until the caller says what it is: columns and comments."""
 
 import json
 from collections.abc import Mapping
 
 import pytest
 
+from cidrgate.errors import RuleError
 from cidrgate.lists.json_files import read_json
+from cidrgate.lists.normalizing import normalized
+from cidrgate.lists.plain_lists import read_plain_list
 from cidrgate.lists.rows import ListFileError, Row
 from cidrgate.lists.tables import read_table
+from cidrgate.rules import split_submission, validate_replacement
+from cidrgate.rules.policy import Policy
+from cidrgate.service.console.pasting import pasted_networks
 
 RESTRICTING_NAMES = (
     *("type", "Rule Type", "status", "state", "permission", "effect", "access", "verdict", "policy", "rule", "negate"),
@@ -91,3 +97,85 @@ def test_the_way_out_is_quoted_for_a_shell() -> None:
         assert "--columns 'FIELD=" in problem
     with pytest.raises(ListFileError, match="--columns 'ignore=valid until' to import"):
         table("valid until", "2020")
+
+
+SIGNS = (" # ", "#", " ; ", ";", " // ", "\t//")
+
+
+def commented(text: str, *, labels: bool = False) -> dict[str, list[Row]]:
+    """Return the rows of each reader for a network with something behind it."""
+    return {
+        "plain": list(read_plain_list([f"{text}\n"], "a", comments_as_labels=labels)),
+        "table": list(read_table(["account,cidr,label\n", f'a,"{text}",\n'], comments_as_labels=labels)),
+        "label": list(read_table(["account,cidr,label\n", f'a,"{text}",x\n'], comments_as_labels=labels)),
+    }
+
+
+@pytest.mark.parametrize("value", RESTRICTING_VALUES)
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_comment_that_may_restrict_is_refused_until_it_is_a_label(value: str, sign: str) -> None:
+    for said in (value, f"[{value.strip()}]", f"Bern; {value}", f"status={value}"):
+        text = f"8.8.8.0/24{sign}{said}"
+        for reader, rows in commented(text).items():
+            assert [row.entry.cidr for row in rows] == ["8.8.8.0/24"], reader
+            assert "may restrict the entry" in rows[0].problem, reader
+            assert "--comments-as-labels" in rows[0].problem, reader
+        labels = commented(text, labels=True)
+        assert [row.problem for row in labels["plain"] + labels["table"]] == ["", ""]
+        assert "may restrict the entry" in labels["label"][0].problem
+
+
+@pytest.mark.parametrize("value", [value for value in OTHER_VALUES if not value.isdigit()])
+@pytest.mark.parametrize("sign", SIGNS)
+def test_other_comments_are_ignored(value: str, sign: str) -> None:
+    for rows in commented(f"8.8.8.0/24{sign}{value}").values():
+        assert [(row.entry.cidr, row.problem) for row in rows] == [("8.8.8.0/24", "")]
+
+
+def test_ignored_comments_are_counted_without_those_that_are_refused() -> None:
+    notes: list[str] = []
+    list(read_plain_list(["8.8.8.0/24 # Bern\n", "9.9.9.0/24 # revoked\n"], "a", notes=notes))
+    assert notes == ["ignored 1 comment behind a network: --comments-as-labels makes labels of comments"]
+
+
+MISTYPED = (
+    *("9.9.9.9.9", "9.9.9.300", "1.0.0.300/24", "9.9.9.O/24", "9.9.9/24", "2606:4700:/32", "2606:4700::g/32"),
+    *("2606:4700:1:2:3:4:5:6:7/64", "(9.9.9.300)", "9.9.300.*"),
+)
+
+
+@pytest.mark.parametrize("mistyped", MISTYPED)
+@pytest.mark.parametrize("sign", [";", "; ", " ; ", " // ", "//"])
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_mistyped_network_is_no_comment(mistyped: str, sign: str, labels: bool) -> None:  # noqa: FBT001
+    for reader, rows in commented(f"8.8.8.0/24{sign}{mistyped}", labels=labels).items():
+        assert any(mistyped.strip("()") in row.entry.cidr for row in rows), reader
+
+
+@pytest.mark.parametrize("text", ["8.8.8.0//24", "8.8.8.0 // 24", "8.8.8.0//24 # Bern", "8.8.8.0 //24"])
+def test_a_length_behind_two_slashes_is_no_comment(text: str) -> None:
+    for rows in commented(text).values():
+        assert ["//" in row.entry.cidr for row in rows] == [True]
+
+
+@pytest.mark.parametrize(
+    "comment", ["support 24/7", "since 2020-01-01", "01.02.2020", "10:30:00", "aa:bb:cc:dd:ee:ff", "v1.2", "std::vector"]
+)
+@pytest.mark.parametrize("sign", [";", " // "])
+def test_numbers_that_are_no_network_are_a_comment(comment: str, sign: str) -> None:
+    for rows in commented(f"8.8.8.0/24{sign}{comment}").values():
+        assert [(row.entry.cidr, row.problem) for row in rows] == [("8.8.8.0/24", "")]
+
+
+@pytest.mark.parametrize("value", [*RESTRICTING_VALUES, *MISTYPED])
+@pytest.mark.parametrize("sign", [*SIGNS, ",", " ", "|"])
+def test_texts_without_comments_refuse_what_is_behind_a_network(value: str, sign: str) -> None:
+    text = f"8.8.8.0/24{sign}{value}"
+    with pytest.raises(RuleError):
+        validate_replacement(split_submission(text), Policy())
+    with pytest.raises(RuleError):
+        normalized(text)
+    pasted = pasted_networks(text)
+    if pasted:
+        with pytest.raises(RuleError):
+            validate_replacement(split_submission(list(pasted)), Policy())

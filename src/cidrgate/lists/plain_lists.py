@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cidrgate.lists.restrictions import problem_of_comment
 from cidrgate.lists.rows import NOT_UTF8, Row, split_comment, undecoded
 from cidrgate.rules.notations import meaning_of
 from cidrgate.values import NewEntry
@@ -22,6 +23,8 @@ def read_plain_list(
 ) -> Iterator[Row]:
     r"""Yield the rows of a plain list.
 
+    A comment that does not become a label, and reads as if the network is denied, is a problem of its row.
+
     Args:
         lines: The lines. A byte that could not be decoded is a lone surrogate.
         account: The account of every row.
@@ -36,15 +39,17 @@ def read_plain_list(
     behind = 0
     for number, line in enumerate(lines, start=1):
         text, comment = split_comment(line.strip("\ufeff \t\r\n"))
-        behind += bool(text and comment)
-        problem = NOT_UTF8 if undecoded(line) else ""
+        problem = "" if comments_as_labels or not comment else problem_of_comment(comment)
+        behind += bool(text and comment and not problem)
+        problem = NOT_UTF8 if undecoded(line) else problem
         for network in _networks(text):
             if comment and comments_as_labels and not problem:
                 yield Row(number, account, NewEntry(network, label=comment))
             else:
                 yield Row(number, account, NewEntry(network), problem)
     if behind and not comments_as_labels and notes is not None:
-        notes.append(f"ignored {behind:,} comments behind networks: --comments-as-labels makes labels of them")
+        what = "comment behind a network" if behind == 1 else "comments behind networks"
+        notes.append(f"ignored {behind:,} {what}: --comments-as-labels makes labels of comments")
 
 
 def _networks(text: str) -> Iterator[str]:

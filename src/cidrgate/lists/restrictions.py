@@ -1,4 +1,4 @@
-"""Columns of foreign files that may restrict an entry: without them it would allow more than the file says."""
+"""Columns and comments of foreign files that may restrict an entry: without them it would allow more than they say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from shlex import quote
 from typing import Any
 
-from cidrgate.lists.rows import HEADER
+from cidrgate.lists.rows import HEADER, quoted
 
-__all__ = ["restricting_field", "restricts_by_name", "restricts_by_value", "way_out"]
+__all__ = ["problem_of_comment", "restricting_field", "restricts_by_name", "restricts_by_value", "way_out"]
 
 _PARTS = re.compile(
     r"expir|valid|until|enabl|disabl|activ|action|den(?:y|ied)|block|status|permi(?:t|ss)|effect|verdict|decision"
@@ -24,6 +24,9 @@ _WORDS = re.compile(
 """Words that are also parts of names with another meaning."""
 
 _BETWEEN_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+")
+
+_CELL_OF_COMMENT = re.compile(r"[,;|#:=/]")
+_AROUND_CELL = "!?.*_~<>()[]{}\"'`- \t"
 
 _VALUE = re.compile(
     r"\s*(?:(?:false|no|off|not|none|drop|dropped|remove|removed|pending|paused|invalid|archived|retired|cancell?ed)\s*$"
@@ -54,6 +57,27 @@ def restricts_by_value(value: str) -> bool:
         [True, True, True, False, False, False]
     """
     return _VALUE.match(value) is not None
+
+
+def problem_of_comment(comment: str) -> str:
+    """Return the problem of an entry whose comment does not count, and reads as if the entry allows nothing.
+
+    Args:
+        comment: The comment; its parts may be what other programs read as cells.
+
+    Returns:
+        The problem; empty if the comment restricts nothing.
+
+    Example:
+        >>> [problem_of_comment(comment) != "" for comment in ("deny", "[DISABLED]", "Bern; status=revoked", "Berlin")]
+        [True, True, True, False]
+    """
+    if not any(restricts_by_value(cell.strip(_AROUND_CELL)) for cell in _CELL_OF_COMMENT.split(comment)):
+        return ""
+    return (
+        f"the comment {quoted(comment)} may restrict the entry: remove the line, or remove the comment to import the "
+        "entry without it, or say --comments-as-labels to import it as a label"
+    )
 
 
 def restricting_field(

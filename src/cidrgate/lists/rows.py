@@ -49,8 +49,17 @@ NOT_UTF8 = "it contains bytes that are not UTF-8 text: save the file as UTF-8"
 _LONGEST_QUOTE = 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_COMMENT = re.compile(r"#|;|(?<!:)//")
-_WORD = re.compile(r"[^,;\s]++")
+_COMMENT = re.compile(r"#|;|(?<!:)//(?!\d|\s++\d{1,3}\s*+(?:[#;]|\Z))")
+"""The sign before a comment. A number after `//` is a length, and one of the slashes is a mistake."""
+
+_WORD = re.compile(r"[^,;\s()<>\[\]\"']++")
+_PART = "[0-9OolI*]{1,5}"
+_GROUP = "[0-9a-fA-F]{1,5}"
+_LIKE_NETWORK = re.compile(
+    rf"{_PART}(?:\.{_PART}){{3}}|{_PART}(?:\.{_PART}){{1,2}}/[0-9]"
+    rf"|{_GROUP}(?::{_GROUP})*+:(?::|/[0-9])|{_GROUP}(?::{_GROUP}){{7}}"
+)
+"""The beginning of a network of IPv4 or IPv6, also of one with a mistake. No date, time or MAC address begins so."""
 
 _FORMULA = "=+\\-@|%\uff1d\uff0b\uff0d\uff20"
 _BEFORE_FORMULA = "'\"\u00ad\u200b-\u200f\u2060\ufeff"
@@ -170,19 +179,27 @@ def entry_of(said: Mapping[str, Any]) -> tuple[NewEntry, str]:
 
 
 def split_comment(text: str) -> tuple[str, str]:
-    """Return a network and the comment behind it. What has another network behind a semicolon has no comment.
+    """Return a network and the comment behind it.
+
+    What has another network behind a semicolon or `//` has no comment, even if that network has a mistake.
 
     Example:
         >>> split_comment("8.8.8.0/24 # office"), split_comment("8.8.8.0/24;office"), split_comment("8.8.8.0/24")
         (('8.8.8.0/24', 'office'), ('8.8.8.0/24', 'office'), ('8.8.8.0/24', ''))
+        >>> split_comment("8.8.8.0/24;9.9.9.300/24"), split_comment("8.8.8.0//24")
+        (('8.8.8.0/24;9.9.9.300/24', ''), ('8.8.8.0//24', ''))
     """
     found = _COMMENT.search(text)
     if found is None:
         return text, ""
     comment = " ".join(text[found.end() :].split()).strip("#;/ ")
-    if found[0].endswith(";") and any(map(meaning_of, _WORD.findall(comment))):
+    if found[0] != "#" and any(map(_is_like_network, _WORD.findall(comment))):
         return text, ""
     return text[: found.start()].rstrip(), comment
+
+
+def _is_like_network(word: str) -> bool:
+    return _LIKE_NETWORK.match(word) is not None or meaning_of(word) is not None
 
 
 def plain_entry(cidr: str, label: str | EllipsisType | None) -> NewEntry:

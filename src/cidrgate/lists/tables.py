@@ -12,7 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from cidrgate.lists.csv_records import CsvLines, is_half_quoted, loosely_quoted, unclosed_quote
-from cidrgate.lists.restrictions import restricts_by_name, restricts_by_value, way_out
+from cidrgate.lists.restrictions import problem_of_comment, restricts_by_name, restricts_by_value, way_out
 from cidrgate.lists.rows import (
     COLUMNS,
     FIELDS,
@@ -299,8 +299,9 @@ class _RowReader:
         }
         said["cidr"], comment = split_comment(said.get("cidr") or "")
         if comment and self._labels and not said.get("label"):
-            said["label"] = comment
+            said["label"], comment = comment, ""
         entry, problem = entry_of(said)
+        problem = problem or problem_of_comment(comment)
         cidr = entry.cidr
         if not all(map(str.isascii, cells)) and undecoded("".join(cells)):
             problem = NOT_UTF8
