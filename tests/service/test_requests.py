@@ -528,6 +528,57 @@ def test_wrong_credentials_are_counted_and_then_refused() -> None:
         assert "cidrgate_authentication_failures_total 10.0" in text
 
 
+ODD_REQUESTS: tuple[tuple[str, str, dict[str, str | bytes]], ...] = (
+    ("GET", "/v1/me", {"On-Behalf-Of": "a\tb"}),
+    ("GET", "/v1/me", {"On-Behalf-Of": b"\xff"}),
+    ("GET", "/v1/me", {"On-Behalf-Of": "x" * 5_000}),
+    ("GET", "/v1/me", {"X-Request-ID": "a b"}),
+    ("GET", "/v1/me", {"Cookie": "cidrgate_session=\t; =;;"}),
+    ("GET", "/v1/me", {"Accept": "text/\x7f", "Forwarded": "for=;", "X-Forwarded-For": ","}),
+    ("GET", "/v1/changes?limit=x", {}),
+    ("GET", "/v1/accounts/%00", {}),
+    ("GET", "/v1/accounts/" + "x" * 5_000, {}),
+    ("GET", "/v1/accounts/%FF/entries", {}),
+    ("GET", "/v1/accounts/acct-1/history?before=-1", {}),
+    ("GET", ENTRIES, {"If-None-Match": "\t,,"}),
+    ("GET", "/v1/changes/stream", {"Last-Event-ID": "x"}),
+    ("POST", ENTRIES, {"Idempotency-Key": "\t", "If-Match": "\x01", "Content-Type": "x"}),
+    ("POST", "/v1/tokens", {"Content-Length": "7", "Content-Type": "application/json; charset=x"}),
+    ("DELETE", f"{ENTRIES}/not-a-number", {"If-Match": "x"}),
+    ("GET", "/metrics", {"On-Behalf-Of": ""}),
+)
+"""Requests with something that the service refuses or ignores once it knows who sends them."""
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), ODD_REQUESTS)
+def test_wrong_credentials_count_whatever_else_is_wrong(
+    method: str, path: str, headers: dict[str, str | bytes]
+) -> None:
+    for api in an_api("memory://", Settings(login_failures=3)):
+        sent = {"Authorization": "Bearer cidrgate_1_" + "A" * 43, **headers}
+        statuses = [api.client.request(method, path, headers=sent).status_code for _ in range(4)]
+        assert statuses == [401, 401, 401, 429]
+        assert api.app.state.service.metrics.failed_logins._value.get() == 4
+
+
+@pytest.mark.parametrize("name", ["a\tb", b"\xff", "x" * 5_000])
+def test_wrong_credentials_of_the_sign_in_form_count_whatever_their_header_says(name: str | bytes) -> None:
+    for api in an_api("memory://", Settings(login_failures=3)):
+        headers = {"Sec-Fetch-Site": "same-origin", "On-Behalf-Of": name}
+        for path, data in (("/console/sign-in", {"token": "x"}), ("/console/link/x", {})):
+            answers = [api.client.post(path, data=data, headers=headers) for _ in range(4)]
+            assert [answer.status_code for answer in answers][-1] == 429
+
+
+def test_the_log_has_no_name_that_came_with_wrong_credentials(api: Api) -> None:
+    caller = api.at(ADDRESS, "cidrgate_1_" + "A" * 43)
+    assert caller("GET", "/v1/me", On_Behalf_Of="Ann").status_code == 401
+    api.app.state.service.failed_sign_ins.close()
+    [row] = [change for change in api.manager.history() if change.action == "sign_in_failed"]
+    assert row.origin is not None
+    assert (row.origin.address, row.origin.on_behalf_of) == (ADDRESS, None)
+
+
 def test_a_request_that_is_too_large_is_not_read() -> None:
     for api in an_api("memory://", Settings(max_body=1000)):
         api.manager.create_account("acct-1")

@@ -27,10 +27,12 @@ def origin_of(
 ) -> Origin:
     """Return the origin of a request.
 
+    The header `On-Behalf-Of` is read only for a known token: anyone may send it with a wrong one.
+
     Args:
         connection: The request.
         kind: How the actor is known.
-        identity: The id of the credential; None if it is unknown.
+        identity: The id of the credential; None if it is unknown or wrong.
         via: The credential with which a session began.
 
     Raises:
@@ -40,7 +42,7 @@ def origin_of(
         kind=kind,
         id=identity,
         via=via,
-        on_behalf_of=_on_behalf_of(connection) if kind == "token" else None,
+        on_behalf_of=None if kind != "token" or identity is None else _on_behalf_of(connection),
         address=client_address(connection),
         request_id=connection.scope.get(REQUEST_ID_KEY),
     )
