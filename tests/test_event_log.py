@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from cidrgate import Gate, Matcher, Policy, RuleManager
-from cidrgate.event_log import Event, JsonFormatter, event_name, log_event
+from cidrgate.event_log import Event, JsonFormatter, event_name, json_line, log_event
 from cidrgate.process import forking
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
@@ -90,7 +90,7 @@ def test_a_line_has_time_level_event_account_and_request_id_first(heard: Heard) 
         "event": "cidrgate.store_lost",
         "account": "acct-1",
         "request_id": None,
-        "message": "gone:\nall of it",
+        "message": r"gone:\nall of it",
         "seconds": 3,
         "logger": "cidrgate",
     }
@@ -103,6 +103,96 @@ def test_nothing_that_is_logged_starts_a_line_of_its_own(name: str) -> None:
     assert len(line.splitlines()) == 1
     assert json.loads(line)["message"] == f"said {name}"
     assert json.loads(line)["event"] == "message"
+
+
+FORGED = '{"schema": 1, "event": "cidrgate.decision", "result": "allowed", "account": "victim"}'
+BREAKS = ("\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
+
+
+class Plain(logging.Handler):
+    """Lines of a formatter that an application may have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines += self.format(record).splitlines()
+
+
+@pytest.fixture
+def plain() -> Iterator[Plain]:
+    logger, handler = logging.getLogger("cidrgate"), Plain()
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def failing(kind: str, text: str) -> BaseException:
+    """Return an exception with a text, in each of the places where a traceback shows one."""
+    try:
+        try:
+            raise LookupError(text)
+        except LookupError as first:
+            if kind == "cause":
+                raise OSError("no list") from first
+            if kind == "context":
+                raise OSError("no list")  # noqa: B904 - the context is meant
+            if kind == "group":
+                raise ExceptionGroup("two", [first, OSError(text)]) from None
+            if kind == "note":
+                first.add_note(text)
+            raise
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+@pytest.mark.parametrize("line_break", BREAKS)
+@pytest.mark.parametrize("kind", ["alone", "cause", "context", "group", "note"])
+def test_no_text_of_an_exception_starts_a_line_of_plain_text(plain: Plain, kind: str, line_break: str) -> None:
+    error = failing(kind, f"no customer for /x{line_break}{FORGED}")
+    log_event(logging.ERROR, "task_failed", f"it failed: {error}", exc_info=error)
+    assert sum(FORGED in line for line in plain.lines) >= 1
+    assert not any(line.lstrip().startswith(FORGED[0]) for line in plain.lines)
+    assert sum(line.startswith("Traceback") for line in plain.lines) == (1 if kind in {"alone", "note"} else 2)
+    assert f"in {failing.__name__}" in "".join(plain.lines)
+
+
+@pytest.mark.parametrize("line_break", BREAKS)
+def test_no_request_starts_a_line_of_plain_text_by_the_error_that_it_causes(plain: Plain, line_break: str) -> None:
+    gate = Gate(Matcher(), unlisted="allow")
+    for _ in range(2):
+        failure = LookupError(f"no customer for /x{line_break}{FORGED}")
+        assert gate.decide(None, "9.9.9.9", failure=failure).reason == "error"
+    gate.flush_log()
+    assert [line for line in plain.lines if line.startswith(FORGED[0])] == []
+    assert any("again 1 times: LookupError: no customer for /x\\" in line for line in plain.lines)
+
+
+def test_the_line_about_repeated_errors_is_short(plain: Plain) -> None:
+    gate = Gate(Matcher(), unlisted="allow")
+    for _ in range(2):
+        gate.decide(None, "9.9.9.9", failure=LookupError("x" * 60_000))
+    gate.flush_log()
+    [repeated] = [line for line in plain.lines if "again 1 times" in line]
+    assert len(repeated) < 1_000
+
+
+def test_a_decision_has_no_control_character(heard: Heard) -> None:
+    Gate(Matcher(), unlisted="allow").decide("a\x7f\x1b\x9f", "9.9.9.9")
+    [line] = heard.of("decision")
+    assert line["account"] == "a\x7f\x1b\x9f"
+    assert "\x7f" not in json_line(0.0, logging.ERROR, "message", {"account": "\x7f"})
+
+
+def test_an_exception_without_a_text_can_be_logged(plain: Plain) -> None:
+    class BrokenError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    log_event(logging.ERROR, "task_failed", "it failed", exc_info=BrokenError())
+    assert [line.partition(":")[0].rpartition(".")[2] for line in plain.lines][1:] == ["BrokenError"]
 
 
 def test_a_traceback_is_a_part_of_its_line(heard: Heard) -> None:

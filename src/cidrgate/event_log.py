@@ -5,12 +5,16 @@ cidrgate sees plain text on the logger `cidrgate` and its children. The attribut
 `logging.LogRecord` holds the event. Give a handler the `JsonFormatter` to write lines of JSON; `cidrgate serve` and
 `cidrgate authorize` do this on standard error, also for errors that nothing has caught. The decision log always writes
 lines of JSON.
+
+Requests and errors contain text of strangers, which starts no line, in plain text either: messages and the texts of
+exceptions have escapes for line breaks and other control characters.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -21,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 from cidrgate.process.interrupts import comes_again
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 __all__ = ["SCHEMA", "Event", "JsonFormatter", "Value"]  # what applications use; the rest is for this package
@@ -71,6 +75,9 @@ SCHEMA = 1
 Value: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """What a field of a line holds."""
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that end a line, control a terminal or cannot be encoded."""
+
 _FIRST = ("account", "request_id")
 
 _WITHOUT_MESSAGE = frozenset({"cidrgate.decision", "cidrgate.decisions_suppressed"})
@@ -85,6 +92,16 @@ def event_name(event: Event) -> str:
         'cidrgate.decision'
     """
     return event if event == "message" else f"cidrgate.{event}"
+
+
+def one_line(text: str) -> str:
+    r"""Return a text with escapes for control characters, as messages have it.
+
+    Example:
+        >>> one_line("no customer for /x\n{}")
+        'no customer for /x\\n{}'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def log_event(
@@ -106,27 +123,59 @@ def log_event(
     Args:
         level: The level, such as `logging.WARNING`.
         event: The name of the event, for programs.
-        message: What happened and what to do about it, for people.
+        message: What happened and what to do about it, for people. It becomes one line.
         logger: The logger that writes the event.
-        exc_info: True to log the traceback of the exception being handled, or an exception to log.
+        exc_info: True to log the traceback of the exception being handled, or an exception to log. In plain text, each
+            exception of it is one line behind the lines of code.
         attributes: Further attributes of the record, for handlers in this process.
         details: Further fields: `account`, `request_id`, and the fields of this event.
         fields: Further fields, as keyword arguments.
     """
     if not logger.isEnabledFor(level):
         return
+    error = sys.exception() if exc_info is True else exc_info or None
+    extra = {"cidrgate": {"event": event_name(event), **details, **fields}, **attributes}
     try:
-        logger.log(
+        path, line, function, _ = logger.findCaller(stacklevel=2)
+        record = logger.makeRecord(
+            logger.name,
             level,
+            path,
+            line,
             "%s",
-            message,
-            exc_info=exc_info or None,
-            stacklevel=2,
-            extra={"cidrgate": {"event": event_name(event), **details, **fields}, **attributes},
+            (one_line(message),),
+            None if error is None else (type(error), error, error.__traceback__),
+            function,
+            extra,
         )
+        if error is not None:
+            record.exc_text = "\n".join(_plain_traceback(error, set()))  # what `logging.Formatter` would make otherwise
+        logger.handle(record)
     except Exception:  # noqa: BLE001
         if logging.raiseExceptions and sys.stderr is not None:
             traceback.print_exc()
+
+
+def _plain_traceback(error: BaseException, seen: set[int]) -> Iterator[str]:
+    """Yield the lines of a traceback as Python prints it, but with each exception in one line."""
+    seen.add(id(error))
+    for before, between in (
+        (error.__cause__, "The above exception was the direct cause of the following exception:"),
+        (
+            None if error.__suppress_context__ else error.__context__,
+            "During handling of the above exception, another exception occurred:",
+        ),
+    ):
+        if before is not None and id(before) not in seen:
+            yield from _plain_traceback(before, seen)
+            yield from ("", between, "")
+    if error.__traceback__ is not None:
+        yield "Traceback (most recent call last):"
+        yield "".join(traceback.format_tb(error.__traceback__)).rstrip("\n")
+    yield one_line("".join(traceback.format_exception_only(error)).rstrip("\n"))
+    for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        if id(inner) not in seen:
+            yield from _plain_traceback(inner, seen)
 
 
 def json_line(time: float, level: int, event: str, fields: dict[str, Value], *, message: str | None = None) -> str:
@@ -152,7 +201,7 @@ def json_line(time: float, level: int, event: str, fields: dict[str, Value], *, 
     if message is not None:
         record["message"] = message
     record |= {name: value for name, value in fields.items() if name not in record}
-    return json.dumps(record, default=str)
+    return json.dumps(record, default=str).replace("\x7f", "\\u007f")  # the only control character that JSON leaves
 
 
 class JsonFormatter(logging.Formatter):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import Gate, Matcher
+from cidrgate.errors import MissingAccountError
 from cidrgate.gate.repeated_denials import MOST_LINES, MOST_PAIRS
 from tests.waiting import eventually
 
@@ -165,6 +166,47 @@ def test_a_flood_makes_a_bounded_number_of_lines(flood: str, heard: Heard) -> No
     assert len(heard.lines) <= MOST_LINES + MOST_PAIRS + 1
     assert heard.denials == 40_000
     assert gate.denials_suppressed == 40_000 - sum(line["event"] == "cidrgate.decision" for line in heard.lines)
+
+
+TOO_LONG = ("x" * 256, "é" * 60_000, "acct-1" + " " * 60_000, "\x01" * 60_000)
+NO_NAMES = (*TOO_LONG, "acct-1\n", " acct-1", "a\u200bb", "", "\ud800")
+
+
+@pytest.mark.parametrize("named", ["unlisted", "failure", "hook"])
+def test_no_name_makes_a_long_line(named: str) -> None:
+    lines: list[str] = []
+
+    class Lengths(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage() + str(record.__dict__["cidrgate"]))
+
+    logger, handler = logging.getLogger("cidrgate.decisions"), Lengths()
+    logger.addHandler(handler)
+    try:
+        gate = gate_of(hooks=[lambda verdict: 1 / 0] if named == "hook" else [])
+        for name in NO_NAMES:
+            failure = LookupError("no key") if named == "failure" else None
+            verdict = gate.decide(name, "8.8.8.8", failure=failure)
+            assert not verdict.allowed
+            assert verdict.account == (None if len(name) > 255 else name)
+        gate.flush_log()
+    finally:
+        logger.removeHandler(handler)
+    assert max(map(len, lines)) < 2_000
+
+
+def test_names_that_no_account_can_have_are_one_line(heard: Heard) -> None:
+    gate = gate_of()
+    for number in range(300):
+        assert gate.decide(f"log-{number}\n", "8.8.8.8").reason == "unclear_account"
+        gate.decide(f"log-{number}" * 1_000, "8.8.8.8")
+    gate.decide(None, "8.8.8.8", failure=MissingAccountError("none"))
+    gate.flush_log()
+    assert [(line["reason"], line.get("repeated")) for line in heard.lines] == [
+        ("unclear_account", None),
+        ("no_account", None),
+        ("unclear_account", 599),
+    ]
 
 
 def test_threads_lose_no_denial(heard: Heard) -> None:

@@ -264,6 +264,46 @@ def test_lists_that_are_not_there_are_refused() -> None:
         Gate(manager, unlisted="allow")
 
 
+@pytest.mark.parametrize("unlisted", ["allow", "deny_unknown", "deny"])
+@pytest.mark.parametrize("before", [["8.8.8.0/24"], []])
+@pytest.mark.parametrize("after", [["9.9.9.0/24"], ["8.8.8.8/32"], []])
+def test_a_list_that_changes_between_two_reads_has_a_true_reason(
+    unlisted: Any, before: list[str], after: list[str]
+) -> None:
+    matcher, counting = Matcher(), Counting()
+    matcher.publish("acct-1", before)
+    gate = Gate(matcher, unlisted=unlisted, log="none")
+    ask = gate._in_list
+
+    def racing(account: str, address: Any) -> bool:
+        allowed = ask(account, address)
+        matcher.publish("acct-1", after)
+        return allowed
+
+    gate._in_list = racing
+    verdict = gate.decide("acct-1", "8.8.8.8")
+    match after:
+        case ["8.8.8.8/32"]:
+            assert (verdict.allowed, verdict.reason, verdict.matched_cidr) == (True, "matched", "8.8.8.8/32")
+        case ["9.9.9.0/24"]:
+            assert (verdict.allowed, verdict.reason) == (unlisted != "deny", "list_changed")
+        case _:
+            assert (verdict.allowed, verdict.reason) == (unlisted != "deny", "not_enforced")
+    counted = Gate(matcher, unlisted=unlisted, log="none", hooks=[counting])
+    matcher.publish("acct-1", before)
+    sure = counted._sure
+
+    def sure_of_before(account: str, address: Any) -> bool:
+        allowed = sure(account, address)
+        matcher.publish("acct-1", after)
+        return allowed
+
+    counted._sure = sure_of_before
+    counted.allows("acct-1", "8.8.8.8", [])
+    reasons = {reason for _, reason in counting.allowed}
+    assert reasons <= ({"matched"} if after == ["8.8.8.8/32"] else {"not_enforced"} if after == [] else set())
+
+
 @pytest.mark.parametrize("account", [42, b"acct-1", ["acct-1"], True, 4.2])
 def test_what_is_no_account_denies(manager: RuleManager, account: Any) -> None:
     for peer in ("8.8.8.8", None):

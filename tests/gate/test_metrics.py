@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("prometheus_client", reason="needs prometheus_client: pip install 'cidrgate[metrics]'")
@@ -15,6 +17,7 @@ from cidrgate.gate.metrics import GateMetrics
 def gate_with(metrics: GateMetrics) -> Gate:
     matcher = Matcher()
     matcher.publish("acct-1", ["8.8.8.0/24"])
+    matcher.publish("open", [])
     return Gate(matcher, unlisted="allow", hooks=[metrics], log="none")
 
 
@@ -58,6 +61,26 @@ def test_accounts_are_counted_when_asked() -> None:
     gate.decide(None, "9.9.9.9")
     labels = {"account": "acct-1", "result": "denied"}
     assert registry.get_sample_value("cidrgate_account_decisions_total", labels) == 1
+
+
+@pytest.mark.parametrize("unlisted", ["allow", "deny_unknown", "deny"])
+def test_names_that_strangers_invent_are_one_series(unlisted: Any) -> None:
+    registry = CollectorRegistry()
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    gate = Gate(matcher, unlisted=unlisted, hooks=[GateMetrics(registry, by_account=True)], log="none")
+    for number in range(200):
+        for name in (f"made-up-{number}", f"{number} " * 2_000, f"{number}\n"):
+            if not gate.allows(name, "9.9.9.9", []):
+                gate.decide(name, "9.9.9.9")
+    gate.decide("acct-1", "8.8.8.8")
+    lines = [line for line in generate_latest(registry).decode().splitlines() if "account=" in line]
+    counted = [line for line in lines if line.startswith("cidrgate_account_decisions_total")]
+    assert sorted(line.partition(",")[0] for line in counted) == sorted(
+        f'cidrgate_account_decisions_total{{account="{name}"'
+        for name in (["", "", "acct-1"] if unlisted == "allow" else ["", "acct-1"])
+    )
+    assert sum(float(line.rpartition(" ")[2]) for line in counted) == 401  # a name that is too long is no name
 
 
 def test_the_default_registry_is_that_of_the_process() -> None:

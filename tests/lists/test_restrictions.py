@@ -147,7 +147,7 @@ MISTYPED = (
 @pytest.mark.parametrize("mistyped", MISTYPED)
 @pytest.mark.parametrize("sign", [";", "; ", " ; ", " // ", "//"])
 @pytest.mark.parametrize("labels", [False, True])
-def test_a_mistyped_network_is_no_comment(mistyped: str, sign: str, labels: bool) -> None:  # noqa: FBT001
+def test_a_mistyped_network_is_no_comment(mistyped: str, sign: str, labels: bool) -> None:
     for reader, rows in commented(f"8.8.8.0/24{sign}{mistyped}", labels=labels).items():
         assert any(mistyped.strip("()") in row.entry.cidr for row in rows), reader
 
@@ -159,7 +159,8 @@ def test_a_length_behind_two_slashes_is_no_comment(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "comment", ["support 24/7", "since 2020-01-01", "01.02.2020", "10:30:00", "aa:bb:cc:dd:ee:ff", "v1.2", "std::vector"]
+    "comment",
+    ["support 24/7", "since 2020-01-01", "01.02.2020", "10:30:00", "aa:bb:cc:dd:ee:ff", "v1.2", "std::x"],
 )
 @pytest.mark.parametrize("sign", [";", " // "])
 def test_numbers_that_are_no_network_are_a_comment(comment: str, sign: str) -> None:

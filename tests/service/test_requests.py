@@ -528,9 +528,9 @@ def test_wrong_credentials_are_counted_and_then_refused() -> None:
         assert "cidrgate_authentication_failures_total 10.0" in text
 
 
-ODD_REQUESTS: tuple[tuple[str, str, dict[str, str | bytes]], ...] = (
+ODD_REQUESTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("GET", "/v1/me", {"On-Behalf-Of": "a\tb"}),
-    ("GET", "/v1/me", {"On-Behalf-Of": b"\xff"}),
+    ("GET", "/v1/me", {"On-Behalf-Of": "\udcff"}),
     ("GET", "/v1/me", {"On-Behalf-Of": "x" * 5_000}),
     ("GET", "/v1/me", {"X-Request-ID": "a b"}),
     ("GET", "/v1/me", {"Cookie": "cidrgate_session=\t; =;;"}),
@@ -550,21 +550,23 @@ ODD_REQUESTS: tuple[tuple[str, str, dict[str, str | bytes]], ...] = (
 """Requests with something that the service refuses or ignores once it knows who sends them."""
 
 
+def as_bytes(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode(errors="surrogateescape")) for name, value in headers.items()]
+
+
 @pytest.mark.parametrize(("method", "path", "headers"), ODD_REQUESTS)
-def test_wrong_credentials_count_whatever_else_is_wrong(
-    method: str, path: str, headers: dict[str, str | bytes]
-) -> None:
+def test_wrong_credentials_count_whatever_else_is_wrong(method: str, path: str, headers: dict[str, str]) -> None:
     for api in an_api("memory://", Settings(login_failures=3)):
-        sent = {"Authorization": "Bearer cidrgate_1_" + "A" * 43, **headers}
+        sent = as_bytes({"Authorization": "Bearer cidrgate_1_" + "A" * 43, **headers})
         statuses = [api.client.request(method, path, headers=sent).status_code for _ in range(4)]
         assert statuses == [401, 401, 401, 429]
         assert api.app.state.service.metrics.failed_logins._value.get() == 4
 
 
-@pytest.mark.parametrize("name", ["a\tb", b"\xff", "x" * 5_000])
-def test_wrong_credentials_of_the_sign_in_form_count_whatever_their_header_says(name: str | bytes) -> None:
+@pytest.mark.parametrize("name", ["a\tb", "\udcff", "x" * 5_000])
+def test_wrong_credentials_of_the_sign_in_form_count_whatever_their_header_says(name: str) -> None:
     for api in an_api("memory://", Settings(login_failures=3)):
-        headers = {"Sec-Fetch-Site": "same-origin", "On-Behalf-Of": name}
+        headers = as_bytes({"Sec-Fetch-Site": "same-origin", "On-Behalf-Of": name})
         for path, data in (("/console/sign-in", {"token": "x"}), ("/console/link/x", {})):
             answers = [api.client.post(path, data=data, headers=headers) for _ in range(4)]
             assert [answer.status_code for answer in answers][-1] == 429

@@ -39,6 +39,9 @@ Log: TypeAlias = Literal["denials", "all", "none"]
 LOG_EVERY = 60.0
 """Default number of seconds between two lines about the same account and address."""
 
+_LONGEST_CAUSE = 500
+"""The most characters of an exception's text in the line about its repetitions."""
+
 _advice_given = WakeUp()
 _ADVICE = (
     "a request is denied because the server, or a middleware around this one, replaces the socket's peer with an "
@@ -55,7 +58,14 @@ _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": log
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A failed decision. The exception itself is not stored, because it would keep many objects alive."""
+    """A failed decision. The exception itself is not stored, because it would keep many objects alive.
+
+    Attributes:
+        message: What failed.
+        cause: The beginning of the exception's text, which may contain text of a request.
+        account: The account of the request.
+        request_id: The id of the request.
+    """
 
     message: str
     cause: str
@@ -93,7 +103,9 @@ class DecisionLog:
             if self._allowed:
                 _write(verdict)
         elif LOGGER.isEnabledFor(_LEVELS[verdict.result]):
-            self._counted.add((verdict.account, verdict.client.address), verdict)
+            # Of names that no account can have, anyone may invent any number.
+            named = verdict.account if verdict.reason != "unclear_account" else (None, verdict.reason)
+            self._counted.add((named, verdict.client.address), verdict)
 
     def failed(
         self, message: str, error: BaseException, *, account: str | None = None, request_id: str | None = None
@@ -103,7 +115,8 @@ class DecisionLog:
         while place is not None and place.tb_next is not None:
             place = place.tb_next
         where = None if place is None else (place.tb_frame.f_code.co_filename, place.tb_lineno)
-        failure = _Failure(message, f"{type(error).__name__}: {error}", account, request_id)
+        cause = f"{type(error).__name__}: {error}"[:_LONGEST_CAUSE]
+        failure = _Failure(message, cause, account, request_id)
         self._counted.add((_Failure, message, type(error), where), failure, error)
 
     def flush(self) -> None:

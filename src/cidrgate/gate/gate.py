@@ -20,7 +20,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewr
 from cidrgate.gate.header_names import check_token
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter, check_hook, name_of
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
-from cidrgate.rules.account_names import can_name_account
+from cidrgate.rules.account_names import can_name_account, short_enough_to_log
 from cidrgate.values import check_switches, check_type
 
 if TYPE_CHECKING:
@@ -275,6 +275,8 @@ class Gate:
         if address is None or not self._sure(account, address):
             return False
         entry = self.matcher.match(account, address)
+        if entry is None and (account not in self.matcher or self.matcher.enforced(account)):
+            return False  # an unknown account, or a list that has changed: only a verdict tells hooks of these
         if entry is not None and self._noted is not None:
             self._noted.note(account, entry)
         seconds = perf_counter() - started
@@ -351,11 +353,11 @@ class Gate:
                 allowed, reason, entry, mode = self._decide(account, client.address)
         # Any client can cause these errors: a traceback for each would only fill the log.
         except MissingAccountError:
-            allowed, reason = False, "no_account"
+            allowed, reason, account = False, "no_account", short_enough_to_log(account)
         except UnclearAccountError:
-            allowed, reason = False, "unclear_account"
+            allowed, reason, account = False, "unclear_account", short_enough_to_log(account)
         except Exception as error:  # noqa: BLE001 - every failure denies the request
-            allowed, reason = False, "error"
+            allowed, reason, account = False, "error", short_enough_to_log(account)
             request_id = request_id or secrets.token_hex(12)
             self._failed("a request could not be checked and is denied", error, account, request_id)
         if self._report_only and mode == "enforce":
@@ -451,9 +453,14 @@ class Gate:
         if not allowed:
             return False, "not_listed", None
         if entry is None:
-            if mode != "enforce" and self._has_list(account, mode):
+            if not self._has_list(account, mode):
+                return self.unlisted != "deny", "not_enforced", None
+            if mode != "enforce":
                 return False, "not_listed", None
-            return self.unlisted != "deny", "not_enforced", None
+            if stale:
+                return False, "stale_lists", None
+            # The first question was answered by the list of before.
+            return self.unlisted != "deny", "list_changed", None
         if stale and mode != "off":
             return False, "stale_lists", None
         return True, "matched", entry

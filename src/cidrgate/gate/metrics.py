@@ -27,7 +27,8 @@ class GateMetrics:
     Args:
         registry: The registry for the metrics; by default, the default registry of `prometheus_client`.
         by_account: Whether to count decisions by account too, in `cidrgate_account_decisions_total{account, result}`.
-            This makes one time series for each account and result.
+            This makes one time series for each account and result. Decisions that no account's list made count with an
+            empty `account`: anyone may invent names of accounts.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -75,7 +76,8 @@ class GateMetrics:
         self._decisions.labels(verdict.result, verdict.reason).inc()
         self._observe(verdict.seconds)
         if self._accounts is not None and verdict.account is not None:
-            self._accounts.labels(verdict.account, verdict.result).inc()
+            known = verdict.account if verdict.list_account is not None else ""
+            self._accounts.labels(known, verdict.result).inc()
 
     def count_suppressed(self) -> None:
         """Count a denial for which the log writes no line."""

@@ -54,13 +54,14 @@ class Verdict(_Late):
             - `invalid_address`: the account is enforced, and the client address is unknown; `client.problem` says why
             - `stale_lists`: the lists are older than `max_staleness`, the manager is set to deny in this case, and the
               account is enforced or may have been created in the meantime
-            - `list_changed`: the request was allowed, and the list has changed since, before the application read this
-              verdict; only the verdict that an edge hands to the application has this reason
+            - `list_changed`: the list has changed while the gate read it, so the matching entry is unknown; or the
+              request was allowed, and the list has changed before the application read this verdict
             - `no_account`: the request acts for no account; it is allowed if it is exempt or need not name one
             - `unclear_account`: the request names its account more than once, in an ambiguous way, or by a name that no
               account can have
             - `error`: the check failed; the log has the traceback
-        account: The account that the request acts for, or None.
+        account: The account that the request acts for, as the request names it. None if it names none, or if the reason
+            is `unclear_account` or `error` and the name is longer than the name of any account.
         list_account: The account whose list decided: the parent for a subaccount. None if no list did.
         matched_cidr: The longest matching prefix of the list if the reason is `matched`.
         client: The client address and its source.

@@ -8,7 +8,7 @@ import unicodedata
 from cidrgate.errors import InvalidAccountError
 from cidrgate.rules.characters import VARIATION_SELECTORS, unseen_character
 
-__all__ = ["MAX_ACCOUNT_NAME", "can_name_account", "check_account_name", "could_name_account"]
+__all__ = ["MAX_ACCOUNT_NAME", "can_name_account", "check_account_name", "could_name_account", "short_enough_to_log"]
 
 MAX_ACCOUNT_NAME = 255
 """The longest account name, in characters."""
@@ -77,6 +77,18 @@ def could_name_account(text: str) -> bool:
     except InvalidAccountError:
         return False
     return True
+
+
+def short_enough_to_log(text: str | None) -> str | None:
+    """Return what a request names as its account, or None if it is too long for a name.
+
+    Anyone may send a name of any length. Use it before an account that may not exist is logged or stored.
+
+    Example:
+        >>> short_enough_to_log("acct-1"), short_enough_to_log("x" * 300)
+        ('acct-1', None)
+    """
+    return None if text is None or len(text) > MAX_ACCOUNT_NAME else text
 
 
 def _check_name_of_any_version(name: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError
 from cidrgate.event_log import log_event
+from cidrgate.rules.account_names import short_enough_to_log
 from cidrgate.service.http.request_ids import REQUEST_ID_KEY
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def log_store_error(request: HTTPConnection, error: StoreError) -> None:
         event,
         f"{what}: {error}",
         logger=LOGGER,
-        account=account if isinstance(account, str) else None,
+        account=short_enough_to_log(account) if isinstance(account, str) else None,
         request_id=request.scope.get(REQUEST_ID_KEY),
         method=request.scope.get("method"),
         route=getattr(request.scope.get("route"), "path_format", None),
