@@ -1,7 +1,8 @@
 -- `http-request lua.cidrgate URL` asks cidrgate's authorize endpoint whether a request may pass.
 --
 -- Read from the transaction: txn.account, whose request it is; txn.request_id, if there is one. Set: txn.cidrgate_allowed,
--- true if the answer was 200 and false in every other case, errors too; txn.cidrgate_reason, why.
+-- true if the answer was 200 and false in every other case, errors too; txn.cidrgate_reason, why, for the log: it
+-- tells which accounts exist.
 --
 -- The client's address is that of the connection, as HAProxy sees it: after `accept-proxy`, or
 -- `http-request set-src` from a header of a trusted proxy, it is the one these give.

@@ -52,7 +52,8 @@ class AuthorizeApp:
     Do not let clients reach it directly, and let the proxy set the account header itself: the app trusts the account
     that the proxy names.
 
-    The header `X-Cidrgate-Reason` of the response has the reason of the `Verdict`. The body of a 403 is the denial that
+    The header `X-Cidrgate-Reason` of the response has the reason of the `Verdict`. The proxy must not pass it on to
+    clients, because it tells which accounts exist. The body of a 403 is the denial that
     the middleware also sends, and the proxy can pass it on: it names the client address and a request id, but no
     entry of the list. If the gate or the account's list only reports, the response to a request that would be denied is
     200 with the reason. `X-Cidrgate-Mode` has the mode, if only it allows the request.

@@ -181,7 +181,8 @@ def _error(status: int) -> dict[str, Any]:
 
 _REASON = {
     "X-Cidrgate-Reason": {
-        "description": "Why the request is allowed or denied.",
+        "description": "Why the request is allowed or denied. The proxy must not pass it on to clients, because it "
+        "tells which accounts exist.",
         "schema": {
             "type": "string",
             **open_enum(["matched", "not_listed", "not_enforced", "invalid_address", "no_account", "unclear_account"]),
