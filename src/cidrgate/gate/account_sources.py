@@ -135,8 +135,8 @@ class FromRoute:
     """Reads the account from a parameter of the framework's route, so the framework and the gate see the same account.
 
     Use it only if the application checks this account against the request's credentials. It works with the edge of a
-    framework, and not around any ASGI or WSGI application. A request without a route, or whose route has no such
-    parameter, is denied unless it is exempt.
+    framework, and not around any ASGI or WSGI application. A request whose route has no such parameter is denied unless
+    it is exempt. A request without a route is denied too, or gets the 404 of the framework.
 
     Args:
         parameter: The parameter's name, as in `/v1/accounts/{account}`.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.http import HttpRequest  # noqa: TC002 - `READER` is of this type
 
 from cidrgate.middleware import _asgi_requests as asgi, _wsgi_requests as wsgi
-from cidrgate.middleware._request_account import RequestReader
+from cidrgate.middleware._request_account import RequestReader, decided_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +22,17 @@ __all__ = ["READER", "verdict_on"]
 def verdict_on(
     gate: Gate, request: HttpRequest, account: str | Exempt | None, failure: Exception | None = None
 ) -> Verdict:
-    """Ask the gate about a Django request and its account, under WSGI or ASGI; the view finds the verdict in it."""
-    if hasattr(request, "scope"):
-        verdict = asgi.decide(gate, account, request.scope, failure)
-    else:
-        verdict = wsgi.decide(gate, account, request.META, failure)
-    request.cidrgate = verdict
+    """Ask the gate about a Django request and its account, under WSGI or ASGI; the view finds the verdict in it.
+
+    The gate is asked once about an account: REST framework's browsable API asks for the permission of each method.
+    """
+
+    def decide() -> Verdict:
+        if hasattr(request, "scope"):
+            return asgi.decide(gate, account, request.scope, failure)
+        return wsgi.decide(gate, account, request.META, failure)
+
+    request.cidrgate = verdict = decided_once(vars(request), gate, account, failure, decide)
     return verdict
 
 

@@ -14,11 +14,13 @@ from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.gate import Gate
+    from cidrgate.gate.verdict import Verdict
 
-__all__ = ["RequestReader", "account_finder", "find_account", "find_account_async", "is_exempt"]
+__all__ = ["RequestReader", "account_finder", "decided_once", "find_account", "find_account_async", "is_exempt"]
 
 Request = TypeVar("Request")
 Source: TypeAlias = FromHeader | FromRoute | FromPath
@@ -116,3 +118,32 @@ async def find_account_async(finder: Callable[[Request], Any], request: Request)
     except Exception as error:  # noqa: BLE001 - the gate decides
         return None, error
     return account, None
+
+
+def decided_once(
+    kept: MutableMapping[str, Any],
+    gate: Gate,
+    account: str | Exempt | None,
+    failure: Exception | None,
+    decide: Callable[[], Verdict],
+) -> Verdict:
+    """Return the verdict about a request; a framework may ask several times while it handles one request.
+
+    Args:
+        kept: What belongs to this request alone. It keeps the last verdict.
+        gate: The gate that decides.
+        account: The account of the request; None for no account, `EXEMPT` if it needs none.
+        failure: The error that occurred before the account was known.
+        decide: Asks the gate. It is called unless the last verdict is about the same account and by the same gate.
+    """
+    asked = (gate, account, failure.__class__)
+    before, verdict = kept.get(_DECIDED, (None, None))
+    if verdict is None or before != asked:
+        verdict = decide()
+        kept[_DECIDED] = (asked, verdict)
+    made: Verdict = verdict
+    return made
+
+
+_DECIDED = "cidrgate.decided"
+"""The key of the last verdict about a request, and of what was asked."""

@@ -9,19 +9,26 @@
     }
 
 `Settings` describes all keys. If the account comes from the user, place this middleware after the one that
-authenticates. Place it before every middleware that responds itself, unless that middleware may respond to everyone.
+authenticates. Place it before every middleware that responds itself, such as `FetchFromCacheMiddleware`, unless that
+middleware may respond to everyone.
+
+With a `FromRoute` the gate is asked before the later middlewares run, and again before the view runs if a later
+middleware has chosen another URLconf or language and the route then names another account. A 404 and a redirect of a
+URL without a route have no verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django import conf
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from cidrgate.errors import StoreError
@@ -200,7 +207,7 @@ class AllowlistMiddleware:
         self._gate = configured.make_gate()
         account = imported(configured.account)
         self._route = account if isinstance(account, FromRoute) else None
-        self._account = (lambda request: None) if self._route is not None else account_finder(account, READER)
+        self._account = self._of_url if self._route is not None else account_finder(account, READER)
         self._is_async = iscoroutinefunction(get_response)
         if self._route is not None:
             # Django looks for this method when it assembles the middlewares.
@@ -210,25 +217,31 @@ class AllowlistMiddleware:
 
     def __call__(self, request: HttpRequest) -> Any:
         """Ask the gate, then run the view or deny."""
-        if self._route is not None:
-            # The route is known in `process_view`.
-            return self._answer_async(request) if self._is_async else _with_mode(request, self.get_response(request))
         if self._is_async:
             return self._call_async(request)
-        denied = self._denied(request, *find_account(self._account, request))
-        return _with_mode(request, self.get_response(request)) if denied is None else denied
+        denied = self._denied_before(request, *find_account(self._account, request))
+        return self._checked(request, self.get_response(request)) if denied is None else denied
 
     async def _call_async(self, request: HttpRequest) -> Any:
-        denied = self._denied(request, *await find_account_async(self._account, request))
-        return await self._answer_async(request) if denied is None else denied
+        denied = self._denied_before(request, *await find_account_async(self._account, request))
+        return self._checked(request, await self.get_response(request)) if denied is None else denied
 
-    async def _answer_async(self, request: HttpRequest) -> Any:
-        return _with_mode(request, await self.get_response(request))
+    def _denied_before(
+        self, request: HttpRequest, account: str | Exempt | None, failure: Exception | None
+    ) -> HttpResponse | None:
+        """Return the response to a request that is denied before a later middleware can answer it.
+
+        If the URL names no account yet, the decision comes later: a middleware may choose another URLconf or language.
+        """
+        if self._route is not None and account is None and failure is None:
+            return None
+        return self._denied(request, account, failure)
 
     def _process_view(
         self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
     ) -> HttpResponse | None:
-        """Ask the gate after Django has resolved the route and before the view runs."""
+        """Ask the gate before the view runs, unless it was asked about the same account already."""
+        vars(request)[_VIEW] = True
         return self._denied(request, *find_account(lambda request: self._of_route(request, parameters), request))
 
     async def _process_view_async(
@@ -237,7 +250,25 @@ class AllowlistMiddleware:
         """Do the same as `process_view`, without the cost of a thread."""
         return self._process_view(request, view, positional, parameters)
 
-    def _of_route(self, request: HttpRequest, parameters: Mapping[str, Any]) -> str | Exempt:
+    def _checked(self, request: HttpRequest, response: Any) -> Any:
+        """Return the response, or a denial instead of what a later middleware answered for the view."""
+        if self._route is not None and _VIEW not in vars(request):
+            parameters = _parameters(request)
+            # A redirect and an error, such as a 404, tell nothing about an account.
+            if parameters is not None or response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+                found = find_account(lambda request: self._of_route(request, parameters), request)
+                denied = self._denied(request, *found)
+                if denied is not None:
+                    return denied
+        return _with_mode(request, response)
+
+    def _of_url(self, request: HttpRequest) -> str | Exempt | None:
+        """Return the account that the URL names, before Django resolves it; None if it names none."""
+        if self._route is None or is_exempt(self._route, READER, request):
+            return EXEMPT
+        return self._route.account(_parameters(request))
+
+    def _of_route(self, request: HttpRequest, parameters: Mapping[str, Any] | None) -> str | Exempt:
         """Return the account that the resolved route names."""
         if self._route is None or is_exempt(self._route, READER, request):
             return EXEMPT
@@ -252,6 +283,20 @@ class AllowlistMiddleware:
             return None
         denial = denial_of(verdict, request.headers.get("accept", ""))
         return HttpResponse(denial.body, status=STATUS, headers=dict(denial.headers))
+
+
+_VIEW = "cidrgate.view"
+"""The key of a request for which Django has resolved a view."""
+
+
+def _parameters(request: HttpRequest) -> Mapping[str, Any] | None:
+    """Return the parameters of the route to which the request's URL belongs now; None if it has no route."""
+    try:
+        resolved = get_resolver(getattr(request, "urlconf", None)).resolve(request.path_info)
+    except Http404:
+        return None
+    parameters: Mapping[str, Any] = resolved.kwargs
+    return parameters
 
 
 def _with_mode(request: HttpRequest, response: Any) -> Any:

@@ -15,6 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.core.signals import setting_changed
+from django.template.response import SimpleTemplateResponse
+from django.utils.cache import patch_cache_control
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
@@ -28,6 +30,7 @@ from cidrgate.middleware._request_account import RequestReader, account_finder, 
 from cidrgate.middleware.django import Settings, imported
 
 if TYPE_CHECKING:
+    from django.http.response import HttpResponseBase
     from rest_framework.views import APIView
 
     from cidrgate.gate import Gate
@@ -63,7 +66,9 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
     It protects nothing if the account comes from something that a client chooses freely. `CIDRGATE["ACCOUNT"]` finds
     the account: a callable gets REST framework's request, whose `user` and `auth` are authenticated.
 
-    The view finds the verdict in `request.cidrgate`.
+    The view finds the verdict in `request.cidrgate`. Its response for an account gets `Cache-Control: private`, because
+    a cache around the view, such as `cache_page`, responds without asking for permissions. A cache around the method of
+    the view stores the response nevertheless, and responds to allowed requests only.
 
     It raises instead of returning False, so a denial is always a 403. Do not combine it with `|`: write it as an item
     of the list, where every item must allow.
@@ -85,6 +90,8 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
         verdict = verdict_on(gate, request._request, account, failure)
         if verdict.allowed:
             view.headers.update(mode_headers(verdict))
+            if verdict.account is not None:
+                _keep_private(view)
             return True
         denial = denial_of(verdict, request.headers.get("accept", ""))
         view.headers.update({name: value for name, value in denial.headers if name not in _WRITTEN_BY_DJANGO})
@@ -110,6 +117,33 @@ def allowlist(gate: Gate, account: AccountSource) -> type[Allowlisted]:
         TypeError: If `account` is not a valid account source.
     """
     return type("Allowlisted", (Allowlisted,), {"_asked": (gate, account_finder(account, _READER))})
+
+
+def _keep_private(view: APIView) -> None:
+    """Mark the response of a view, so that no shared cache around the view gives it to another client.
+
+    `cache_page` and `UpdateCacheMiddleware` answer before the permissions of a view are checked. They do not store a
+    response that is private. A cache around a method of the view looks at the response when it is rendered, before the
+    callback that is added here, and stores it.
+    """
+    if "finalize_response" in vars(view):
+        return
+    finalize = view.finalize_response
+
+    def private(*arguments: Any, **named: Any) -> Any:
+        response = finalize(*arguments, **named)
+        if isinstance(response, SimpleTemplateResponse):
+            response.add_post_render_callback(_make_private)
+        else:
+            _make_private(response)
+        return response
+
+    view.finalize_response = private
+
+
+def _make_private(response: HttpResponseBase) -> None:
+    """Add a directive to those that the response has."""
+    patch_cache_control(response, private=True)
 
 
 class _DenialRenderer(BaseRenderer):  # type: ignore[misc]
