@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from cidrgate.middleware._asgi_requests import Receive, Scope, Send
     from tests.attacks import Attack
 
-__all__ = ["ANSWER_OF", "Answer", "asgi_app", "asgi_status", "status_of", "wsgi_app", "wsgi_status"]
+__all__ = [
+    "ANSWER_OF",
+    "Answer",
+    "Body",
+    "answer_to_post",
+    "asgi_app",
+    "asgi_status",
+    "status_of",
+    "wsgi_app",
+    "wsgi_status",
+]
 
 
 class Answer(NamedTuple):
@@ -35,9 +45,49 @@ def wsgi_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"the application runs"]
 
 
-def asgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
-    """The answer of an ASGI application; header names in lower case, as the specification has it."""
-    scope = {
+class Body:
+    """A body that is no JSON, and knows whether an application has read it."""
+
+    def __init__(self) -> None:
+        self.was_read = False
+
+    async def receive(self) -> dict[str, Any]:
+        """Give it to an ASGI application, and then nothing more."""
+        if self.was_read:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": self.read(), "more_body": False}
+
+    def read(self, *_: int) -> bytes:
+        """Give it to a WSGI application."""
+        self.was_read = True
+        return b"[{},"
+
+    readline = read
+
+
+def answer_to_post(protocol: str, app: Any, attack: Attack, path: str, body: Body) -> int:
+    """The status of the answer to a request with a body."""
+    lines = ((b"content-type", b"application/json"), (b"content-length", b"4"))
+    sent: list[int] = []
+    if protocol == "asgi":
+
+        async def send(message: Any) -> None:
+            sent.extend([message["status"]] if "status" in message else [])
+
+        scope = asgi_scope(attack, path) | {"method": "POST"}
+        scope["headers"] = [*scope["headers"], *lines]
+        asyncio.run(app(scope, body.receive, send))
+    else:
+        environ = wsgi_environ(attack, path) | {"REQUEST_METHOD": "POST", "wsgi.input": body}
+        environ |= {name.decode().upper().replace("-", "_"): value.decode() for name, value in lines}
+        parts = app(environ, lambda status, *_: sent.append(int(status.split()[0])))
+        getattr(parts, "close", lambda: None)()
+    return sent[0]
+
+
+def asgi_scope(attack: Attack, path: str) -> dict[str, Any]:
+    """The scope of a request; header names in lower case, as the specification has it."""
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -51,6 +101,10 @@ def asgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
         "client": None if attack.peer is None else (attack.peer, attack.port),
         "server": ("127.0.0.1", 80),
     }
+
+
+def asgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
+    """The answer of an ASGI application."""
     sent: list[Any] = []
     events = asyncio.Queue[Any]()
     events.put_nowait({"type": "http.request", "body": b"", "more_body": False})
@@ -58,7 +112,7 @@ def asgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, events.get, send))
+    asyncio.run(app(asgi_scope(attack, path), events.get, send))
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
     return Answer(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent))
 
@@ -68,9 +122,9 @@ def asgi_status(app: Any, attack: Attack, path: str = "/") -> int:
     return asgi_answer(app, attack, path).status
 
 
-def wsgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
-    """The answer of a WSGI application; names with underscores are dropped, lines joined, as gunicorn does."""
-    environ = {
+def wsgi_environ(attack: Attack, path: str) -> dict[str, Any]:
+    """The environ of a request; names with underscores are dropped, lines joined, as gunicorn does."""
+    environ: dict[str, Any] = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
@@ -93,12 +147,17 @@ def wsgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
             key = f"HTTP_{name.decode().upper().replace('-', '_')}"
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+def wsgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
+    """The answer of a WSGI application."""
     sent: list[tuple[int, dict[str, str]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         sent.append((int(status.split()[0]), {name.lower(): value for name, value in headers}))
 
-    parts = app(environ, start_response)
+    parts = app(wsgi_environ(attack, path), start_response)
     try:
         body = b"".join(parts)
     finally:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI
 
 from cidrgate import ClientIPResolver, FromHeader, Gate, RuleManager, Verdict
-from cidrgate.middleware.fastapi import allowlist, install
+from cidrgate.middleware.fastapi import AllowlistRoute, allowlist, install
 
 KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database
 
@@ -21,7 +21,7 @@ listed = allowlist(gate, FromHeader("x-api-key", KEYS.get))
 
 app = FastAPI()
 install(app)
-v1 = APIRouter(prefix="/v1", dependencies=[Depends(listed)])
+v1 = APIRouter(prefix="/v1", route_class=AllowlistRoute, dependencies=[Depends(listed)])
 
 
 @v1.get("/calls")

@@ -1,11 +1,11 @@
 """An application of FastAPI, guarded by a dependency. Annotations are evaluated here, as FastAPI reads them."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Body, Depends, FastAPI, Request
 
 from cidrgate import Gate
-from cidrgate.middleware.fastapi import allowlist
+from cidrgate.middleware.fastapi import AllowlistRoute, allowlist
 from tests.edges import CALLS, Edge, told
 
 __all__ = ["EDGE", "guarded"]
@@ -18,12 +18,19 @@ EDGE = Edge(
     page="fastapi.md",
 )
 
+Numbers = Annotated[list[str] | None, Body()]
+
 
 def guarded(gate: Gate, account: Any, protocol: str) -> FastAPI:
     app = FastAPI(dependencies=[Depends(allowlist(gate, account))])
+    app.router.route_class = AllowlistRoute
 
-    @app.api_route(CALLS, methods=["GET", "HEAD", "POST"])
+    @app.api_route(CALLS, methods=["GET", "HEAD"])
     async def act(account: str, request: Request) -> dict[str, Any]:
+        return told(account, request.state.cidrgate)
+
+    @app.post(CALLS)
+    async def act_with_body(account: str, request: Request, numbers: Numbers = None) -> dict[str, Any]:
         return told(account, request.state.cidrgate)
 
     @app.options("/{path:path}")

@@ -18,7 +18,7 @@ from cidrgate.values import MODES
 from tests.attacks import ATTACKER, LISTED_PEER, Attack, gates
 from tests.edges import EDGES, SOURCES, Edge, calls_of, guarded
 from tests.edges.places import missing, modules
-from tests.in_process import ANSWER_OF, status_of
+from tests.in_process import ANSWER_OF, Body, answer_to_post, status_of
 
 every_edge = pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.module)
 
@@ -51,7 +51,7 @@ def test_its_guard_has_the_name_that_such_guards_have(edge: Edge) -> None:
 def test_only_the_edge_is_public(edge: Edge) -> None:
     """What edges share is in modules whose names begin with an underscore."""
     allowed = {"AccountSource", "AddressDeniedError", "AllowlistMiddleware", "Allowlist", "Allowlisted", "Settings"}
-    allowed |= {"VERDICT", "WebSocketDeniedError", "allowlist", "install"}
+    allowed |= {"AllowlistRoute", "VERDICT", "WebSocketDeniedError", "allowlist", "install"}
     assert set(middleware(edge).__all__) <= allowed
 
 
@@ -88,6 +88,26 @@ def test_an_account_that_cannot_be_found_denies(edge: Edge) -> None:
         for source in edge.sources:
             app = guarded(edge.module, gates()["default"], sources[source], protocol)
             assert status_of(protocol, app, request_of(LISTED_PEER, "acct-1"), calls_of("acct-1")) == 403, source
+
+
+READ_BY_THE_SERVER = [("django", "asgi"), ("drf", "asgi")]
+"""Django's ASGI handler puts a body into a file before any middleware runs; nothing parses it then."""
+
+
+@every_edge
+def test_the_body_of_a_denied_request_is_not_read(edge: Edge) -> None:
+    for protocol, source in product(set(edge.protocols) & {"asgi", "wsgi"}, edge.sources):
+        told: list[Any] = []
+        gate = Gate(gates()["default"].matcher, unlisted="deny_unknown", log="none", hooks=[told.append])
+        app = guarded(edge.module, gate, SOURCES[source], protocol)
+        body = Body()
+        asked = request_of(ATTACKER, "acct-1")
+        assert answer_to_post(protocol, app, asked, calls_of("acct-1"), body) == 403, (protocol, source)
+        assert len(told) == 1
+        assert body.was_read == ((edge.module, protocol) in READ_BY_THE_SERVER), (protocol, source)
+        body = Body()
+        assert answer_to_post(protocol, app, request_of(LISTED_PEER, "acct-1"), calls_of("acct-1"), body) != 403
+        assert len(told) == 2
 
 
 @every_edge

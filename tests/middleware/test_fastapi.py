@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI, Header, HTTPException, WebSocket
+from fastapi import APIRouter, Body, Depends, FastAPI, Form, Header, HTTPException, Request, UploadFile, WebSocket
 from fastapi.responses import PlainTextResponse
 from pydantic import StringConstraints
 from websockets.exceptions import InvalidStatus
@@ -15,7 +15,9 @@ from websockets.sync.client import connect
 
 from cidrgate import Gate, Matcher, Verdict
 from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
-from cidrgate.middleware.fastapi import AddressDeniedError, allowlist, install
+from cidrgate.middleware.fastapi import AddressDeniedError, AllowlistRoute, allowlist, install
+from tests.attacks import Attack
+from tests.in_process import Body as UnparsedBody, answer_to_post
 from tests.middleware.raw_http import asgi_server
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
@@ -228,3 +230,127 @@ def test_an_account_that_the_route_converts_is_not_another_one(annotation: Any, 
         assert asyncio.run(status(STRANGER, text)) in (403, 422), text
     if own != "none":
         assert asyncio.run(status("8.8.4.7", own)) == 200
+
+
+CALLS = "/v1/acct-1/calls"
+GUARDED: list[Any] = []
+
+
+async def account_of_cookie(request: Request) -> str:
+    """A dependency that must not run more often than is documented."""
+    GUARDED.append(request)
+    return "acct-1"
+
+
+def in_json(account: str, numbers: list[str]) -> str:
+    return "the route runs"
+
+
+def embedded(account: str, numbers: Annotated[list[str], Body(embed=True)], name: Annotated[str, Body()]) -> str:
+    return "the route runs"
+
+
+def in_form(account: str, name: Annotated[str, Form()]) -> str:
+    return "the route runs"
+
+
+def uploaded(account: str, file: UploadFile) -> str:
+    return "the route runs"
+
+
+def guarded_app(place: str, endpoint: Any, listed: Any) -> FastAPI:
+    """An application with one route for calls; `place` says where the guard stands."""
+    guard = Depends(listed)
+    app = FastAPI(dependencies=[guard] if place == "application" else [])
+    app.router.route_class = AllowlistRoute
+    router = APIRouter(route_class=AllowlistRoute, dependencies=[guard] if place == "router" else [])
+    outer = APIRouter(prefix="/v1", dependencies=[guard] if place == "outer router" else [])
+
+    async def nested(verdict: Annotated[Verdict, guard]) -> Verdict:
+        return verdict
+
+    around = {"route": [guard], "nested": [Depends(nested)]}.get(place, [])
+    if place == "application itself":
+        app.post("/v1/{account}/calls", dependencies=[guard])(endpoint)
+        return app
+    router.post("/{account}/calls", dependencies=around)(endpoint)
+    outer.include_router(router, dependencies=[guard] if place == "included" else [])
+    app.include_router(outer)
+    return app
+
+
+@pytest.mark.parametrize("endpoint", [in_json, embedded, in_form, uploaded])
+@pytest.mark.parametrize(
+    "place",
+    ["application", "application itself", "router", "outer router", "included", "route", "nested"],
+)
+@pytest.mark.parametrize(
+    "account", [FromRoute("account"), FromHeader("x-account"), FromPath(r"/v1/(?P<account>[^/]+)"), account_of_cookie]
+)
+def test_the_gate_is_asked_before_the_body_is_read(account: Any, place: str, endpoint: Any) -> None:
+    told: list[Verdict] = []
+    app = guarded_app(place, endpoint, allowlist(a_gate(hooks=[told.append]), account))
+    for peer, status in ((STRANGER, 403), (LISTED, 422)):
+        told.clear()
+        body = UnparsedBody()
+        asked = Attack("", "default", peer, ((b"x-account", b"acct-1"),), None)
+        assert answer_to_post("asgi", app, asked, CALLS, body) == status
+        assert [verdict.allowed for verdict in told] == [peer == LISTED]
+        assert peer == LISTED or not body.was_read
+
+
+def test_the_account_of_a_dependency_is_found_again_where_there_is_a_body() -> None:
+    told: list[Verdict] = []
+    app = guarded_app("router", in_json, allowlist(a_gate(hooks=[told.append]), account_of_cookie))
+    app.get("/v1/{account}/calls", dependencies=[Depends(allowlist(a_gate(), account_of_cookie))])(lambda: "runs")
+    for method, times in (("POST", 2), ("GET", 1)):
+        GUARDED.clear()
+        assert asked_with_json(app, method, ["a"]) == 200
+        assert len(GUARDED) == times
+    assert len(told) == 1
+
+
+def asked_with_json(app: FastAPI, method: str, body: Any) -> int:
+    async def ask() -> int:
+        transport = httpx.ASGITransport(app, client=(LISTED, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return (await client.request(method, CALLS, json=body)).status_code
+
+    return asyncio.run(ask())
+
+
+def test_an_account_in_the_body_is_found_after_it_is_read() -> None:
+    def account_of_body(account_name: Annotated[str, Body(embed=True)]) -> str:
+        return account_name
+
+    def act(account: str) -> str:
+        return "the route runs"
+
+    app = guarded_app("router", act, allowlist(a_gate(unlisted="deny"), account_of_body))
+    for name, status in (("acct-1", 200), ("acct-2", 403)):
+        assert asked_with_json(app, "POST", {"account_name": name}) == status
+
+
+def test_another_account_after_the_body_is_asked_about_too() -> None:
+    """The verdict counts for the account that it is about, and no other."""
+    names = iter(["acct-1", "acct-2"])
+    told: list[Verdict] = []
+    app = guarded_app("router", in_json, allowlist(a_gate(unlisted="deny", hooks=[told.append]), lambda: next(names)))
+    assert asked_with_json(app, "POST", ["a"]) == 403
+    assert [verdict.account for verdict in told] == ["acct-1", "acct-2"]
+
+
+def test_what_an_account_dependency_refuses_is_refused_before_the_body_is_read() -> None:
+    app = guarded_app("router", in_json, allowlist(a_gate(), account_of_key))
+    for headers, status in (((), 422), (((b"x-api-key", b"k-43"),), 401)):
+        body = UnparsedBody()
+        assert answer_to_post("asgi", app, Attack("", "default", LISTED, headers, None), CALLS, body) == status
+        assert not body.was_read
+
+
+def test_an_override_replaces_the_guard_before_the_body_too() -> None:
+    listed = allowlist(a_gate(), FromRoute("account"))
+    app = guarded_app("router", in_json, listed)
+    app.dependency_overrides[listed] = lambda: None
+    asked = Attack("", "default", STRANGER, (), None)
+    assert answer_to_post("asgi", app, asked, CALLS, UnparsedBody()) == 422

@@ -1,12 +1,18 @@
-"""The FastAPI dependency, for HTTP and WebSocket routes; needs FastAPI."""
+"""The FastAPI dependency, for HTTP and WebSocket routes, and the route that asks it before the body; needs FastAPI."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
+from weakref import WeakSet
 
 from fastapi import Depends, HTTPException, Request, Response, WebSocket, WebSocketException
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import solve_dependencies
+from fastapi.exceptions import RequestValidationError
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
@@ -16,20 +22,26 @@ from cidrgate.gate.denial import STATUS, problem_of
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._asgi_requests import account_of_scope, decide, denial_in, hand_over
-from cidrgate.middleware._request_account import find_account
+from cidrgate.middleware._request_account import decided_once, find_account
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Coroutine, Iterator
 
     from fastapi import FastAPI
     from fastapi._compat import ModelField
-    from fastapi.dependencies.models import Dependant
 
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
     from cidrgate.middleware._asgi_requests import Scope
 
-__all__ = ["AccountSource", "AddressDeniedError", "WebSocketDeniedError", "allowlist", "install"]
+__all__ = [
+    "AccountSource",
+    "AddressDeniedError",
+    "AllowlistRoute",
+    "WebSocketDeniedError",
+    "allowlist",
+    "install",
+]
 
 AccountSource: TypeAlias = Callable[..., Any] | FromHeader | FromRoute | FromPath
 """What names the account of a request: a dependency, or a source."""
@@ -75,6 +87,9 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
     It protects only the routes and routers that depend on it. The route also finds the verdict in
     `request.state.cidrgate`.
 
+    FastAPI reads and parses the body of a request before it runs a dependency, also the body of a request that is then
+    denied. Routes of the class `AllowlistRoute` run this one before.
+
     Args:
         gate: Decides about each request.
         account: A dependency that returns the account of the request, None for no account, or `EXEMPT`; or a
@@ -108,8 +123,9 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
 
         async def from_source(connection: HTTPConnection, response: Response) -> Verdict:
             found, failure = find_account(finder, connection.scope)
-            return _allowed_verdict(decide(gate, found, connection.scope, failure), connection, response)
+            return _allowed_verdict(_verdict_on(gate, found, connection.scope, failure), connection, response)
 
+        _GUARDS.add(from_source)
         return from_source
 
     check_source(account)
@@ -119,9 +135,83 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
         response: Response,
         account: Any = Depends(account),  # noqa: B008
     ) -> Verdict:
-        return _allowed_verdict(decide(gate, account, connection.scope), connection, response)
+        return _allowed_verdict(_verdict_on(gate, account, connection.scope), connection, response)
 
+    _GUARDS.add(listed)
     return listed
+
+
+_GUARDS: WeakSet[Callable[..., Any]] = WeakSet()
+"""The dependencies that `allowlist` has returned."""
+
+
+class AllowlistRoute(APIRoute):
+    """A route that runs its `allowlist` dependencies before the body of the request is read.
+
+    It guards nothing without such a dependency. Pass it to a router as its `route_class`. For the routes of an
+    application itself, set `app.router.route_class` before they are added. WebSockets need no such route.
+
+    The guard runs before all other dependencies of the route. What it depends on, such as a dependency that returns the
+    account, runs a second time with the others, if the route has a body. A dependency that returns the account and has
+    a part of the body as a parameter runs after the body is read, as usual.
+
+    Example:
+        >>> from fastapi import APIRouter, FastAPI
+        >>> from fastapi.testclient import TestClient
+        >>> from cidrgate import FromRoute, Gate, Matcher
+        >>> listed = allowlist(Gate(Matcher(), unlisted="deny_unknown", log="none"), FromRoute("account"))
+        >>> v1 = APIRouter(prefix="/v1", route_class=AllowlistRoute, dependencies=[Depends(listed)])
+        >>> @v1.post("/accounts/{account}/calls")
+        ... def call(account: str, numbers: list[str]) -> str:
+        ...     return "the route runs"
+        >>> app = FastAPI()
+        >>> app.include_router(v1)
+        >>> TestClient(app).post("/v1/accounts/acct-1/calls", content="no JSON").status_code
+        403
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that handles a request."""
+        handle = super().get_route_handler()
+        # FastAPI tells the handler the dependencies of all routers that include this route, and the route only its own.
+        told = inspect.getclosurevars(handle).nonlocals if inspect.isfunction(handle) else {}
+        guards = [one for one in _guards_of(told.get("dependant", self.dependant)) if not _reads_body(one)]
+        if not guards or told.get("body_field", self.body_field) is None:
+            return handle
+        overrides = told.get("dependency_overrides_provider", self.dependency_overrides_provider)
+
+        async def guarded(request: Request) -> Response:
+            async with AsyncExitStack() as stack:
+                solved = await solve_dependencies(
+                    request=request,
+                    dependant=Dependant(dependencies=guards),
+                    dependency_overrides_provider=overrides,
+                    async_exit_stack=stack,
+                    embed_body_fields=False,
+                )
+                if solved.errors:
+                    raise RequestValidationError(solved.errors)
+                return await handle(request)
+
+        return guarded
+
+
+def _guards_of(dependant: Dependant) -> Iterator[Dependant]:
+    """Yield the `allowlist` dependencies of a route, however deep."""
+    for inner in dependant.dependencies:
+        if inner.call in _GUARDS:
+            yield inner
+        else:
+            yield from _guards_of(inner)
+
+
+def _reads_body(dependant: Dependant) -> bool:
+    return bool(dependant.body_params) or any(map(_reads_body, dependant.dependencies))
+
+
+def _verdict_on(gate: Gate, account: Any, scope: Scope, failure: Exception | None = None) -> Verdict:
+    """Return the verdict; the gate is asked once, if the dependency runs before and after the body is read."""
+    return decided_once(scope, gate, account, failure, lambda: decide(gate, account, scope, failure))
 
 
 def _refuse_converted(scope: Scope, parameter: str, account: object) -> None:
