@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from cidrgate import ClientIPResolver, Gate, Matcher, RuleManager
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
+from cidrgate.authorize.operation import Operation
 from tests.authorize.asgi import messages_of
 
 if TYPE_CHECKING:
@@ -365,3 +366,20 @@ def test_it_can_be_mounted_beside_other_routes(app: AuthorizeApp) -> None:
     ):
         asked = {**scope, "path": path, "root_path": "", "headers": lines("acct-1", address)}
         assert Answer(messages_of(around, asked)).status == status
+
+
+@pytest.mark.parametrize("root", ["/admin", "/admin/", "/v1", "/"])
+def test_it_answers_below_the_prefix_at_which_it_is_mounted(app: AuthorizeApp, root: str) -> None:
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "query_string": b"", "client": (PROXY, 4711)}
+    scope |= {"root_path": root, "headers": lines("acct-1", "8.8.8.8")}
+    for path, status in (("/v1/authorize", 200), ("/v1/authorize/below", 200), ("/v1/authorized", 404), ("/x", 404)):
+        assert Answer(messages_of(app, scope | {"path": f"{root}{path}"})).status == status
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "status"), [("", "/healthz", 200), ("/x", "/x/healthz", 200), ("/x", "/x", 404)]
+)
+def test_health_is_below_the_prefix_too(manager: RuleManager, root: str, path: str, status: int) -> None:
+    operation = Operation(cast("Any", manager), ready_within=None, metrics=None)
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root}
+    assert messages_of(operation, scope)[0]["status"] == status

@@ -6,9 +6,10 @@ from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given, strategies as st
+from starlette._utils import get_route_path
 
 from cidrgate.errors import UnclearAccountError
-from cidrgate.gate.request_paths import Exemptions, clear_path, route_path
+from cidrgate.gate.request_paths import Exemptions, clear_path, route_path, routed_path
 
 segments = st.text("abcXYZ019-._~ é中@+", min_size=1, max_size=8).filter(lambda text: text not in (".", ".."))
 clear = st.lists(segments, max_size=5).map(lambda parts: "/" + "/".join(parts))
@@ -92,8 +93,13 @@ def test_any_text_has_an_answer_and_a_clear_one_has_one_reading(text: str, start
         ("/v1/x", "/app", "/v1/x"),
         ("/application/x", "/app", None),
         ("/v1/app/x", "/app", None),
-        ("/app//x", "/app/", None),
-        ("/x", "/", None),
+        ("/app//x", "/app/", "/x"),
+        ("/app/x", "/app/", None),
+        ("/x", "/", "/x"),
+        ("//x", "/", "/x"),
+        ("/", "/", "/"),
+        ("x", "/", "x"),
+        ("x/y", "/", None),
         ("/v1/accounts/own/v1/accounts/V", "/v1/accounts/own", "/v1/accounts/V"),
         ("/v1/accounts/V/v1/accounts/own", "/v1/accounts/own", None),
     ],
@@ -104,6 +110,15 @@ def test_the_path_that_is_routed_by_is_without_the_root(path: str, root: str, fo
             route_path(path, root)
     else:
         assert route_path(path, root) == found
+
+
+@pytest.mark.parametrize("root", [None, "", "/", "/app", "/app/", "/v1", "/x"])
+@pytest.mark.parametrize(
+    "path", ["/v1/x", "/app/v1/x", "/app", "/app/x", "/application/x", "/x/app/x", "/app//x", "//x"]
+)
+def test_starlette_routes_by_the_same_path(path: str, root: str | None) -> None:
+    scope = {"path": path} if root is None else {"path": path, "root_path": root}
+    assert routed_path(scope) == get_route_path(scope)
 
 
 RULES = ["GET /healthz", "POST /login", "OPTIONS *", "* /metrics", "GET /static/*", "M-SEARCH /x", "GET /café"]

@@ -250,6 +250,9 @@ def test_the_path_is_the_one_below_a_mount() -> None:
         ("/app", "/v1/acct-1", 200),
         ("/app", "/app/app/v1/acct-1", 403),
         ("/ap", "/app/v1/acct-1", 403),
+        ("/", "/v1/acct-1", 200),
+        ("/", "//v1/acct-1", 200),
+        ("/", "/v1/open", 403),
         ("/v1/open", "/v1/open/v1/acct-1", 200),
         ("/v1/acct-1", "/v1/open/v1/acct-1", 403),
     ):

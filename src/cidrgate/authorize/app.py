@@ -15,6 +15,7 @@ from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader
 from cidrgate.gate.denial import STATUS
 from cidrgate.gate.gate import check_gate
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._asgi_requests import account_of_headers, decide, denial_in, peer_of
 from cidrgate.values import check_callable, check_type
@@ -48,6 +49,8 @@ _NOT_ENFORCED = _empty(200, (_REASON, b"not_enforced"))
 
 class AuthorizeApp:
     """An ASGI app that responds to a proxy at `/v1/authorize` with 200 or 403, for every method.
+
+    If it is mounted below a prefix (`root_path`), it responds at this path below the prefix.
 
     Do not let clients reach it directly, and let the proxy set the account header itself: the app trusts the account
     that the proxy names.
@@ -122,7 +125,7 @@ class AuthorizeApp:
         """Handle one ASGI 3 connection."""
         kind = scope["type"]
         if kind == "http":
-            path: str = scope["path"]
+            path = routed_path(scope)
             if path == AUTHORIZE_PATH or (self._below and path.startswith(self._below)):
                 start, body = self._answer(scope)
                 await send(start)

@@ -6,6 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from cidrgate.gate.request_paths import routed_path
+
 if TYPE_CHECKING:
     from cidrgate.authorize.metrics import ServerMetrics
     from cidrgate.middleware._asgi_requests import Receive, Scope, Send
@@ -33,7 +35,7 @@ class Operation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI 3 request."""
-        status, kind, body = self._answer(scope["path"])
+        status, kind, body = self._answer(routed_path(scope))
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from cidrgate.errors import UnclearAccountError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-__all__ = ["Exemptions", "clear_path", "route_path"]
+__all__ = ["Exemptions", "clear_path", "route_path", "routed_path"]
 
 _LONGEST_PATH = 8_192
 """The longest path that is accepted, in characters."""
@@ -65,6 +66,8 @@ def clear_path(path: str, raw: bytes | None = None) -> str:
 def route_path(path: str, root: str) -> str:
     """Return the path that an ASGI application routes by, without the root path.
 
+    A server that is told a root path with a `/` at its end, such as uvicorn, writes it before the `/` of the path.
+
     Args:
         path: `path` of the scope.
         root: `root_path` of the scope.
@@ -75,11 +78,36 @@ def route_path(path: str, root: str) -> str:
     """
     if not root or root not in path:
         return path
-    if path.startswith(root) and path[len(root) :][:1] in ("", "/") and root[-1] != "/":
-        return path[len(root) :]
+    below = path[len(root) :]
+    if path.startswith(root) and (below[:1] == "/" or (not below and root[-1] != "/")):
+        return below
+    if root == "/" and path[:1] == "/":
+        return path
     raise UnclearAccountError(
         f"the path {path[:200]!r} contains the root path {root[:200]!r} but does not begin with it"
     )
+
+
+def routed_path(scope: Mapping[str, Any]) -> str:
+    """Return the path by which an application of Starlette routes, wherever it is mounted.
+
+    Starlette routes a path that is unclear for `route_path` as a whole.
+
+    Args:
+        scope: An ASGI scope.
+
+    Example:
+        >>> routed_path({"path": "/admin/healthz", "root_path": "/admin"}), routed_path({"path": "/healthz"})
+        ('/healthz', '/healthz')
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if not root:
+        return path
+    try:
+        return route_path(path, root)
+    except UnclearAccountError:
+        return path
 
 
 class Exemptions:

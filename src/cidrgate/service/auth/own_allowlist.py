@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate._engine import Matcher
 from cidrgate.gate.gate import Gate
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.service.api.health import is_public
 
 if TYPE_CHECKING:
@@ -46,4 +47,4 @@ def gate_of_networks(
 def guarded_account(account: str | None) -> Callable[[Any], str | None]:
     """Return the account source for the middleware. A request to a public path acts for no account."""
     name = _SERVICE if account is None else account
-    return lambda scope: None if is_public(scope["path"]) else name
+    return lambda scope: None if is_public(routed_path(scope)) else name

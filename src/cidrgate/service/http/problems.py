@@ -20,6 +20,7 @@ from cidrgate.errors import (
     StoreError,
     UnconfirmedChangeError,
 )
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.problem_types import PROBLEM_JSON, TYPE_OF_CODE, problem_details, type_of_error
 from cidrgate.serialization import error_data_record, problem_record
 from cidrgate.service.http.limits import LONGEST_DATA, MOST_INVALID, MOST_PROBLEMS_TOLD
@@ -344,7 +345,7 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """Return all methods that a path accepts. Each route knows only its own methods."""
     routes: list[APIRoute] = request.app.state.routes
-    same_path = (route for route in routes if route.path_regex.match(request.scope["path"]))
+    same_path = (route for route in routes if route.path_regex.match(routed_path(request.scope)))
     found = {method for route in same_path for method in route.methods or ()}
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 

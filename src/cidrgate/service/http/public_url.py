@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, cast
 from urllib.parse import urlsplit
 
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.service.http.problems import problem_response
 from cidrgate.stores.urls import redacted
 
@@ -105,7 +106,7 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request, or refuse it."""
-        if scope["type"] != "http" or self._is_exempt(scope["path"]):
+        if scope["type"] != "http" or self._is_exempt(routed_path(scope)):
             await self._app(scope, receive, send)
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]

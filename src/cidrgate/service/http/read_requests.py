@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.service.http.conditional_requests import matches_none
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ReadRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its response without what the client does not need."""
-        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or self._is_exempt(scope["path"]):
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or self._is_exempt(routed_path(scope)):
             await self._app(scope, receive, send)
             return
         bodyless = scope["method"] == "HEAD"

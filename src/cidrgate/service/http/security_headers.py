@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.service.http.limits import BODY_SECONDS, LARGEST_HEAD, LARGEST_SIGN_IN, LONGEST_QUERY, MOST_HEADERS
 from cidrgate.service.http.problems import problem_response
 
@@ -117,7 +118,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = min(self._limit, LARGEST_SIGN_IN) if scope["path"].startswith(self._small) else self._limit
+        limit = min(self._limit, LARGEST_SIGN_IN) if routed_path(scope).startswith(self._small) else self._limit
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         seen = int(announced) if announced.isdigit() and len(announced) < 20 else 0
         if seen <= limit:
