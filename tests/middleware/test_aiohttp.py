@@ -154,3 +154,42 @@ def test_what_is_no_source_is_refused() -> None:
     for nothing in ("acct-1", None):
         with pytest.raises(TypeError, match="FromRoute"):
             an_app(nothing)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "peer", "status"),
+    [
+        (FromHeader("x-account", exempt=["GET /api/healthz"]), "/api/healthz", STRANGER, 200),
+        (FromHeader("x-account", exempt=["GET /healthz"]), "/api/healthz", STRANGER, 403),
+        (FromHeader("x-account", exempt=["GET /healthz"]), "/api/healthz", LISTED, 403),
+        (FromPath(r"/api/(?P<account>[^/]+)"), "/api/acct-1/calls", LISTED, 200),
+        (FromPath(r"/api/(?P<account>[^/]+)"), "/api/acct-1/calls", STRANGER, 403),
+        (FromPath(r"/(?P<account>[^/]+)/calls"), "/api/acct-1/calls", LISTED, 403),
+        (FromRoute("account"), "/api/acct-1/calls", LISTED, 200),
+        (FromRoute("account"), "/api/acct-1/calls", STRANGER, 403),
+        (FromRoute("account"), "/api/healthz", LISTED, 403),
+        (FromRoute("account"), "/api/nowhere", LISTED, 403),
+    ],
+)
+def test_a_sub_application_routes_by_the_whole_path(source: Any, path: str, peer: str, status: int) -> None:
+    """So do its guard's rules and patterns: without the prefix of the sub-application they match nothing."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(text="the handler runs")
+
+    async def ask() -> int:
+        matcher = Matcher()
+        matcher.publish("acct-1", [f"{LISTED}/32"])
+        gate = Gate(matcher, unlisted="deny_unknown", require_account=True, log="none")
+        inner = web.Application(middlewares=[allowlist(gate, source)])
+        inner.add_routes([web.get("/healthz", handle), web.get("/{account}/calls", handle)])
+        app = web.Application()
+        app.add_subapp("/api", inner)
+        async with (
+            TestServer(app, host="127.0.0.1") as server,
+            ClientSession(connector=TCPConnector(local_addr=(peer, 0))) as session,
+            session.get(server.make_url(path)) as answer,
+        ):
+            return answer.status
+
+    assert asyncio.run(ask()) == status

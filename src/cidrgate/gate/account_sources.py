@@ -198,9 +198,9 @@ class FromPath:
 
     Args:
         pattern: A regular expression with a group `account`. It must match from the start of the decoded path, without
-            the prefix that the application is mounted at (`root_path`, `SCRIPT_NAME`), and up to a `/` or the end. A
-            path that does not match, or that can be read in two ways, is denied unless it is exempt; see
-            `cidrgate.gate.request_paths.clear_path`.
+            the prefix that the application is mounted at (`root_path`, `SCRIPT_NAME`; a sub-application of aiohttp
+            routes by the whole path), and up to a `/` or the end. A path that does not match, or that can be read in
+            two ways, is denied unless it is exempt; see `cidrgate.gate.request_paths.clear_path`.
         exempt: Requests that need no account, as in `cidrgate.gate.request_paths.Exemptions`.
 
     Raises:

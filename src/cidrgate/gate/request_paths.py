@@ -117,7 +117,8 @@ class Exemptions:
     between them: `GET /healthz`.
 
     - The method is in capitals. `GET` also matches `HEAD` and WebSockets; `*` matches every method.
-    - The decoded path is compared as a whole, without the prefix that the application is mounted at. A last segment `*`
+    - The decoded path by which the application routes is compared as a whole, without the prefix that the application
+      is mounted at (`root_path`, `SCRIPT_NAME`), but with that of a sub-application of aiohttp. A last segment `*`
       matches everything below: `GET /static/*`. A single `*` matches every path: `OPTIONS *`.
 
     Args:

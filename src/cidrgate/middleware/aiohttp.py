@@ -41,6 +41,9 @@ def allowlist(gate: Gate, account: AccountSource) -> Middleware:
 
     The handler finds the verdict in `request[VERDICT]`.
 
+    A sub-application routes by the whole path, and its guard reads it: a `FromPath` and the rules of `exempt` contain
+    the prefix of `add_subapp`, such as `GET /api/healthz`.
+
     Args:
         gate: Decides about each request.
         account: A callable from the request to its account, None for no account, or `EXEMPT`; it may be a coroutine
