@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
 from cidrgate import ClientIPResolver, FromHeader, Gate, Matcher, Policy, RuleManager
 from cidrgate.authorize import AuthorizeApp, ClientHeaders
-from cidrgate.client import Client
 from cidrgate.foresight import PastTraffic, evaluate, recommend
 from cidrgate.gate import denial_of, parse_proxy_header
 from cidrgate.gate.metrics import GateMetrics
@@ -77,7 +75,6 @@ MADE: dict[str, Callable[[RuleManager], Made]] = {
     "elsewhere": lambda _: (lambda it: AuthorizeApp(gate(), elsewhere=it), anything),
     "registry": lambda _: (GateMetrics, CollectorRegistry()),
     "verdict": lambda _: (denial_of, gate().decide("acct-1", "8.8.8.8")),
-    "http": lambda _: (lambda it: Client("http://127.0.0.1:8080", "cg_1", http=it), httpx.Client()),
     "policy of a text": lambda _: (lambda it: normalized("8.8.8.8", it), Policy()),
     "policy of a recommendation": lambda _: (lambda it: recommend(["8.8.8.8"], it), Policy()),
     "at": lambda _: (lambda it: evaluate([], at=it), datetime.now(UTC)),

@@ -196,9 +196,9 @@ def _records(lines: CsvLines, separator: str) -> Iterator[tuple[int, list[str]]]
                 raise CommandError(f"line {lines.number} is not valid CSV: {error}") from None
         if cells is None:
             return
-        number = lines.first
+        number, raw = lines.first, "".join(lines.record)
         lines.record.clear()
-        if is_half_quoted(cells):
+        if is_half_quoted(cells) and loosely_quoted(raw, separator) is None:
             raise CommandError(f"line {number} has a quote with spaces before it that is not closed there")
         yield number, [cell.strip() for cell in cells]
 

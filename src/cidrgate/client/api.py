@@ -64,7 +64,7 @@ from cidrgate.client.values import (
     WhoAmI,
 )
 from cidrgate.errors import VersionConflictError
-from cidrgate.values import Entry, check_type, several_texts, truth, whole_number
+from cidrgate.values import Entry, several_texts, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -123,7 +123,7 @@ class Client:
             and its base URL and headers do not change. None uses one of the `Client` itself.
 
     Raises:
-        TypeError: If an argument is of another type.
+        TypeError: If the URL or the token is no text.
         ValueError: If the URL, the token, or a proxy that the environment names cannot be used. Neither this message
             nor that of another error shows them.
 
@@ -140,7 +140,6 @@ class Client:
     """
 
     def __init__(self, url: str, token: str, *, http: httpx.Client | None = None) -> None:
-        check_type(http, httpx.Client, "http", or_none=True)
         self._owned = http is None
         self._url = base_url(url)
         self._headers = {"Authorization": token_header(token)}

@@ -238,7 +238,7 @@ class _RowReader:
                     continue
             if cells is None:
                 return
-            line, raw = (records.number, record[0]) if len(record) == 1 else (records.first, '"')
+            line, raw = records.first, record[0] if len(record) == 1 else "".join(record)
             clear()
             restricting = self._restricting(cells) if others else None
             if (
@@ -254,7 +254,7 @@ class _RowReader:
                 if owner is not None and cidr and not _MORE.search(cidr):
                     yield Row(line, owner, plain_entry(cidr, ... if of_label < 0 else cells[of_label]))
                     continue
-            if raw == '"' or ('"' in raw and spaced.search(raw)):
+            if '"' in raw and spaced.search(raw):
                 loosely = loosely_quoted(raw, separator)
                 if loosely is None and is_half_quoted(cells):
                     raise ListFileError(
