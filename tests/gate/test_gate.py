@@ -347,6 +347,23 @@ def test_stale_lists_deny_where_the_manager_does() -> None:
         assert manager.allows("open", "8.8.8.8")
 
 
+def test_a_list_that_changes_between_two_reads_denies_if_it_is_stale() -> None:
+    with RuleManager.open("memory://", follow=False, max_staleness=1e-9, on_stale="deny") as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        gate = Gate(manager, unlisted="deny_unknown", log="none")
+        ask = gate._in_list
+
+        def racing(account: str, address: Any) -> bool:
+            allowed = ask(account, address)
+            manager.replace("acct-1", "9.9.9.0/24")
+            return allowed
+
+        gate._in_list = racing
+        verdict = gate.decide("acct-1", "8.8.8.8")
+        assert (verdict.result, verdict.reason) == ("denied", "stale_lists")
+
+
 def test_a_rewritten_peer_is_nobody(manager: RuleManager) -> None:
     gate = Gate(manager, unlisted="allow", log="none")
     claimed = [(b"X-Forwarded-For", b"8.8.8.8:4711")]
