@@ -90,6 +90,22 @@ def test_an_account_that_cannot_be_found_denies(edge: Edge) -> None:
             assert status_of(protocol, app, request_of(LISTED_PEER, "acct-1"), calls_of("acct-1")) == 403, source
 
 
+@every_edge
+def test_a_request_without_a_route_is_denied_or_not_found(edge: Edge) -> None:
+    """As docs/edges.md says of each framework; a framework that answers 404 first asks no gate."""
+    unasked = {"django", "drf", "fastapi", "starlette"}
+    for protocol in edge.protocols if "route" in edge.sources else ():
+        told: list[Any] = []
+        gate = Gate(gates()["default"].matcher, unlisted="deny_unknown", log="none", hooks=[told.append])
+        app = guarded(edge.module, gate, SOURCES["route"], protocol)
+        status = status_of(protocol, app, request_of(LISTED_PEER, "acct-1"), "/nowhere/at/all")
+        if edge.module in unasked:
+            assert status in (404, 405), protocol  # that of FastAPI has a route for every path, for OPTIONS
+            assert told == []
+        else:
+            assert (status, [verdict.reason for verdict in told]) == (403, ["no_account"]), protocol
+
+
 READ_BY_THE_SERVER = [("django", "asgi"), ("drf", "asgi")]
 """Django's ASGI handler puts a body into a file before any middleware runs; nothing parses it then."""
 
