@@ -125,7 +125,7 @@ class AuthorizeApp:
         """Handle one ASGI 3 connection."""
         kind = scope["type"]
         if kind == "http":
-            path = routed_path(scope)
+            path: str = routed_path(scope) if scope.get("root_path") else scope["path"]
             if path == AUTHORIZE_PATH or (self._below and path.startswith(self._below)):
                 start, body = self._answer(scope)
                 await send(start)
