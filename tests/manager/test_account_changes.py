@@ -56,8 +56,16 @@ class Held:
     closed: bool = False
 
     @property
+    def has_list(self) -> bool:
+        return bool(self.listed) or self.closed
+
+    @property
     def enforced(self) -> bool:
-        return self.mode == "enforce" and (bool(self.listed) or self.closed)
+        return self.mode == "enforce" and self.has_list
+
+    def ends_with(self, after: Held) -> bool:
+        """Whether this list is enforced now or after its pause, and not, or only later, once another one decides."""
+        return self.has_list and (not after.has_list or (self.mode == "enforce" and after.mode != "enforce"))
 
 
 class AccountsMachine(RuleBasedStateMachine):
@@ -91,8 +99,8 @@ class AccountsMachine(RuleBasedStateMachine):
         return held if held.parent is None else self.model[held.parent]
 
     def stops(self, name: str) -> set[Guard]:
-        """The guard of a change after which no list decides for a name."""
-        return {Guard.DISABLE_ENFORCEMENT} if self.decider(name).enforced else set()
+        """The guard of a change after which no list decides for a name, also when a pause has ended."""
+        return {Guard.DISABLE_ENFORCEMENT} if self.decider(name).has_list else set()
 
     def below(self, name: str) -> list[str]:
         return [one for one, held in self.model.items() if held.parent == name]
@@ -182,9 +190,9 @@ class AccountsMachine(RuleBasedStateMachine):
         before = self.decider(name)
         after = Held() if parent is None else self.model[parent]
         guards = set()
-        if not after.enforced:
-            guards = self.stops(name)
-        elif not before.enforced or before.listed != after.listed:
+        if before.ends_with(after):
+            guards = {Guard.DISABLE_ENFORCEMENT}
+        elif after.has_list and (not before.has_list or before.listed != after.listed):
             guards = {Guard.OTHER_LIST}
         self.guarded(guards, change)
         self.model[name] = Held(parent, display_name=held.display_name, version=held.version + 1)
@@ -204,7 +212,7 @@ class AccountsMachine(RuleBasedStateMachine):
                 change([])
             return
         after = replace(held, mode=mode, closed=held.closed if closed is None else closed)
-        self.guarded(set() if after.enforced else self.stops(name), change)
+        self.guarded({Guard.DISABLE_ENFORCEMENT} if held.ends_with(after) else set(), change)
         self.model[name] = replace(after, version=held.version + (after != held))
 
     @rule(name=names, shown=st.sampled_from([None, "Acme", "Acme Ltd"]))
