@@ -195,6 +195,20 @@ def test_an_exception_without_a_text_can_be_logged(plain: Plain) -> None:
     assert [line.partition(":")[0].rpartition(".")[2] for line in plain.lines][1:] == ["BrokenError"]
 
 
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_a_long_chain_of_exceptions_is_logged_whole(plain: Plain, link: str) -> None:
+    error = LookupError("0")
+    for number in range(1, 3_000):
+        later = LookupError(f"{number}")
+        setattr(later, link, error)
+        error = later
+    log_event(logging.ERROR, "task_failed", "it failed", exc_info=error)
+    assert plain.lines[0].endswith(" it failed")
+    assert [line for line in plain.lines if line.startswith("LookupError")] == [
+        f"LookupError: {n}" for n in range(3_000)
+    ]
+
+
 def test_a_traceback_is_a_part_of_its_line(heard: Heard) -> None:
     try:
         raise OSError("the disk is full")

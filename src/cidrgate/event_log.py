@@ -158,24 +158,30 @@ def log_event(
 
 def _plain_traceback(error: BaseException, seen: set[int]) -> Iterator[str]:
     """Yield the lines of a traceback as Python prints it, but with each exception in one line."""
+    chain = [(error, "")]
     seen.add(id(error))
-    for before, between in (
-        (error.__cause__, "The above exception was the direct cause of the following exception:"),
-        (
-            None if error.__suppress_context__ else error.__context__,
-            "During handling of the above exception, another exception occurred:",
-        ),
-    ):
-        if before is not None and id(before) not in seen:
-            yield from _plain_traceback(before, seen)
+    while (found := _before(chain[-1][0])) is not None and id(found[0]) not in seen:
+        chain.append(found)
+        seen.add(id(found[0]))
+    for one, between in reversed(chain):
+        if one.__traceback__ is not None:
+            yield "Traceback (most recent call last):"
+            yield "".join(traceback.format_tb(one.__traceback__)).rstrip("\n")
+        yield one_line("".join(traceback.format_exception_only(one)).rstrip("\n"))
+        for inner in one.exceptions if isinstance(one, BaseExceptionGroup) else ():
+            if id(inner) not in seen:
+                yield from _plain_traceback(inner, seen)
+        if between:
             yield from ("", between, "")
-    if error.__traceback__ is not None:
-        yield "Traceback (most recent call last):"
-        yield "".join(traceback.format_tb(error.__traceback__)).rstrip("\n")
-    yield one_line("".join(traceback.format_exception_only(error)).rstrip("\n"))
-    for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-        if id(inner) not in seen:
-            yield from _plain_traceback(inner, seen)
+
+
+def _before(error: BaseException) -> tuple[BaseException, str] | None:
+    """Return the exception before another one, and what Python prints between them; None if there is none."""
+    if error.__cause__ is not None:
+        return error.__cause__, "The above exception was the direct cause of the following exception:"
+    if error.__context__ is not None and not error.__suppress_context__:
+        return error.__context__, "During handling of the above exception, another exception occurred:"
+    return None
 
 
 def json_line(time: float, level: int, event: str, fields: dict[str, Value], *, message: str | None = None) -> str:
