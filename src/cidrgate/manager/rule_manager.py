@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -327,18 +327,13 @@ class RuleManager:
 
         The matcher still answers with the lists it has. An exception of a signal handler ends one step, not all.
         """
-        try:
-            if self._recorder is not None:
-                self._recorder.stop()
-        finally:
+        with closing(self._store), closing(self._replica):
             try:
+                if self._recorder is not None:
+                    self._recorder.stop()
+            finally:
                 with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
                     self.store_matches()
-            finally:
-                try:
-                    self._replica.close()
-                finally:
-                    self._store.close()
 
     def account(self, account: str) -> Account:
         """Return the account with this name.
@@ -1543,8 +1538,7 @@ class RuleManager:
         entries, display names, and the reasons of modes. The same texts are erased from later copies of these entries
         and accounts, so the log still describes the lists. Entries of that age also lose their author in their list.
         What a list or an account still shows stays: its labels, its display name, and the reason of its mode. Edit
-        these first if they are personal data. Observations of traffic are deleted if their last
-        request is older.
+        these first if they are personal data. Observations of traffic are deleted if their last request is older.
 
         Args:
             older_than: The age above which data is erased, in seconds or as a `timedelta`.
