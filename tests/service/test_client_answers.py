@@ -12,12 +12,11 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from cidrgate import RuleManager
 from cidrgate.client import ApiConnectionLostError, ApiError, Client
 from cidrgate.client.decoding import page_of, value_of
 from cidrgate.client.values import CheckInfo
 from cidrgate.errors import OutcomeUnknownError
-from cidrgate.service import create_app
+from tests.service.conftest import openapi_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,10 +88,8 @@ CALLS = READS | CHANGES
 
 
 @pytest.fixture(scope="module")
-def schemas() -> dict[str, Any]:
-    with RuleManager.open("memory://", create=True) as manager:
-        found: dict[str, Any] = create_app(manager).openapi()["components"]["schemas"]
-    return found
+def schemas() -> Any:
+    return openapi_document()["components"]["schemas"]
 
 
 @pytest.fixture(autouse=True)

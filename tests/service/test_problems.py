@@ -13,17 +13,17 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 from starlette.testclient import TestClient
 
-from cidrgate import ClientAddress, RuleManager, Verdict, errors
+from cidrgate import ClientAddress, Verdict, errors
 from cidrgate.authorize.connections import _refusal
 from cidrgate.client import errors as client_errors
 from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError, UnconfirmedChangeError
 from cidrgate.gate.denial import denial_of
 from cidrgate.gate.verdict import VerdictReason
 from cidrgate.problem_types import PROBLEM_TYPES, TYPE_OF_CODE, problem_details, type_of_error
-from cidrgate.service import Settings, create_app
+from cidrgate.service import Settings
 from cidrgate.service.http import problems
 from cidrgate.service.http.limits import LONGEST_QUERY, MOST_HEADERS
-from tests.service.conftest import ADDRESS, Api, Caller, an_api
+from tests.service.conftest import ADDRESS, Api, Caller, an_api, openapi_document
 
 SOURCE = Path(__file__).parents[2] / "src" / "cidrgate"
 ENTRIES = "/v1/accounts/acct-1/entries"
@@ -41,8 +41,7 @@ def error_classes() -> list[type[CidrgateError]]:
 @cache
 def schema() -> Draft202012Validator:
     """The schema of problems, with what it refers to."""
-    with RuleManager.open("memory://", follow=False) as manager:
-        document = create_app(manager).openapi()
+    document = openapi_document()
     return Draft202012Validator({**document["components"]["schemas"]["Problem"], "components": document["components"]})
 
 

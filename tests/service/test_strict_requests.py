@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cidrgate import RuleManager
-from cidrgate.service import create_app
 from cidrgate.service.http.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_MEMBERS
 from tests.rows import rows
+from tests.service.conftest import openapi_document
 from tests.service.test_access import BODIES, NEEDS, filled, routes
 
 if TYPE_CHECKING:
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
 
     from tests.service.conftest import Api
 
-
-def document() -> dict[str, Any]:
-    with RuleManager.open("memory://") as manager:
-        return create_app(manager).openapi()
-
-
-DOCUMENT = document()
 OPERATIONS = sorted(NEEDS)
 UNKNOWN = [
     "dry-run=true",
@@ -40,7 +32,7 @@ PARAMETERS = [
     (route, one["name"])
     for route in OPERATIONS
     for method, path in [route.split(" ")]
-    for one in DOCUMENT["paths"][path][method.lower()].get("parameters", [])
+    for one in openapi_document()["paths"][path][method.lower()].get("parameters", [])
     if one["in"] == "query" and "array" not in str(one["schema"])
 ]
 VALUES = {"limit": "1", "cursor": "IjEi", "address": "8.8.8.8", "confirm": "true"}
@@ -52,7 +44,7 @@ INTEGERS = [
     (route, one["in"], one["name"])
     for route in OPERATIONS
     for method, path in [route.split(" ")]
-    for one in DOCUMENT["paths"][path][method.lower()].get("parameters", [])
+    for one in openapi_document()["paths"][path][method.lower()].get("parameters", [])
     if "'integer'" in str(one["schema"])
 ]
 LOOSE = [
