@@ -46,6 +46,7 @@ LIFETIMES: Final = {
 }
 """The choices of the form for the expiry of an entry, by the value that it sends: a number of days."""
 
+_NO_TIME = "Choose when the entries expire."
 
 _DETAIL_OF_NAME = {detail.name: detail for detail in DETAILS}
 _LABEL, _EXPIRY = _DETAIL_OF_NAME["label"], _DETAIL_OF_NAME["expires_at"]
@@ -138,11 +139,13 @@ class Addition:
     def _expires_at(self) -> datetime | None:
         if self.ends == "at":
             expires_at: datetime | None = detail_of_text(_EXPIRY, self.ends_at, None)
+            if expires_at is None:
+                raise FormError(_NO_TIME)
             return expires_at
         if self.ends == "never":
             return None
         if self.ends not in LIFETIMES:
-            raise FormError("Choose when the entries expire.")
+            raise FormError(_NO_TIME)
         return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(self.ends))
 
 
