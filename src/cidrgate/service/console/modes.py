@@ -14,7 +14,7 @@ from cidrgate.service.console.changing import (
     make_change,
     preview_change,
 )
-from cidrgate.service.console.details import detail_of_text
+from cidrgate.service.console.details import detail_of_text, detail_text
 from cidrgate.service.console.fields import Confirmations, Number, ShortText
 from cidrgate.service.console.lists import AccountQuery, last_change, view_of
 from cidrgate.service.console.messages import FormError, message_of
@@ -22,7 +22,7 @@ from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import DETAILS, MODES
+from cidrgate.values import DETAILS, MODES, Account
 
 __all__ = ["router"]
 
@@ -38,6 +38,8 @@ _ENDS = {
 }
 """The choices of the form for the end of a mode, by the value that it sends: a number of hours."""
 
+_USUAL_END = "1"
+
 [_TIME] = [detail for detail in DETAILS if detail.name == "expires_at"]
 
 
@@ -47,8 +49,7 @@ def mode_page(request: Request, person: SignedIn, account: AccountQuery) -> Resp
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
     now = manager.account(account)
-    mode = now.mode_at()
-    return _form(request, person, account, now.version, {"mode": mode, "reason": now.mode_reason or ""})
+    return _form(request, person, account, now.version, _as_it_is(now))
 
 
 @router.post("")
@@ -58,7 +59,7 @@ def set_mode(
     account: ShortText,
     version: Number,
     mode: ShortText = "",
-    ends: ShortText = "1",
+    ends: ShortText = _USUAL_END,
     ends_at: ShortText = "",
     reason: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
@@ -71,7 +72,7 @@ def set_mode(
     needed: tuple[str, ...] = ()
     preview: Preview | None = None
     try:
-        until = None if mode == "enforce" else _end(ends, ends_at)
+        until = None if mode == "enforce" else _end(ends, ends_at, manager.account(account).mode_until)
         chosen = next((one for one in MODES if one == mode), None)
         if chosen is None:
             raise FormError("Choose how the list decides.")
@@ -113,11 +114,30 @@ def set_mode(
     )
 
 
-def _end(ends: str, ends_at: str) -> datetime | None:
+def _as_it_is(account: Account) -> dict[str, Any]:
+    """Return the fields of the form for the mode that counts now: a form that is sent unchanged changes nothing."""
+    mode, until = account.mode_at(), account.mode_until
+    if mode != account.mode:  # it has ended by itself
+        return {"mode": mode, "ends": _USUAL_END, "ends_at": "", "reason": ""}
+    ends = "at" if until is not None else _USUAL_END if mode == "enforce" else "never"
+    return {"mode": mode, "ends": ends, "ends_at": detail_text(_TIME, until), "reason": account.mode_reason or ""}
+
+
+def _end(ends: str, ends_at: str, now: datetime | None) -> datetime | None:
+    """Return the end that a person chose.
+
+    Args:
+        ends: A key of `_ENDS`.
+        ends_at: The time in UTC, if `ends` is `at`.
+        now: The end that the mode has; an unchanged field keeps it, with the seconds that the field does not show.
+
+    Raises:
+        FormError: If there is no such choice, or the time is missing or invalid.
+    """
     if ends == "never":
         return None
     if ends == "at":
-        until: datetime | None = detail_of_text(_TIME, ends_at, None)
+        until: datetime | None = detail_of_text(_TIME, ends_at, now)
         if until is None:
             raise FormError("Choose when it ends.")
         return until
@@ -155,5 +175,5 @@ def _form(
         refused=bool(needed),
         choices=_ENDS,
         tab="",
-        **({"ends": "1", "ends_at": ""} | typed),
+        **typed,
     )
