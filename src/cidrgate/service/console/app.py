@@ -22,6 +22,7 @@ from cidrgate.errors import (
     OutcomeUnknownError,
     StoreError,
 )
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.service.console import (
     account_changes,
     accounts,
@@ -36,6 +37,7 @@ from cidrgate.service.console import (
     signing_in,
     tokens,
 )
+from cidrgate.service.console.details import FORM_DETAILS, input_type
 from cidrgate.service.console.messages import FAILED, INVALID_REQUEST, NO_PAGE, message_of
 from cidrgate.service.console.pages import in_place, link, page
 from cidrgate.service.console.sessions import known_person
@@ -64,8 +66,21 @@ _TITLES = {
     503: "The lists are unavailable",
 }
 _PAGE_HEADERS = ((b"referrer-policy", b"same-origin"), (b"cidrgate-page", b"1"))
-_TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name", "display_name": "Display name"}
-"""The fields in which a person types; no error may lose their text."""
+_TYPED = {
+    "cidrs": "Networks",
+    "cidr": "Network",
+    "label": "Label",
+    "ends_at": "Time in UTC",
+    "reason": "Reason",
+    "name": "Name",
+    "display_name": "Display name",
+    "parent": "Parent",
+    **{detail.name: detail.title for detail in FORM_DETAILS if input_type(detail) != "select"},
+}
+"""The fields in which a person types, with their titles; no error may lose their text."""
+
+_TYPED_ONLY_IN = {"/tokens/new": {"account": "Account"}}
+"""Such fields of one form, by its path: other forms send what nobody typed under the same name."""
 
 
 _PARTS = (
@@ -154,11 +169,7 @@ async def _error_page(request: Request, error: Exception) -> Response:
         return RedirectResponse(f"{link(request, 'sign-in')}?{urlencode({'then': path})}", 303)
     typed: dict[str, str] = {}
     if request.method == "POST":
-        form = await _form_of(request)
-        for field, title in _TYPED.items():
-            text = form.get(field)
-            if isinstance(text, str) and text.strip():
-                typed[title] = text
+        typed = _typed_in(await _form_of(request), routed_path(request.scope))
     title = _TITLES.get(status, "This did not work")
     if isinstance(error, AccountNotFoundError):
         title = "There is no such account"
@@ -171,6 +182,16 @@ async def _error_page(request: Request, error: Exception) -> Response:
         return page(request, "trouble.html", status=status, headers=headers, **known)
     # While the store fails nobody is known; the ways to the other pages stay.
     return page(request, "error.html", status=status, headers=headers, failed=status >= 500, **known)
+
+
+def _typed_in(form: FormData, path: str) -> dict[str, str]:
+    """Return what a person typed in the form that was sent to a path, by the titles of the fields."""
+    typed = {}
+    for field, title in {**_TYPED, **_TYPED_ONLY_IN.get(path, {})}.items():
+        texts = [text for text in form.getlist(field) if isinstance(text, str) and text.strip()]
+        if texts:
+            typed[title] = "\n".join(texts)
+    return typed
 
 
 async def _account_of(request: Request) -> str | None:
