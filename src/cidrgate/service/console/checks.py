@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from cidrgate._engine import canonical_prefix
 from cidrgate.errors import InvalidAddressError
 from cidrgate.manager.previews import networks_without
-from cidrgate.rules.decisions import enforced
+from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import format_hint
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import sentence
@@ -20,7 +20,7 @@ from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.pagination import a_page
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account, Entry
+from cidrgate.values import Entry
 
 __all__ = ["router"]
 
@@ -41,9 +41,9 @@ def address_page(
     asked = address.strip()
     decision = network = hint = None
     if "/" in asked:
-        network = _network_answer(view.owner, view.entries, asked)
+        network = _network_answer(view.entries, asked, enforced=view.standing.enforced)
     elif asked:
-        decision = service_of(request).manager.explain(account, asked)
+        decision = decide(view.owner, view.entries, asked, datetime.now(UTC))
     if asked and network is None and (decision is None or decision.reason == "invalid_address"):
         hint = format_hint(asked)
     return page(
@@ -65,25 +65,25 @@ class _NetworkAnswer(NamedTuple):
 
     Attributes:
         cidr: The network.
-        enforced: Whether the list is enforced; if not, every address is allowed.
+        enforced: Whether the addresses that no entry covers are denied.
         matching: The entries that cover the network, or a part of it.
-        denied: The networks in it that no entry covers.
+        uncovered: The networks in it that no entry covers.
     """
 
     cidr: str
     enforced: bool
     matching: list[Entry]
-    denied: list[str]
+    uncovered: list[str]
 
     @property
     def verdict(self) -> str:
         """Return `all`, `some` or `none`: which addresses are allowed."""
-        if not self.enforced or not self.denied:
+        if not self.enforced or not self.uncovered:
             return "all"
         return "some" if self.matching else "none"
 
 
-def _network_answer(owner: Account, entries: Sequence[Entry], asked: str) -> _NetworkAnswer | None:
+def _network_answer(entries: Sequence[Entry], asked: str, *, enforced: bool) -> _NetworkAnswer | None:
     """Return which addresses of a network a list allows; None if the text is not a network."""
     try:
         cidr = canonical_prefix(asked)
@@ -91,8 +91,8 @@ def _network_answer(owner: Account, entries: Sequence[Entry], asked: str) -> _Ne
         return None
     network, now = ip_network(cidr), datetime.now(UTC)
     matching = [entry for entry in entries if entry.matches(now) and _overlap(entry.network, network)]
-    denied = networks_without([cidr], [entry.cidr for entry in matching])
-    return _NetworkAnswer(cidr, enforced(entries, owner, now), matching, denied)
+    uncovered = networks_without([cidr], [entry.cidr for entry in matching])
+    return _NetworkAnswer(cidr, enforced, matching, uncovered)
 
 
 def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:

@@ -17,6 +17,7 @@ __all__ = [
     "PROBLEM_TITLES",
     "can_undo",
     "change_sentence",
+    "utc_text",
 ]
 
 PROBLEM_TITLES: Final = {rule.code: rule.title for rule in RULES}
@@ -42,7 +43,7 @@ ACCOUNT_CONFIRMATIONS: Final = {
     DENY_TRAFFIC: CONFIRMATIONS[DENY_TRAFFIC],
     Guard.DISABLE_ENFORCEMENT.value: (
         "Stop enforcing the list for the name that requests use now: they become requests of an unknown account, or of "
-        "an account without entries."
+        "an account whose list is not enforced."
     ),
     Guard.LOCK_OUT.value: CONFIRMATIONS[Guard.LOCK_OUT.value],
     Guard.OTHER_LIST.value: "Let another list decide for this account: other addresses may call.",
@@ -50,6 +51,16 @@ ACCOUNT_CONFIRMATIONS: Final = {
 """The confirmations before a change of an account itself."""
 
 _NAMED = 3
+
+
+def utc_text(time: datetime) -> str:
+    """Return a time as pages write it.
+
+    Example:
+        >>> utc_text(datetime(2030, 1, 31, 18, tzinfo=UTC))
+        '2030-01-31 18:00 UTC'
+    """
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def can_undo(change: Change) -> bool:
@@ -169,7 +180,7 @@ def _mode_sentence(change: Change) -> str:
     said, was = details.get("after") or {}, details.get("before") or {}
     modes = {"enforce": "Enforced the list", "report_only": "Let the list only report", "off": "Paused the list"}
     until = said.get("mode_until")
-    end = "" if until is None else f" until {datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    end = "" if until is None else f" until {utc_text(datetime.fromisoformat(until))}"
     reason = said.get("mode_reason")
     empty = ""
     if bool(said.get("closed")) != bool(was.get("closed")):

@@ -12,7 +12,7 @@ from cidrgate.errors import AccountNotFoundError, EntryNotFoundError, VersionCon
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
-from cidrgate.rules.decisions import decide, enforced
+from cidrgate.rules.decisions import decide
 from cidrgate.service.console.changing import (
     ListEdit,
     NeedsConfirmationError,
@@ -25,10 +25,11 @@ from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.formatting import can_undo
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.console.standing import Standing
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account, Change, Decision, Entry, Mode
+from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = ["AccountQuery", "HEADINGS", "ListView", "change_from_page", "last_change", "router", "view_of"]
 
@@ -53,6 +54,7 @@ class ListView:
         account: The account.
         owner: The account that owns the list.
         entries: The list, expired entries included.
+        standing: What the list means now for addresses that it does not cover.
         limit: The largest number of entries.
         editable: Whether the person may change it here.
         owner_visible: Whether the person may see the owner of the list.
@@ -65,6 +67,7 @@ class ListView:
     account: Account
     owner: Account
     entries: list[Entry]
+    standing: Standing
     limit: int
     editable: bool
     owner_visible: bool
@@ -76,16 +79,6 @@ class ListView:
     def inherited(self) -> bool:
         """Return whether the account inherits its list."""
         return self.account.parent is not None
-
-    @property
-    def enforced(self) -> bool:
-        """Return whether unlisted addresses are denied."""
-        return enforced(self.entries, self.owner, datetime.now(UTC))
-
-    @property
-    def mode(self) -> Mode:
-        """Return the mode of the list that counts now."""
-        return self.owner.mode_at()
 
     @property
     def active(self) -> list[Entry]:
@@ -106,14 +99,15 @@ def view_of(request: Request, person: Person, name: str) -> ListView:
     principal.require_account(manager, name)
     account = manager.account(name)
     owner, entries = manager.listing(name)
-    own = person.guarded_address
-    decision = None if own is None else decide(owner, entries, own, datetime.now(UTC))
+    own, now = person.guarded_address, datetime.now(UTC)
+    decision = None if own is None else decide(owner, entries, own, now)
     policy = manager.policy_state(name).effective
     block = None if own is None or policy.allow_special else special_block(str(ip_network(own)))
     return ListView(
         account,
         owner,
         entries,
+        Standing.of(owner, entries, now),
         policy.max_entries,
         editable=account.parent is None and principal.may_write(name, None),
         owner_visible=_may_see(manager, person, owner.name),

@@ -25,6 +25,7 @@ from cidrgate.service.console.formatting import (
     PROBLEM_TITLES,
     can_undo,
     change_sentence,
+    utc_text,
 )
 from cidrgate.service.console.sessions import Person
 
@@ -87,10 +88,6 @@ def go(request: Request, path: str, **query: str | int | None) -> Response:
     return RedirectResponse(target, 303)
 
 
-def _utc(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
 def _machine(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="seconds")
 
@@ -150,7 +147,7 @@ def _make_environment() -> Environment:
         "observed": network_text,
         "relative": _relative,
         "sentence": change_sentence,
-        "utc": _utc,
+        "utc": utc_text,
         "word": detail_word,
     }
     made.globals |= {
