@@ -53,7 +53,7 @@ def _create(
         # A new account has the state of its parent's list, and a dry run creates none that could be asked for.
         states = manager.list_states([name if parent is None else parent])
         foresight = past.foresight(session, manager, outcomes) if dry_run else None
-    state = states.get(account.parent or name, ListState(entries=0, enforced=closed, closed=closed))
+    state = states.get(account.parent or name, list_state([], account, datetime.now(UTC)))
     inherits = "" if parent is None else f", which inherits the list of {parent}"
     if foresight is not None:
         record = {**account_record(account, state), "dry_run": True, **foresight.record()}

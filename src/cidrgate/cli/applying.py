@@ -199,7 +199,11 @@ def _lines(
         yield Line(f"{kept}: --prune removes them", "yellow")
     for change in report.changes:
         if Guard.DISABLE_ENFORCEMENT in change.confirm:
-            does = "would have no entries and allow" if dry_run else "has no entries and allows"
+            own = change.parent is None
+            if dry_run:
+                does = "would have no entries and allow" if own else "would not be enforced and allow"
+            else:
+                does = "has no entries and allows" if own else "is not enforced and allows"
             way_out = ": say --empty to apply" if dry_run and not empty else ""
             yield Line(f"{change.account} {does} every address{way_out}", "yellow")
     verb = "would change" if dry_run else "changed"

@@ -48,7 +48,7 @@ def _explain(session: Session, account: AccountName, address: _Address) -> None:
             lines.append("write an address such as 8.8.8.8 or 2606:4700::1, without a length or a zone")
         case "not_listed":
             lines += _nearest(decision.nearest, address)
-            lines.append(_way_in(decision.account, address, allow_special=_allows_special(session, account)))
+            lines.append(_way_in(decision, address, allow_special=_allows_special(session, account)))
     if decision.mode != "enforce":
         lines.append(f"to enforce the list again: cidrgate resume {shlex.quote(decision.account)}")
     session.output.answer(decision_record(account, address, decision), *lines)
@@ -118,12 +118,13 @@ def _nearest(nearest: Entry | None, address: str) -> list[str]:
     return [f"nearest entry: {nearest.cidr}{label}: {agreeing} of its {prefix_length(nearest.cidr)} bits agree"]
 
 
-def _way_in(account: str, address: str, *, allow_special: bool) -> str:
+def _way_in(decision: Decision, address: str, *, allow_special: bool) -> str:
     host = str(ip_network(_unmapped(address)))
     block = None if allow_special else special_block(host)
     if block is not None:
         return f"it cannot be listed: {block.cidr} is {block.name} ({block.rfc})"
-    return f"to allow it: cidrgate add {shlex.quote(account)} {host}"
+    verb = "list" if decision.allowed else "allow"
+    return f"to {verb} it: cidrgate add {shlex.quote(decision.account)} {host}"
 
 
 def _unmapped(address: str) -> str:

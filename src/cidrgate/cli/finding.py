@@ -46,7 +46,7 @@ def _find(
             if any(one.subaccounts for one in shown)
             else []
         ),
-        "accounts without entries allow every address, and are not shown",
+        "accounts without entries are not shown; unless they are closed, they allow every address",
     )
 
 

@@ -11,8 +11,8 @@ from cidrgate.cli.history import said_of
 from cidrgate.cli.output import DRY, Line, Table, value_text
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
+from cidrgate.rules.decisions import list_state
 from cidrgate.serialization import list_change_record
-from cidrgate.values import ListState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.manager import RuleManager
     from cidrgate.manager.evaluations import Foresight
     from cidrgate.manager.previews import AccessChange
-    from cidrgate.values import Entry, ListChange
+    from cidrgate.values import Entry, ListChange, ListState
 
 __all__ = ["ListAttempt", "access_lines", "answer_change", "attempted", "list_warning", "named"]
 
@@ -36,12 +36,14 @@ class ListAttempt:
 
     Attributes:
         change: What it did, or would do.
+        state: What the list is then.
         max_entries: The most entries that the list may have.
         access: Who would lose or gain access; None if the change was made.
         foresight: What would happen to the requests of the past; None if the change was made.
     """
 
     change: ListChange
+    state: ListState
     max_entries: int
     access: AccessChange | None = None
     foresight: Foresight | None = None
@@ -74,10 +76,11 @@ def attempted(
     Raises:
         CidrgateError: If the change is refused. A dry run is refused for the same reasons.
     """
-    if not dry_run:
-        change = make(manager.with_hooks(confirmed=confirm or ()))
-        return ListAttempt(change, manager.policy_state(change.account).effective.max_entries)
     outcomes: list[ListOutcome] = []
+    if not dry_run:
+        change = make(manager.with_hooks(before_store=outcomes.append, confirmed=confirm or ()))
+        most = manager.policy_state(change.account).effective.max_entries
+        return ListAttempt(change, _state_after(outcomes[-1], datetime.now(UTC)), most)
     change = make(manager.with_hooks(before_store=outcomes.append, dry_run=True))
     if without_account is not None:
         outcomes = [replace(one, created=True) for one in outcomes]
@@ -88,17 +91,18 @@ def attempted(
     most = manager.policy_state(change.account).effective.max_entries
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return ListAttempt(change, most, access, past.foresight(session, asked, [outcome]))
+    return ListAttempt(change, _state_after(outcome, at), most, access, past.foresight(session, asked, [outcome]))
+
+
+def _state_after(outcome: ListOutcome, at: datetime) -> ListState:
+    return list_state(outcome.after, outcome.account, at)
 
 
 def answer_change(session: Session, attempt: ListAttempt) -> None:
     """Answer with what a change did: the same object for every change."""
     change, access, foresight = attempt.change, attempt.access, attempt.foresight
-    at = datetime.now(UTC)
-    count = sum(entry.counts(at) for entry in change.entries)
-    state = ListState(entries=count, enforced=change.enforced, mode=change.mode)
+    state, most = attempt.state, attempt.max_entries
     record = list_change_record(change, state)
-    most = attempt.max_entries
     lines: list[str | Line | Table] = [*_limited(list(_described(change, dry_run=access is not None)))]
     if access is None or foresight is None:
         lines += [f"{change.account}: {state.entries} of {most} entries", *list_warning(change.account, state)]
@@ -118,7 +122,7 @@ def list_warning(account: str, state: ListState) -> list[Line]:
     if state.entries:
         return []
     if state.enforced:
-        only = "no entries and is closed" if state.closed else "only expired entries and is still enforced"
+        only = "no current entries and is closed" if state.closed else "only expired entries and is still enforced"
         warning = f"{account} has {only}: every address is denied"
     else:
         warning = f"{account} has no entries and is not enforced: every address is allowed"

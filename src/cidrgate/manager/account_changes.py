@@ -44,6 +44,7 @@ __all__ = [
     "account_edit",
     "continued_versions",
     "created_account",
+    "created_version",
     "creation_outcome",
     "sibling_outcome",
 ]
@@ -151,6 +152,21 @@ def created_account(
         transaction.apply([closing_change(Listing(made, (), at, iter(()), actor, origin=origin))], at=at)
         created = replace(created, version=created.version + 1, closed=True)
     return created
+
+
+def created_version(transaction: Transaction, name: str, *, display_name: str | None, closed: bool) -> int:
+    """Return the version that `created_account` would give an account.
+
+    Args:
+        transaction: A transaction that may only read.
+        name: A checked name that no account has.
+        display_name: Its checked name for people, or None.
+        closed: Whether it is enforced even while its list is empty.
+    """
+    from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
+
+    version: int = AccountRows(transaction).versions_left([name]).get(name, -1) + 1
+    return version + (display_name is not None) + closed
 
 
 def creation_outcome(account: Account, parent: Account | None, listed: Sequence[Entry], at: datetime) -> ListOutcome:

@@ -38,6 +38,7 @@ from cidrgate.manager.account_changes import (
     account_deletion,
     account_edit,
     created_account,
+    created_version,
     creation_outcome,
 )
 from cidrgate.manager.accounts import existing_account, parent_account, refuse_subaccount
@@ -787,7 +788,14 @@ class RuleManager:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
             at = datetime.now(UTC)
             if self._dry_run:
-                made = Account(name=account, parent=parent, created_at=at, display_name=display_name, closed=closed)
+                made = Account(
+                    name=account,
+                    parent=parent,
+                    created_at=at,
+                    version=created_version(transaction, account, display_name=display_name, closed=closed),
+                    display_name=display_name,
+                    closed=closed,
+                )
                 if self._before_store is not None:
                     listed = [] if owner is None else transaction.entries(owner)
                     self._before_store(creation_outcome(made, None if owner is None else owner.value(), listed, at))

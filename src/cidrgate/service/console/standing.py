@@ -74,7 +74,9 @@ class Standing:
             nearest = "" if decision.nearest is None else f"; the closest entry is {decision.nearest.cidr}"
             return f"Calls from it are denied{nearest}."
         if self.listed:
-            return f"It is allowed only because the list {self.why_open}; once it is enforced, calls from it are denied."
+            return (
+                f"It is allowed only because the list {self.why_open}; once it is enforced, calls from it are denied."
+            )
         if self.mode == "enforce":
             return (
                 "It is allowed only because the list is empty; with the first entry you would lock yourself out unless "
