@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import traceback
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -195,18 +196,108 @@ def test_an_exception_without_a_text_can_be_logged(plain: Plain) -> None:
     assert [line.partition(":")[0].rpartition(".")[2] for line in plain.lines][1:] == ["BrokenError"]
 
 
-@pytest.mark.parametrize("link", ["__cause__", "__context__"])
-def test_a_long_chain_of_exceptions_is_logged_whole(plain: Plain, link: str) -> None:
+def chained(length: int, link: str) -> Exception:
+    """Return the last of a chain of exceptions, each linked with the one before it."""
     error = LookupError("0")
-    for number in range(1, 3_000):
+    for number in range(1, length):
         later = LookupError(f"{number}")
         setattr(later, link, error)
         error = later
-    log_event(logging.ERROR, "task_failed", "it failed", exc_info=error)
+    return error
+
+
+def nested(depth: int) -> Exception:
+    """Return a group in a group, and so on, around an exception."""
+    error: Exception = LookupError("0")
+    for number in range(1, depth):
+        error = ExceptionGroup(f"{number}", [error])
+    return error
+
+
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_a_long_chain_of_exceptions_is_logged_whole(plain: Plain, link: str) -> None:
+    log_event(logging.ERROR, "task_failed", "it failed", exc_info=chained(3_000, link))
     assert plain.lines[0].endswith(" it failed")
     assert [line for line in plain.lines if line.startswith("LookupError")] == [
         f"LookupError: {n}" for n in range(3_000)
     ]
+
+
+@pytest.mark.parametrize("shape", ["__cause__", "__context__", "groups"])
+def test_each_exception_of_a_chain_is_read_once_for_each_form_of_the_log(
+    plain: Plain, heard: Heard, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    """The work grows with the length of the chain, not with its square."""
+    read, length = 0, 300
+    read_exception = traceback.TracebackException.__init__
+
+    def counting(self: traceback.TracebackException, *arguments: Any, **more: Any) -> None:
+        nonlocal read
+        read += 1
+        read_exception(self, *arguments, **more)
+
+    monkeypatch.setattr(traceback.TracebackException, "__init__", counting)
+    error = nested(length) if shape == "groups" else chained(length, shape)
+    log_event(logging.ERROR, "task_failed", "it failed", exc_info=error)
+    assert len(plain.lines) > length
+    assert heard.one("task_failed")["traceback"]
+    assert read == 2 * length
+
+
+def linked(shape: str) -> BaseException:
+    """Return an exception with others, in the shape of that name."""
+    first, second, third = (LookupError(name) for name in ("first", "second", "third"))
+    group = ExceptionGroup("group", [first, second])
+    match shape:
+        case "group in a chain":
+            third.__cause__ = group
+            return third
+        case "chain in a group":
+            first.__context__ = third
+            return group
+        case "chain in a group in a chain":
+            second.__cause__ = third
+            last = LookupError("last")
+            last.__context__ = group
+            return last
+        case "cycle":
+            first.__context__, second.__context__, third.__context__ = second, third, first
+            return first
+        case "cycle through a group":
+            first.__context__ = group
+            return group
+        case "suppressed":
+            first.__context__, first.__suppress_context__ = second, True
+            return first
+        case _:
+            first.__context__, first.__cause__ = second, third
+            return first
+
+
+SHAPES = {
+    "group in a chain": ["group", "first", "second", "third"],
+    "chain in a group": ["group", "third", "first", "second"],
+    "chain in a group in a chain": ["group", "first", "third", "second", "last"],
+    "cycle": ["third", "second", "first"],
+    "cycle through a group": ["group", "first", "second"],
+    "suppressed": ["first"],
+    "cause before context": ["third", "first"],
+}
+"""Shapes of linked exceptions, and the order in which a traceback shows these."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_linked_exceptions_are_logged_in_the_order_of_python(plain: Plain, shape: str) -> None:
+    error = linked(shape)
+    log_event(logging.ERROR, "task_failed", "it failed", exc_info=error)
+    names = re.compile(r"(?:LookupError|ExceptionGroup): (\w+)")
+    assert [found[1] for found in map(names.match, plain.lines) if found] == SHAPES[shape]
+    assert names.findall("".join(traceback.format_exception(error))) == SHAPES[shape]
+
+
+def test_a_group_in_a_thousand_groups_is_logged(plain: Plain) -> None:
+    log_event(logging.ERROR, "task_failed", "it failed", exc_info=nested(2_000))
+    assert plain.lines[-1] == "LookupError: 0"
 
 
 def test_a_traceback_is_a_part_of_its_line(heard: Heard) -> None:

@@ -149,33 +149,45 @@ def log_event(
             extra,
         )
         if error is not None:
-            record.exc_text = "\n".join(_plain_traceback(error, set()))  # what `logging.Formatter` would make otherwise
+            record.exc_text = "\n".join(_plain_traceback(error))  # what `logging.Formatter` would make otherwise
         logger.handle(record)
     except Exception:  # noqa: BLE001
         if logging.raiseExceptions and sys.stderr is not None:
             traceback.print_exc()
 
 
-def _plain_traceback(error: BaseException, seen: set[int]) -> Iterator[str]:
-    """Yield the lines of a traceback as Python prints it, but with each exception in one line."""
-    chain = [(error, "")]
-    seen.add(id(error))
-    while (found := _before(chain[-1][0])) is not None and id(found[0]) not in seen:
+def _plain_traceback(error: BaseException) -> Iterator[str]:
+    """Yield the lines of a traceback as Python prints it, but with each exception in one line.
+
+    The time grows with their number, and nothing recurses: a chain may have any length, and groups any depth.
+    """
+    pending: list[traceback.TracebackException | str] = [
+        traceback.TracebackException.from_exception(error, compact=True)
+    ]
+    while pending:
+        following = pending.pop()
+        if isinstance(following, str):
+            yield following
+        else:
+            pending += reversed(list(_in_order(following)))
+
+
+def _in_order(last: traceback.TracebackException) -> Iterator[traceback.TracebackException | str]:
+    """Yield the lines of a chain of exceptions, the earliest first, and the exceptions of its groups."""
+    chain = [(last, "")]
+    while (found := _before(chain[-1][0])) is not None:
         chain.append(found)
-        seen.add(id(found[0]))
     for one, between in reversed(chain):
-        if one.__traceback__ is not None:
+        if one.stack:
             yield "Traceback (most recent call last):"
-            yield "".join(traceback.format_tb(one.__traceback__)).rstrip("\n")
-        yield one_line("".join(traceback.format_exception_only(one)).rstrip("\n"))
-        for inner in one.exceptions if isinstance(one, BaseExceptionGroup) else ():
-            if id(inner) not in seen:
-                yield from _plain_traceback(inner, seen)
+            yield "".join(one.stack.format()).rstrip("\n")
+        yield one_line("".join(one.format_exception_only()).rstrip("\n"))
+        yield from one.exceptions or ()
         if between:
             yield from ("", between, "")
 
 
-def _before(error: BaseException) -> tuple[BaseException, str] | None:
+def _before(error: traceback.TracebackException) -> tuple[traceback.TracebackException, str] | None:
     """Return the exception before another one, and what Python prints between them; None if there is none."""
     if error.__cause__ is not None:
         return error.__cause__, "The above exception was the direct cause of the following exception:"
