@@ -18,6 +18,9 @@ def main() -> None:
     if handler is signal.default_int_handler:
         # While libraries are loaded, ctrl-C ends the process as it ends a program in C: without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from cidrgate.process.streams import leave, open_missing_streams
+
+    open_missing_streams()  # before a file, such as the database, gets the number of a closed one
     from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus
     from cidrgate.errors import MissingExtraError, needs_extra
     from cidrgate.process.interrupts import repeat_lost_interrupts
@@ -29,7 +32,10 @@ def main() -> None:
         signal.signal(signal.SIGINT, handler)
         status = run(sys.argv[1:])
     except MissingExtraError as error:
-        print(error, file=sys.stderr)
+        try:
+            print(error, file=sys.stderr, flush=True)
+        except OSError:
+            leave(sys.stderr)
         sys.exit(int(ExitStatus.ERROR))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -38,6 +38,7 @@ from cidrgate.cli.error_records import error_object
 from cidrgate.cli.exit_statuses import PLAN_FAILED, ExitStatus
 from cidrgate.cli.options import Session, command, root_options
 from cidrgate.cli.output import Output, unwritten, written_if_possible
+from cidrgate.process.streams import can_be_written, leave
 from cidrgate.stores.urls import redacted_message
 
 __all__ = ["app", "run"]
@@ -170,9 +171,16 @@ def run(arguments: Sequence[str]) -> int:
     as_json = wants_json(arguments)
     try:
         return _status(app(args=list(arguments), standalone_mode=not as_json))
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        # Libraries end with 1 if nobody reads the help or a usage error: it would say that `check` denies.
+        for stream in (sys.stdout, sys.stderr):
+            leave(stream)
+        return _error_status(arguments, typer.main.get_group(app).commands)
     except Exception as error:  # noqa: BLE001 - Python's own exit status, 1, would say that `check` denies
         failed = _error_status(arguments, typer.main.get_group(app).commands)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+        if isinstance(error, OSError) and error.filename is None and _is_about_stdout(error):
             Output(json=as_json).error(unwritten(error), failed)  # of the help or of the version
             return failed
         with written_if_possible():
@@ -191,6 +199,10 @@ def run(arguments: Sequence[str]) -> int:
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What is said of a stream that takes nothing more, such as one to a full disk."""
+
+
+def _is_about_stdout(error: OSError) -> bool:
+    return error.errno in _NO_ROOM or (error.errno == errno.EBADF and not can_be_written(sys.stdout))
 
 
 def _print_error(code: str, message: str, status: int) -> None:

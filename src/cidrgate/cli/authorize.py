@@ -117,6 +117,8 @@ def _authorize(
 
     try:
         serve(settings, host=server.host, port=server.port, uds=server.uds, workers=workers, on_loaded=announce)
+    except BrokenPipeError:
+        raise  # nobody reads the answer
     except OSError as error:
         where = server.uds or f"{server.host}, port {server.port}"
         raise CommandError(f"cannot listen on {where}: {error.strerror or error}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.cli.errors import NotConfirmedError
 from cidrgate.cli.output import visible
+from cidrgate.process.streams import leave, stderr_was_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +31,21 @@ def confirm(output: Output, question: Callable[[], str], consequence: str, *, ye
     """
     if yes:
         return
-    if output.json or sys.stdin is None or not sys.stdin.isatty():
+    if output.json or sys.stdin is None or not sys.stdin.isatty() or not _asked(question):
         raise NotConfirmedError(
             f"{consequence}. Nothing was changed: say --yes if that is wanted, or try it with --dry-run"
         )
-    print(f"{visible(question())} [y/N]: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmedError("nothing was changed: the answer was no")
+
+
+def _asked(question: Callable[[], str]) -> bool:
+    """Ask on stderr, and return whether somebody can have seen it."""
+    if stderr_was_closed():
+        return False
+    try:
+        print(f"{visible(question())} [y/N]: ", end="", file=sys.stderr, flush=True)
+    except OSError:
+        leave(sys.stderr)
+        return False
+    return True

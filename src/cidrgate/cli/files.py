@@ -18,17 +18,21 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.output import unwritten
 from cidrgate.process.database_files import open_no_database
 from cidrgate.process.private_files import replacement
+from cidrgate.process.streams import stdin_was_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["STANDARD_STREAM", "check_written", "lines_of", "opened", "read_text", "write_text"]
+__all__ = ["STANDARD_STREAM", "check_readable", "check_written", "lines_of", "opened", "read_text", "write_text"]
 
 _QUICKLY = 3
 """The level of compression: higher levels take many times as long for lists, and save little."""
 
 STANDARD_STREAM = Path("-")
 """The name for stdin when a file is read, and for stdout when one is written."""
+
+
+_STDIN = {str(STANDARD_STREAM), "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"}
 
 
 def read_text(path: Path) -> str:
@@ -142,6 +146,16 @@ def _is_compressed(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
+def check_readable(path: Path) -> None:
+    """Refuse to read a stdin that is closed.
+
+    Raises:
+        CommandError: If the path means stdin, and the process started without it.
+    """
+    if str(path) in _STDIN and stdin_was_closed():
+        raise CommandError(f"cannot read {_name(path)}: it is closed")
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Yield the bytes of a file.
@@ -149,6 +163,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
     Raises:
         CommandError: If it cannot be read.
     """
+    check_readable(path)
     try:
         if path == STANDARD_STREAM:
             yield cast("io.BufferedReader", sys.stdin.buffer)
@@ -161,6 +176,8 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
                     yield stream
     except (EOFError, zlib.error) as error:
         raise CommandError(f"{_name(path)} is damaged or was cut off: {error}") from error
+    except BrokenPipeError:
+        raise  # of the answer, which nobody reads any more
     except OSError as error:
         raise CommandError(f"cannot read {_name(path)}: {error.strerror or error}") from error
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cidrgate.cli.errors import CommandError
+from cidrgate.cli.files import check_readable
 from cidrgate.cli.output import counted
 from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
@@ -154,9 +155,11 @@ class LogOptions:
             every_account: Whether the accounts of requests make no difference; each request then has the same.
 
         Raises:
-            CommandError: If an option is not valid, or the format is unknown.
+            CommandError: If an option is not valid, the format is unknown, or stdin is named and closed.
             LogError: If something is missing.
         """
+        for name in logs:
+            check_readable(Path(name))
         try:
             pattern = None if self.account_path is None else FromPath(self.account_path)
         except ValueError as error:

@@ -31,9 +31,10 @@ from cidrgate.cli.environment import (
 )
 from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus, status_of
 from cidrgate.cli.integers import read_plainly
-from cidrgate.cli.output import Output, leave
+from cidrgate.cli.output import Output
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
+from cidrgate.process.streams import leave
 from cidrgate.rules import Policy
 from cidrgate.stores.waits import LOCK_TIMEOUT
 from cidrgate.values import Origin
@@ -186,6 +187,7 @@ def command(
             read = {one.envvar for each in (context, context.find_root()) for one in each.command.params}
             known = {DATABASE, f"{DATABASE}_FILE", JSON, *(variable for variable in read if isinstance(variable, str))}
             try:
+                session.output.check_stdout()
                 check_variables(name, known, server=variables)
                 with session.new_store_discarded():
                     function(session, *_args, **arguments)

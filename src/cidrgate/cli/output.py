@@ -6,16 +6,15 @@ would control a terminal is shown as its escape.
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import sys
 import unicodedata
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
 from rich.cells import cell_len
@@ -27,6 +26,7 @@ from rich.text import Text
 from cidrgate.cli.error_records import error_record
 from cidrgate.cli.errors import BadRowsError, CommandError, shell_message
 from cidrgate.errors import CidrgateError, RuleError
+from cidrgate.process.streams import can_be_written, leave
 from cidrgate.stores.urls import redacted_message
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ __all__ = [
     "Table",
     "a_page",
     "counted",
-    "leave",
     "unwritten",
     "value_text",
     "visible",
@@ -161,6 +160,17 @@ class Output:
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
+
+    def check_stdout(self) -> None:
+        """Refuse to begin a command whose answer nobody could get.
+
+        Raises:
+            CommandError: If stdout is closed.
+        """
+        if not can_be_written(sys.stdout):
+            raise CommandError(
+                "stdout is closed, so there can be no answer, and nothing was done: say >/dev/null if none is wanted"
+            )
 
     def answer(self, record: Mapping[str, Any], *parts: str | Line | Table) -> None:
         """Answer on stdout: with the record for a program, with the parts for a person.
@@ -297,19 +307,11 @@ def _console(*, stderr: bool = False) -> Console:
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def leave(stream: TextIO) -> None:
-    """Stop writing to a pipe that nobody reads, or to a full disk.
-
-    What is left in the buffer would fail again when Python ends, with an exit status of Python's own.
-    """
-    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), stream.fileno())
-
-
 def unwritten(error: OSError) -> CommandError:
     """Leave stdout, which takes nothing more, and return the error that says so."""
     leave(sys.stdout)
-    return CommandError(f"the command was carried out, but its answer could not be written: {error.strerror or error}")
+    reason = "stdout is closed" if error.errno == errno.EBADF else error.strerror or error
+    return CommandError(f"the command was carried out, but its answer could not be written: {reason}")
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """`cidrgate token`: manages who may use the management API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,8 +11,12 @@ from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, value_text
+from cidrgate.errors import CidrgateError
 from cidrgate.service.auth.serialization import token_record
 from cidrgate.service.auth.values import Scope, Token
+
+if TYPE_CHECKING:
+    from cidrgate.service.auth.credentials import Credentials
 
 __all__ = ["app"]
 
@@ -47,11 +53,30 @@ def _create(
     scopes = [Scope.parse(text) for text in scope]
     with session.open_credentials(create=True) as credentials:
         made = credentials.create_token(name, scopes, expires_at=end, actor=session.actor)
-    session.output.answer(
-        {**token_record(made.token), "token": made.secret},
-        made.secret,
-        Line("this is the only time it is shown", "yellow"),
-    )
+        with _revoked_unless_shown(credentials, made.token, session.actor):
+            session.output.answer(
+                {**token_record(made.token), "token": made.secret},
+                made.secret,
+                Line("this is the only time it is shown", "yellow"),
+            )
+
+
+@contextmanager
+def _revoked_unless_shown(credentials: "Credentials", token: Token, actor: str | None) -> Iterator[None]:
+    """Revoke a new token if its secret could not be written: somebody might have got a part of it, and nobody all."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            credentials.revoke_token(token.id, actor=actor)
+        except CidrgateError as failure:
+            raise CommandError(
+                f"token {token.id} was created but not shown, and could not be revoked: {failure}; revoke it with "
+                f"`cidrgate token revoke {token.id}`"
+            ) from failure
+        if isinstance(error, CommandError):
+            raise CommandError(f"token {token.id} was revoked again, because it could not be shown: {error}") from error
+        raise
 
 
 @command(app, "list")
