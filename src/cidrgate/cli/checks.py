@@ -1,6 +1,5 @@
 """Checks of one address: `check` for scripts, `explain` for people."""
 
-import shlex
 from ipaddress import ip_address, ip_network
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from cidrgate.cli.arguments import AccountName
 from cidrgate.cli.exit_statuses import ExitStatus
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, value_text
+from cidrgate.cli.suggestions import suggested
 from cidrgate.rules import special_block
 from cidrgate.rules.networks import prefix_length
 from cidrgate.serialization import decision_record
@@ -50,7 +50,7 @@ def _explain(session: Session, account: AccountName, address: _Address) -> None:
             lines += _nearest(decision.nearest, address)
             lines.append(_way_in(decision, address, allow_special=_allows_special(session, account)))
     if decision.mode != "enforce":
-        lines.append(f"to enforce the list again: cidrgate resume {shlex.quote(decision.account)}")
+        lines.append(f"to enforce the list again: {suggested('resume', decision.account)}")
     session.output.answer(decision_record(account, address, decision), *lines)
 
 
@@ -124,7 +124,7 @@ def _way_in(decision: Decision, address: str, *, allow_special: bool) -> str:
     if block is not None:
         return f"it cannot be listed: {block.cidr} is {block.name} ({block.rfc})"
     verb = "list" if decision.allowed else "allow"
-    return f"to {verb} it: cidrgate add {shlex.quote(decision.account)} {host}"
+    return f"to {verb} it: {suggested('add', decision.account, host)}"
 
 
 def _unmapped(address: str) -> str:

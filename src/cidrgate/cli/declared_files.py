@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 from datetime import datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.cli.errors import CommandError
@@ -119,7 +120,7 @@ def versions_of_plan(text: str, name: str, declared: Container[str]) -> Mapping[
     except (ValueError, TypeError, KeyError, AttributeError):
         known = False
     if not known:
-        raise CommandError(f"{name} is not a plan: write one with `cidrgate plan FILE --json > {name}`")
+        raise CommandError(f"{name} is not a plan: write one with `cidrgate plan FILE --json > {quote(name)}`")
     try:
         refuse_undeclared(versions, declared)
     except ValueError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from cidrgate.cli.suggestions import suggested
 from cidrgate.errors import (
     AccountNotFoundError,
     CidrgateError,
@@ -36,9 +36,9 @@ def shell_message(error: CidrgateError) -> str:
     if isinstance(error, UnconfirmedChangeError):
         return error.told(f"say {' '.join(f'--confirm {name}' for name in error.confirm)}")
     if isinstance(error, AccountNotFoundError) and error.account is not None:
-        return f"{error}: `cidrgate account create {quote(error.account)}`"
+        return f"{error}: `{suggested('account create', error.account)}`"
     helpful = _helpful_command(error)
-    return str(error) if helpful is None else f"{error}; see `cidrgate {helpful}`"
+    return str(error) if helpful is None else f"{error}; see `{suggested(helpful)}`"
 
 
 def _helpful_command(error: CidrgateError) -> str | None:

@@ -12,6 +12,7 @@ from cidrgate.cli.durations import duration, moment
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
+from cidrgate.cli.suggestions import suggested
 from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
@@ -76,7 +77,9 @@ def _history(
         for change in shown
     ]
     columns = ("sequence", "at (UTC)", "by", *(["account"] if everything else []), "action", "change", "from")
-    inherited = f"{account} inherits its list: see `cidrgate history {parent}` for changes of the list"
+    inherited = []
+    if parent is not None:
+        inherited = [f"{account} inherits its list: see `{suggested('history', parent)}` for changes of the list"]
     session.output.answer(
         {
             "account": account,
@@ -84,7 +87,7 @@ def _history(
             "next_cursor": None if following is None else str(following.sequence),
         },
         Table(columns, rows, right=frozenset({"sequence"})),
-        *([] if parent is None else [inherited]),
+        *inherited,
     )
 
 

@@ -1,6 +1,5 @@
 """`cidrgate recommend`: the best list for addresses that were seen, and what it would change in an account's list."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from cidrgate.cli.log_options import FromLog, LogOptions, files_of, takes_log
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, counted, value_text
 from cidrgate.cli.past_requests import Days, PastRequests
+from cidrgate.cli.suggestions import suggested
 from cidrgate.errors import CidrgateError, NoTrafficError
 from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
 from cidrgate.foresight.curve_plots import bar, curve_svg
@@ -378,7 +378,4 @@ class _Review:
         return commands
 
     def _command(self, command: str, cidrs: Sequence[str], options: Sequence[str] = ()) -> str:
-        name = self._owner.name
-        if name.startswith("-"):  # it is no option
-            return shlex.join(["cidrgate", command, *options, "--", name, *cidrs])
-        return shlex.join(["cidrgate", command, name, *cidrs, *options])
+        return suggested(command, self._owner.name, *cidrs, options=options)

@@ -11,6 +11,7 @@ from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, value_text
+from cidrgate.cli.suggestions import suggested
 from cidrgate.errors import CidrgateError
 from cidrgate.service.auth.serialization import token_record
 from cidrgate.service.auth.values import Scope, Token
@@ -72,7 +73,7 @@ def _revoked_unless_shown(credentials: "Credentials", token: Token, actor: str |
         except CidrgateError as failure:
             raise CommandError(
                 f"token {token.id} was created but not shown, and could not be revoked: {failure}; revoke it with "
-                f"`cidrgate token revoke {token.id}`"
+                f"`{suggested('token revoke', str(token.id))}`"
             ) from failure
         if isinstance(error, CommandError):
             raise CommandError(f"token {token.id} was revoked again, because it could not be shown: {error}") from error

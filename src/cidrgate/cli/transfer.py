@@ -1,7 +1,6 @@
 """`import` and `export`: the lists of many accounts in one file."""
 
 import gc
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +43,7 @@ from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
 from cidrgate.cli.past_requests import Days, PastRequests
 from cidrgate.cli.program_lists import ProgramFormat, ProgramLists, Unenforced
+from cidrgate.cli.suggestions import suggested
 from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import ImportReport, RuleManager
 from cidrgate.manager.evaluations import collector
@@ -229,7 +229,7 @@ def _refuse_files(manager: RuleManager, accounts: list[str]) -> None:
             except AccountNotFoundError:
                 raise AccountNotFoundError(
                     f"there is no account {name!r}: if it is the file to write, name it with -o: "
-                    f"`cidrgate export -o {shlex.quote(name)}`"
+                    f"`{suggested('export', options=['-o', name])}`"
                 ) from None
 
 

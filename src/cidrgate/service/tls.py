@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import stat
+from shlex import quote
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     except _EncryptedKeyError:
         raise ValueError(
             f"the key in {key_file} is encrypted, and nobody can be asked for its pass phrase: "
-            f"`openssl pkey -in {key_file} -out NEW` decrypts it to a file that only this user should read"
+            f"`openssl pkey -in {quote(str(key_file))} -out NEW` decrypts it to a file that only this user should read"
         ) from None
     except ssl.SSLError as error:
         raise ValueError(_what_is_wrong(error, certificate, key_file)) from error
