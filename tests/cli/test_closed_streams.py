@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from cidrgate.cli.confirming import confirm
+from cidrgate.cli.errors import NotConfirmedError
+from cidrgate.cli.output import Output
+from cidrgate.errors import StoreBusyError
+from cidrgate.process import streams
+from cidrgate.service.auth.credentials import Credentials
 from tests.cli.test_exit_statuses import commands
 from tests.rows import rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Cidrgate
 
 CLOSED = "stdout is closed, so there can be no answer, and nothing was done"
@@ -272,3 +279,31 @@ def test_a_pipe_that_nobody_reads_ends_a_command_without_a_message(filled: Cidrg
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_a_token_that_can_be_neither_shown_nor_revoked_is_named(
+    filled: Cidrgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def busy(*_arguments: object, **_named: object) -> None:
+        raise StoreBusyError("the store is locked")
+
+    monkeypatch.setattr(Output, "_answer", full)
+    monkeypatch.setattr(Credentials, "revoke_token", busy)
+    err = filled("token", "create", "ops", "--scope", "admin", status=2).err
+    assert "token 1 was created but not shown, and could not be revoked: the store is locked" in err
+    assert "`cidrgate token revoke 1`" in err
+
+
+def test_a_question_that_nobody_can_have_seen_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = StringIO("y\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    for errors in ("/dev/full", None):
+        with nullcontext() if errors is None else Path(errors).open("w") as stream:
+            monkeypatch.setattr(sys, "stderr", stream or StringIO())
+            monkeypatch.setattr(streams, "_missing", {"stderr"} if errors is None else set())
+            with pytest.raises(NotConfirmedError, match="say --yes"):
+                confirm(Output(json=False), lambda: "delete it?", "it would be deleted", yes=False)
