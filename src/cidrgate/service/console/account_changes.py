@@ -17,10 +17,12 @@ from cidrgate.errors import (
     StoreError,
     SubaccountError,
     UnconfirmedChangeError,
+    VersionConflictError,
 )
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard
 from cidrgate.service.console.changing import NeedsConfirmationError, Preview, ask_before_denials, preview_change
+from cidrgate.service.console.conflicts import Conflict, conflict_since
 from cidrgate.service.console.fields import Confirmations, Number, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import FormError, message_of, parent_message
@@ -61,6 +63,8 @@ def edit(
     manager = person.principal.changing(service_of(request).manager)
     needed: tuple[str, ...] = ()
     preview: Preview | None = None
+    refused: str | None = None
+    conflict: Conflict | None = None
 
     def change(manager: RuleManager) -> Account:
         return manager.edit_account(
@@ -76,8 +80,11 @@ def edit(
     try:
         ask_before_denials(manager, change, None, confirm)
         made = change(manager)
+    except VersionConflictError:
+        conflict, status = conflict_since(manager, account, version), 409
+        version = version if conflict is None else conflict.version
     except (UnconfirmedChangeError, NeedsConfirmationError) as error:
-        refused, status = None, 409
+        status = 409
         needed = error.confirm if isinstance(error, UnconfirmedChangeError) else error.needed
         preview = preview_change(manager, change, None)
     except (AccountNotFoundError, SubaccountError) as error:
@@ -95,6 +102,7 @@ def edit(
         version,
         typed,
         refused=refused,
+        conflict=conflict,
         needed=needed,
         preview=preview,
         confirmed=confirm,
@@ -110,6 +118,7 @@ def _edit_form(
     typed: dict[str, Any],
     *,
     refused: str | None = None,
+    conflict: Conflict | None = None,
     needed: tuple[str, ...] = (),
     preview: Preview | None = None,
     confirmed: list[str] | None = None,
@@ -122,6 +131,7 @@ def _edit_form(
         view=view_of(request, person, account),
         version=version,
         refused=refused,
+        conflict=conflict,
         needed=needed,
         preview=preview,
         confirmed=confirmed or [],
@@ -171,8 +181,11 @@ def delete(
         return _delete_form(
             request, person, account, version, recursive=recursive, shown=shown, confirmed=confirm, status=409
         )
+    except VersionConflictError:
+        conflict = conflict_since(manager, account, version)
+        version = version if conflict is None else conflict.version
+        return _delete_form(request, person, account, version, conflict=conflict, status=409)
     except CidrgateError as error:
-        version = manager.account(account).version
         return _delete_form(request, person, account, version, refused=message_of(error), status=409)
     return go(request, "accounts", deleted=account)
 
@@ -184,6 +197,7 @@ def _delete_form(
     version: int,
     *,
     refused: str | None = None,
+    conflict: Conflict | None = None,
     recursive: str = "",
     shown: str = "",
     confirmed: list[str] | None = None,
@@ -206,9 +220,10 @@ def _delete_form(
         most=_MOST_NAMED,
         guard=Guard.DISABLE_ENFORCEMENT.value,
         refused=refused,
+        conflict=conflict,
         recursive=recursive if shown == proof else "",
         confirmed=confirmed or [],
-        asked=status == 409 and refused is None,
+        asked=status == 409 and refused is None and conflict is None,
         status=status,
         tab="",
     )

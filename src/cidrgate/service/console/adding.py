@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request, Response
 
 from cidrgate.errors import CidrgateError, CredentialEndedError, Problem, StoreError, VersionConflictError
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.drafts import (
     LIFETIMES,
     Addition,
@@ -18,7 +19,7 @@ from cidrgate.service.console.drafts import (
     fixed,
 )
 from cidrgate.service.console.fields import ListQuery, numbers_in
-from cidrgate.service.console.lists import AccountQuery, last_change
+from cidrgate.service.console.lists import AccountQuery
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -59,8 +60,10 @@ def rewrite(
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     word, _, rest = way.partition(" ")
     texts = draft.texts()
+    conflict = None
     if word == "replaces":
-        version = service_of(request).manager.account(draft.account).version
+        conflict = conflict_since(service_of(request).manager, draft.account, draft.version or 0)
+        version = draft.version if conflict is None else conflict.version
         draft = replace(draft, replaces=tuple(sorted({*draft.replaces, *numbers_in(rest)})), version=version)
     elif word == "fix":
         draft = fixed(draft, lambda draft: _checked(request, person, draft))
@@ -71,7 +74,7 @@ def rewrite(
     else:
         draft = draft.rewritten({position: [rest] if rest else [] for position in numbers_in(word)})
     verdict = _checked(request, person, draft) if draft.texts() else None
-    return _form(request, person, draft, verdict)
+    return _form(request, person, draft, verdict, conflict=conflict)
 
 
 @router.post("")
@@ -87,8 +90,8 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
     except (StoreError, CredentialEndedError):
         raise
     except VersionConflictError:
-        conflict = last_change(manager, draft.account)
-        draft = replace(draft, version=manager.account(draft.account).version, replaces=())
+        conflict = conflict_since(manager, draft.account, draft.version or 0)
+        draft = replace(draft, version=draft.version if conflict is None else conflict.version, replaces=())
         status = 409
     except NeedsConfirmationError:
         status = 409

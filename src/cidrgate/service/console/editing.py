@@ -15,9 +15,10 @@ from cidrgate.errors import (
 )
 from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, corrections_for
 from cidrgate.service.console.fields import ListQuery, numbers_in
-from cidrgate.service.console.lists import HEADINGS, AccountQuery, last_change, view_of
+from cidrgate.service.console.lists import HEADINGS, AccountQuery, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
@@ -73,14 +74,18 @@ def rewrite(
     """Show the form after a correction was chosen: `0 text`, `0` to keep the network, or `replaces id id ...`."""
     manager = service_of(request).manager
     person.principal.require_account(manager, draft.account, write=True)
-    found, listed = _listed(request, draft)
     word, _, rest = way.partition(" ")
+    conflict = None
     if word == "replaces":
-        replaces = tuple(sorted({*draft.replaces, *numbers_in(rest)}))
-        draft = replace(draft, replaces=replaces, version=manager.account(draft.account).version)
-    else:
+        conflict = conflict_since(manager, draft.account, draft.version)
+        draft = replace(draft, replaces=tuple(sorted({*draft.replaces, *numbers_in(rest)})))
+    if conflict is not None:
+        draft = replace(draft, version=conflict.version)
+    found, listed = _listed(request, draft)
+    if word != "replaces":
         draft = replace(draft, cidr=rest or found.cidr)
-    return _form(request, person, found, listed, draft, _checked(request, person, found, listed, draft))
+    verdict = _checked(request, person, found, listed, draft)
+    return _form(request, person, found, listed, draft, verdict, conflict=conflict)
 
 
 @router.post("/edit")
@@ -96,8 +101,8 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
     except (StoreError, CredentialEndedError, EntryNotFoundError):
         raise
     except VersionConflictError:
-        conflict = last_change(manager, draft.account)
-        draft = replace(draft, version=manager.account(draft.account).version, replaces=())
+        conflict = conflict_since(manager, draft.account, draft.version)
+        draft = replace(draft, version=draft.version if conflict is None else conflict.version, replaces=())
         status = 409
     except NeedsConfirmationError:
         status = 409

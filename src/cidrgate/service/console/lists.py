@@ -20,6 +20,7 @@ from cidrgate.service.console.changing import (
     make_change,
     preview_change,
 )
+from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.details import COLUMN_DETAILS
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.formatting import can_undo
@@ -29,9 +30,9 @@ from cidrgate.service.console.standing import Standing
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account, Change, Decision, Entry
+from cidrgate.values import Account, Decision, Entry
 
-__all__ = ["AccountQuery", "HEADINGS", "ListView", "change_from_page", "last_change", "router", "view_of"]
+__all__ = ["AccountQuery", "HEADINGS", "ListView", "change_from_page", "router", "view_of"]
 
 router = APIRouter(route_class=ConsoleRoute)
 
@@ -125,12 +126,6 @@ def _may_see(manager: RuleManager, person: Person, account: str) -> bool:
     return True
 
 
-def last_change(manager: RuleManager, account: str) -> Change | None:
-    """Return the last change of an account's own list, for people who find the list changed."""
-    changes = manager.history(account, limit=1)
-    return changes[0] if changes else None
-
-
 @router.get("/list")
 def list_page(
     request: Request,
@@ -145,8 +140,8 @@ def list_page(
     if done is not None and not view.inherited:
         found = manager.history(view.account.name, limit=1, before=done + 1)
         notice = found[0] if found and found[0].sequence == done else None
-        last = last_change(manager, view.account.name)
-        undo = view.editable and notice is not None and notice == last and can_undo(notice)
+        last = manager.history(view.account.name, limit=1)
+        undo = view.editable and notice is not None and [notice] == last and can_undo(notice)
     matched = manager.last_matches(account)
     return page(
         request,
@@ -260,6 +255,6 @@ def change_from_page(
             fields=fields,
         )
     except (VersionConflictError, EntryNotFoundError):
-        conflict = last_change(manager, account)
-        return page(request, "changed.html", person=person, status=409, account=account, change=conflict, verb=verb)
+        conflict = conflict_since(manager, account, fields["version"])
+        return page(request, "changed.html", person=person, status=409, account=account, conflict=conflict)
     return go(request, "list", account=account, done=sequence)

@@ -14,9 +14,10 @@ from cidrgate.service.console.changing import (
     make_change,
     preview_change,
 )
+from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.details import detail_of_text, detail_text
 from cidrgate.service.console.fields import Confirmations, Number, ShortText
-from cidrgate.service.console.lists import AccountQuery, last_change, view_of
+from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import FormError, message_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -93,7 +94,8 @@ def set_mode(
     except (StoreError, CredentialEndedError):
         raise
     except VersionConflictError:
-        conflict, version, status = last_change(manager, account), manager.account(account).version, 409
+        conflict, status = conflict_since(manager, account, version), 409
+        version = version if conflict is None else conflict.version
     except NeedsConfirmationError as error:
         needed, status = error.needed, 409
         preview = preview_change(manager, change, person.guarded_address)
