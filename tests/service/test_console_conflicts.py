@@ -14,6 +14,7 @@ from starlette.routing import Mount
 
 from cidrgate import RuleManager
 from cidrgate.service import create_app
+from cidrgate.service.console.changing import preview_change
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.stores.schema import entries
 from tests.service.test_console_access import sign_in
@@ -166,3 +167,27 @@ def test_a_conflict_tells_every_change_since_the_version(api: Api) -> None:
     assert found is not None
     assert {change.action for change in found.changes} == {"rename_account"}
     assert conflict_since(manager, "renamed", now + 5) is not None  # a version that there was never
+
+
+@pytest.mark.parametrize(("path", "row"), [("/list/restore", 1), ("/list/undo", 0)])
+def test_a_difference_is_confirmed_for_the_list_that_it_was_made_of(
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str, row: int
+) -> None:
+    """Somebody changes the list while the page is made."""
+    a_list(api)
+    at = f"{api.manager.history('acct-1')[row].sequence}"
+    csrf = sign_in(api, api.token("admin"))
+
+    def late(*arguments: Any) -> Any:
+        preview = preview_change(*arguments)
+        others_change_it(api)
+        return preview
+
+    monkeypatch.setattr("cidrgate.service.console.going_back.preview_change", late)
+    page = api.client.get(f"/console{path}?account=acct-1&at={at}").text
+    monkeypatch.undo()
+    [version] = versions(page)
+    before = api.manager.entries("acct-1")
+    form = {"account": "acct-1", "at": at, "version": f"{version}", "csrf": csrf}
+    assert api.client.post(f"/console{path}", data=form).status_code == 409
+    assert api.manager.entries("acct-1") == before

@@ -44,6 +44,16 @@ def test_a_pause_is_confirmed_shown_and_ended(api: AppClient) -> None:
     assert api.put(path, json={"mode": "enforce"}, headers={"If-Match": '"v2"'}).json()["enforced"]
 
 
+def test_a_preview_of_a_change_of_the_mode_alone_has_the_version_that_it_is_based_on(api: AppClient) -> None:
+    path = "/v1/accounts/acct-1"
+    api.put(f"{path}/mode?confirm=disable_enforcement", json={"mode": "off"})
+    [change] = api.get(f"{path}/history?limit=1").json()["items"]
+    preview = api.post(f"{path}/preview", json={"change": "undo", "sequence": change["sequence"]}).json()
+    assert (preview["ok"], preview["version"]) == (True, 2)
+    undone = api.post(f"{path}/history/{change['sequence']}/undo", headers={"If-Match": '"v2"'})
+    assert undone.status_code == 200
+
+
 @pytest.mark.parametrize("mode", ["report_only", "off"])
 def test_a_check_says_if_only_the_mode_allows(api: AppClient, mode: str) -> None:
     api.put("/v1/accounts/acct-1/mode?confirm=disable_enforcement", json={"mode": mode})

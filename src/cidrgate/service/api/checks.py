@@ -327,7 +327,7 @@ def preview_record(
     for outcome in outcomes:
         access = access_change(outcome.before, outcome.after, at, was=outcome.account_before, now=outcome.account)
         record |= {
-            "version": outcome.account.version - (1 if outcome.change.before or outcome.change.after else 0),
+            "version": outcome.account_before.version,
             "before": [entry_record(entry) for entry in outcome.change.before],
             "after": [entry_record(entry) for entry in outcome.change.after],
             **access.record(),

@@ -154,7 +154,7 @@ def _difference_page(request: Request, person: Person, account: str, at: int, wa
         difference=None if preview is None else _Difference.of(preview.outcome),
         modes=None if preview is None else _modes(preview.outcome),
         row=next(iter(manager.history(account, limit=1, before=at + 1)), None),
-        version=manager.account(account).version,
+        version=None if preview is None else preview.outcome.account_before.version,
     )
 
 
