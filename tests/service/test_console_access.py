@@ -94,3 +94,25 @@ def test_who_may_not(api: Api, method: str, path: str) -> None:
     assert ask(api, method, path, "acct-2", proof) == (403 if path in ADMIN else 404), "another's account"
     assert ask(api, method, path, "nobody", proof) == (403 if path in ADMIN else 404), "no account at all"
     assert [entry.cidr for entry in api.manager.entries("acct-1")] == ["1.1.1.1/32"]
+
+
+def test_no_link_makes_a_page_say_that_something_was_done(api: Api) -> None:
+    """A notice is about a row of the change log, and about one that did it."""
+    api.manager.create_account("gone")
+    api.manager.create_account("again")
+    csrf = sign_in(api, api.token("admin"))
+    made = {}
+    for name in ("gone", "again"):
+        form = {"account": name, "version": "0", "csrf": csrf}
+        answer = api.client.post("/console/accounts/delete", data=form)
+        made[name] = api.client.get(answer.headers["location"]).text
+        assert f'The account <strong class="breakable">{name}</strong> was deleted.' in made[name]
+    gone, again = (api.manager.history(name)[0].sequence for name in ("gone", "again"))
+    api.manager.create_account("again")
+    for query in ("deleted=Call+555", f"done={gone - 1}", f"done={again}", f"done={again + 100}", f"done={2**62}"):
+        page = api.client.get(f"/console/accounts?{query}").text
+        assert ("was deleted" in page, 'role="status"' in page, "Call 555" in page) == (False, False, False), query
+    sign_in(api, api.token_of_old("account:acct-1:read", "account:other:read"))
+    assert "gone" not in api.client.get(f"/console/accounts?q=a&done={gone}").text
+    for query in (f"done={gone}", f"done={2**62}", "deleted=x"):
+        assert 'role="status"' not in api.client.get(f"/console/list?account=acct-1&{query}").text

@@ -162,10 +162,15 @@ def delete(
     person.principal.require_admin()
     manager = person.principal.changing(service_of(request).manager)
 
-    def in_transaction(_transaction: Transaction, made: object) -> None:
+    sequence: int | None = None
+
+    def in_transaction(transaction: Transaction, made: object) -> None:
+        nonlocal sequence
         # The version of an account does not change with its subaccounts.
         if isinstance(made, AccountDeletion) and made.subaccounts and _proof_of(made.subaccounts) != shown:
             raise FormError("Another person or program has changed the subaccounts. Read them again, then decide.")
+        [last] = transaction.changes(account, 1)
+        sequence = last.sequence
 
     try:
         manager._with_transaction_hook(in_transaction).delete_account(
@@ -187,7 +192,7 @@ def delete(
         return _delete_form(request, person, account, version, conflict=conflict, status=409)
     except CidrgateError as error:
         return _delete_form(request, person, account, version, refused=message_of(error), status=409)
-    return go(request, "accounts", deleted=account)
+    return go(request, "accounts", done=sequence)
 
 
 def _delete_form(

@@ -12,11 +12,13 @@ from cidrgate.errors import (
     InvalidTextError,
     SubaccountError,
 )
+from cidrgate.manager import RuleManager
 from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import message_of, parent_message
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.known_accounts import find_account
 from cidrgate.service.http.pagination import a_page, storable
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -39,7 +41,11 @@ _After = Annotated[str | None, Query(max_length=255), AfterValidator(_storable_o
 
 @router.get("/accounts")
 def accounts_page(
-    request: Request, person: SignedIn, q: ShortQuery = "", after: _After = None, deleted: ShortQuery = ""
+    request: Request,
+    person: SignedIn,
+    q: ShortQuery = "",
+    after: _After = None,
+    done: Annotated[int | None, Query(ge=1, lt=2**63 - 1), PLAIN] = None,
 ) -> Response:
     """Show the accounts that a person may see, and which one was just deleted."""
     manager = service_of(request).manager
@@ -60,13 +66,21 @@ def accounts_page(
         template,
         person=person,
         q=sought,
-        deleted=deleted if deleted and person.principal.admin and find_account(manager, deleted) is None else None,
+        deleted=_deleted(manager, done) if done is not None and person.principal.admin else None,
         after=after,
         accounts=[account for account in shown if account.name in states],
         states=states,
         more=None if last is None else last.name,
         limit=manager.policy_state().effective.max_entries,
     )
+
+
+def _deleted(manager: RuleManager, done: int) -> str | None:
+    """Return the account that a change deleted; None if it is no deletion, or an account has that name again."""
+    change = next(iter(manager.history(limit=1, before=done + 1)), None)
+    if change is None or change.sequence != done or change.action != "delete_account" or change.account is None:
+        return None
+    return change.account if find_account(manager, change.account) is None else None
 
 
 @router.get("/subaccounts")

@@ -138,7 +138,7 @@ def list_page(
     manager = service_of(request).manager
     notice, undo = None, False
     if done is not None and not view.inherited:
-        found = manager.history(view.account.name, limit=1, before=done + 1)
+        found = manager.history(view.account.name, limit=1, before=done + 1, present=True)
         notice = found[0] if found and found[0].sequence == done else None
         last = manager.history(view.account.name, limit=1)
         undo = view.editable and notice is not None and [notice] == last and can_undo(notice)
