@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,7 +203,9 @@ def test_subaccounts_that_a_confirmation_first_shows_are_not_agreed_to(console: 
     console.manager.create_account(f"{account}-late", parent=account)
     refused = page.request.post("accounts/delete", form=form)
     assert ("Please confirm" in refused.text(), agreed in refused.text()) == (True, False)
-    refused = page.request.post("accounts/delete", form={**form, "confirm": "disable_enforcement"})
+    [shown_for] = re.findall(r'name="shown_for" value="(\w+)"', refused.text())
+    form |= {"confirm": "disable_enforcement", "shown_for": shown_for}
+    refused = page.request.post("accounts/delete", form=form)
     assert (refused.status, "has changed the subaccounts" in refused.text()) == (409, True)
     assert len(console.manager.accounts(parent=account)) == 2
 

@@ -385,7 +385,7 @@ class Console:
         Guard.OTHER_LIST: r"Let another list decide for this account",
         "unknown_account": r"There is no account “nope”",
         "subaccount": r"inherits the list of “acct-1”. Change the list there|Choose “acct-1” as the parent",
-        "version": r"has changed (this|the) list",
+        "version": r"has changed (this|the|this account, or its) list",
     }
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("ends",), ("true",), ("enable_enforcement",)],
@@ -409,18 +409,14 @@ class Console:
             "csrf": world.csrf,
             "account": asked.account,
             "version": version if asked.version is None else asked.version,
-            "confirm": list(confirm),
             "cidrs": asked.cidrs,
             "cidr": asked.cidrs,
             "entry": listed.get(asked.entry, 0),
             "replaces": [listed[asked.instead]] if asked.instead else [],
             "at": asked.sequence,
         }
-        if not listed:
-            # That a list begins to be enforced the console alone asks; what else must be confirmed shall show.
-            data["confirm"].append("enable_enforcement")
         if asked.what == "set_mode":
-            data |= {"mode": asked.mode, "ends": "never", "confirm": [*confirm, "enable_enforcement"]}
+            data |= {"mode": asked.mode, "ends": "never"}
         if asked.what == "create_account":
             data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
         if asked.what == "create_token":
@@ -431,12 +427,16 @@ class Console:
             seen = now.version if asked.version is None else asked.version
             if asked.what == "rename_account":
                 names["parent"] = now.parent or ""
-            data = {"csrf": world.csrf, "version": seen, "confirm": list(confirm), **names}
+            data = {"csrf": world.csrf, "version": seen, **names}
         # Who runs the service is not asked about an own address: see the test of it.
         client = world.client
         if row.startswith("/list/"):
             client, data["csrf"] = world.customer, world.customer_csrf
         answer = client.post(f"/console{row}", data=data)
+        if shown_for := re.search(r'name="shown_for" value="(\w+)"', answer.text):
+            # That a list begins to be enforced the console alone asks; what else must be confirmed shall show.
+            data |= {"shown_for": shown_for[1], "confirm": [*confirm, "enable_enforcement"]}
+            answer = client.post(f"/console{row}", data=data)
         if answer.status_code in (200, 303):
             return None
         assert answer.status_code in (409, 422), answer.text

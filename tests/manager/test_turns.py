@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from cidrgate import NewEntry, RuleManager, StoreBusyError
 from cidrgate.manager import rule_manager
 from cidrgate.manager.evaluations import changed_lists
 from cidrgate.manager.turns import Turns
-from cidrgate.service.console.changing import NeedsConfirmationError, ask_before_denials
+from cidrgate.service.console.changing import Agreement, NeedsConfirmationError, make_asked_change
 from cidrgate.service.console.formatting import DENY_TRAFFIC
 from tests.observed import store_observed
 from tests.waiting import eventually
@@ -77,11 +78,18 @@ def test_a_person_is_asked_only_when_it_is_known_who_would_be_denied(manager: Ru
         manager.remove("acct-1", "8.8.8.0/24")
 
     manager.add("acct-1", [NewEntry("9.9.9.9/32")])
+    unconfirmed = Agreement("list/remove", {})
     with taken(manager._evaluating, rule_manager._EVALUATING), pytest.raises(StoreBusyError, match="was changed"):
-        ask_before_denials(manager, change, None, ())
-    ask_before_denials(manager, change, None, (DENY_TRAFFIC,))
-    with pytest.raises(NeedsConfirmationError):
-        ask_before_denials(manager, change, None, ())
+        make_asked_change(manager, change, None, unconfirmed)
+    with pytest.raises(NeedsConfirmationError) as asked:
+        make_asked_change(manager, change, None, unconfirmed)
+    assert asked.value.preview is not None
+    confirmed = replace(
+        unconfirmed, confirmed=(DENY_TRAFFIC,), shown_for=unconfirmed.proof(asked.value.preview.outcome)
+    )
+    with taken(manager._evaluating, rule_manager._EVALUATING):
+        make_asked_change(manager, change, None, confirmed)
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["9.9.9.9/32"]
 
 
 def test_an_error_gives_the_turn_back(manager: RuleManager) -> None:

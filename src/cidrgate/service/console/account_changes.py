@@ -16,14 +16,20 @@ from cidrgate.errors import (
     InvalidTextError,
     StoreError,
     SubaccountError,
-    UnconfirmedChangeError,
     VersionConflictError,
 )
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard
-from cidrgate.service.console.changing import NeedsConfirmationError, Preview, ask_before_denials, preview_change
+from cidrgate.service.console.changing import (
+    Agreement,
+    NeedsConfirmationError,
+    Preview,
+    make_asked_change,
+    make_change,
+    preview_change,
+)
 from cidrgate.service.console.conflicts import Conflict, conflict_since
-from cidrgate.service.console.fields import Confirmations, Number, ShortText
+from cidrgate.service.console.fields import Confirmations, Number, Proof, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import FormError, message_of, parent_message
 from cidrgate.service.console.pages import go, page
@@ -57,6 +63,7 @@ def edit(
     display_name: ShortText = "",
     parent: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
+    shown_for: Proof = "",
 ) -> Response:
     """Change the names or the parent of an account."""
     person.principal.require_admin()
@@ -65,35 +72,35 @@ def edit(
     preview: Preview | None = None
     refused: str | None = None
     conflict: Conflict | None = None
+    fields = {"account": account, "version": version, "name": name.strip(), "parent": parent.strip()}
+    agreement = Agreement("accounts/edit", fields, tuple(confirm), shown_for)
+    made: Account | None = None
 
-    def change(manager: RuleManager) -> Account:
-        return manager.edit_account(
+    def change(manager: RuleManager) -> None:
+        nonlocal made
+        made = manager.edit_account(
             account,
             name=name.strip(),
             display_name=display_name.strip() or None,
             parent=parent.strip() or None,
             actor=person.principal.name,
             expect_version=version,
-            confirmed=_guards(confirm),
         )
 
     try:
-        ask_before_denials(manager, change, None, confirm)
-        made = change(manager)
+        make_asked_change(manager, change, None, agreement)
     except VersionConflictError:
         conflict, status = conflict_since(manager, account, version), 409
         version = version if conflict is None else conflict.version
-    except (UnconfirmedChangeError, NeedsConfirmationError) as error:
-        status = 409
-        needed = error.confirm if isinstance(error, UnconfirmedChangeError) else error.needed
-        preview = preview_change(manager, change, None)
+    except NeedsConfirmationError as error:
+        needed, preview, status = error.needed, error.preview, 409
     except (AccountNotFoundError, SubaccountError) as error:
         manager.account(account)  # the account itself, or the parent that was typed
         refused, status = parent_message(error, parent.strip()), 422
     except (AccountExistsError, AccountHasSubaccountsError, InvalidAccountError, InvalidTextError) as error:
         refused, status = message_of(error), 422
     else:
-        return go(request, "list", account=made.name)
+        return go(request, "list", account=made.name if made else account)
     typed = {"name": name, "display_name": display_name, "parent": parent}
     return _edit_form(
         request,
@@ -105,7 +112,7 @@ def edit(
         conflict=conflict,
         needed=needed,
         preview=preview,
-        confirmed=confirm,
+        agreement=agreement,
         status=status,
     )
 
@@ -121,7 +128,7 @@ def _edit_form(
     conflict: Conflict | None = None,
     needed: tuple[str, ...] = (),
     preview: Preview | None = None,
-    confirmed: list[str] | None = None,
+    agreement: Agreement | None = None,
     status: int = 200,
 ) -> Response:
     return page(
@@ -134,7 +141,7 @@ def _edit_form(
         conflict=conflict,
         needed=needed,
         preview=preview,
-        confirmed=confirmed or [],
+        agreement=agreement,
         status=status,
         tab="",
         **typed,
@@ -157,6 +164,7 @@ def delete(
     recursive: ShortText = "",
     shown: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006
+    shown_for: Proof = "",
 ) -> Response:
     """Delete an account, with its subaccounts if the form says so and showed all of them."""
     person.principal.require_admin()
@@ -172,19 +180,19 @@ def delete(
         [last] = transaction.changes(account, 1)
         sequence = last.sequence
 
-    try:
-        manager._with_transaction_hook(in_transaction).delete_account(
-            account,
-            recursive=recursive == "yes",
-            actor=person.principal.name,
-            expect_version=version,
-            confirmed=_guards(confirm),
+    def change(manager: RuleManager) -> object:
+        return manager.delete_account(
+            account, recursive=recursive == "yes", actor=person.principal.name, expect_version=version
         )
+
+    agreement = _agreement(account, version, tuple(confirm), shown_for)
+    try:
+        make_change(manager._with_transaction_hook(in_transaction), change, None, agreement)
     except (StoreError, CredentialEndedError, AccountNotFoundError):
         raise
-    except UnconfirmedChangeError:
+    except NeedsConfirmationError:
         return _delete_form(
-            request, person, account, version, recursive=recursive, shown=shown, confirmed=confirm, status=409
+            request, person, account, version, recursive=recursive, shown=shown, agreement=agreement, status=409
         )
     except VersionConflictError:
         conflict = conflict_since(manager, account, version)
@@ -205,7 +213,7 @@ def _delete_form(
     conflict: Conflict | None = None,
     recursive: str = "",
     shown: str = "",
-    confirmed: list[str] | None = None,
+    agreement: Agreement | None = None,
     status: int = 200,
 ) -> Response:
     manager = service_of(request).manager
@@ -227,7 +235,7 @@ def _delete_form(
         refused=refused,
         conflict=conflict,
         recursive=recursive if shown == proof else "",
-        confirmed=confirmed or [],
+        agreement=agreement or _agreement(account, version),
         asked=status == 409 and refused is None and conflict is None,
         status=status,
         tab="",
@@ -242,6 +250,5 @@ def _proof_of(subaccounts: Collection[str]) -> str:
     return hashlib.sha256("\n".join(sorted(subaccounts)).encode()).hexdigest()
 
 
-def _guards(confirmed: list[str]) -> list[str]:
-    """Return the guards among the confirmations of a form."""
-    return [guard.value for guard in Guard if guard in confirmed]
+def _agreement(account: str, version: int, confirmed: tuple[str, ...] = (), shown_for: str = "") -> Agreement:
+    return Agreement("accounts/delete", {"account": account, "version": version}, confirmed, shown_for)

@@ -85,7 +85,7 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
     conflict = None
     try:
         change = draft.change(manager.entries(draft.account), person.principal.name)
-        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.confirmed)
+        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.agreement)
         return go(request, "list", account=draft.account, done=sequence)
     except (StoreError, CredentialEndedError):
         raise

@@ -14,9 +14,9 @@ from cidrgate.manager import RuleManager
 from cidrgate.manager.previews import networks_without
 from cidrgate.rules import RULE_OF_CODE, split_submission
 from cidrgate.rules.notations import Notation, meaning_of
-from cidrgate.service.console.changing import ListEdit, Preview, preview_change
+from cidrgate.service.console.changing import Agreement, ListEdit, Preview, preview_change
 from cidrgate.service.console.details import detail_of_text, detail_text, details_sent, takes_details
-from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
+from cidrgate.service.console.fields import Confirmations, Ids, ListText, Proof, ShortText
 from cidrgate.service.console.messages import FormError, hint_of, message_of
 from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.http.integers import PLAIN
@@ -65,6 +65,7 @@ class Addition:
         replaces: The ids of listed entries that may be replaced: each is, while a typed network covers it.
         version: The version of the list that the person saw; None if the form did not send it.
         confirmed: What the person has confirmed.
+        shown_for: What the confirmations were shown for; see `Agreement`.
         details: The texts of the fields in `FORM_DETAILS`, by detail.
     """
 
@@ -76,12 +77,27 @@ class Addition:
     replaces: tuple[int, ...] = ()
     version: int | None = None
     confirmed: tuple[str, ...] = ()
+    shown_for: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     _texts: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Split the networks once: a form has room for many, and each answer looks at all of them."""
         object.__setattr__(self, "_texts", tuple(piece.cidr for piece in split_submission(self.cidrs)))
+
+    @property
+    def agreement(self) -> Agreement:
+        """What the person has confirmed, and for what. A label decides nothing."""
+        fields = {
+            "account": self.account,
+            "version": self.version,
+            "cidrs": self.texts(),
+            "ends": self.ends,
+            "ends_at": self.ends_at if self.ends == "at" else "",
+            "replaces": sorted(self.replaces),
+            "details": dict(self.details),
+        }
+        return Agreement("list/add", fields, self.confirmed, self.shown_for)
 
     def texts(self) -> list[str]:
         """Return the submitted networks as the rules see them, in their order."""
@@ -162,6 +178,7 @@ class Edit:
         ends_at: The time of expiry in UTC; empty for never.
         replaces: The ids of other entries that may be replaced: each is, while the typed network covers it.
         confirmed: What the person has confirmed.
+        shown_for: What the confirmations were shown for; see `Agreement`.
         details: The texts of the fields in `FORM_DETAILS`, by detail.
     """
 
@@ -173,6 +190,7 @@ class Edit:
     ends_at: str = ""
     replaces: tuple[int, ...] = ()
     confirmed: tuple[str, ...] = ()
+    shown_for: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -181,6 +199,20 @@ class Edit:
         texts = {detail.name: detail_text(detail, getattr(entry, detail.name)) for detail in DETAILS}
         label, ends_at = texts.pop("label"), texts.pop("expires_at")
         return cls(entry.account, entry.id, version, entry.cidr, label, ends_at, details=texts)
+
+    @property
+    def agreement(self) -> Agreement:
+        """What the person has confirmed, and for what. A label decides nothing."""
+        fields = {
+            "account": self.account,
+            "entry": self.entry,
+            "version": self.version,
+            "cidr": self.cidr,
+            "ends_at": self.ends_at,
+            "replaces": sorted(self.replaces),
+            "details": dict(self.details),
+        }
+        return Agreement("list/edit", fields, self.confirmed, self.shown_for)
 
     def leaving(self, listed: Iterable[Entry]) -> list[Entry]:
         """Return the entries that the typed network replaces, besides the edited entry."""
@@ -427,10 +459,11 @@ def _addition(
     version: Annotated[int | None, Form(ge=0, le=2**63 - 1), PLAIN] = None,
     replaces: Ids = [],  # noqa: B006 - FastAPI copies defaults
     confirm: Confirmations = [],  # noqa: B006
+    shown_for: Proof = "",
     *,
     details: Mapping[str, str],
 ) -> Addition:
-    return Addition(account, cidrs, label, ends, ends_at, tuple(replaces), version, tuple(confirm), details)
+    return Addition(account, cidrs, label, ends, ends_at, tuple(replaces), version, tuple(confirm), shown_for, details)
 
 
 @takes_details
@@ -443,10 +476,11 @@ def _edit(
     ends_at: ShortText = "",
     replaces: Ids = [],  # noqa: B006
     confirm: Confirmations = [],  # noqa: B006
+    shown_for: Proof = "",
     *,
     details: Mapping[str, str],
 ) -> Edit:
-    return Edit(account, entry, version, cidr, label, ends_at, tuple(replaces), tuple(confirm), details)
+    return Edit(account, entry, version, cidr, label, ends_at, tuple(replaces), tuple(confirm), shown_for, details)
 
 
 NewAddition = Annotated[Addition, Depends(_addition)]

@@ -96,7 +96,7 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
     conflict = None
     try:
         change = draft.change(*_listed(request, draft), person.principal.name, version=draft.version)
-        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.confirmed)
+        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.agreement)
         return go(request, "list", account=draft.account, done=sequence)
     except (StoreError, CredentialEndedError, EntryNotFoundError):
         raise

@@ -16,6 +16,7 @@ __all__ = [
     "ListText",
     "MaybeText",
     "Number",
+    "Proof",
     "ShortQuery",
     "ShortText",
     "numbers_in",
@@ -48,6 +49,8 @@ Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]], Form(max_
 """Ids of entries."""
 Confirmations = Annotated[list[Annotated[str, Form(max_length=100)]], Form(max_length=20)]
 """What the person has confirmed."""
+Proof = Annotated[str, Form(max_length=64)]
+"""What the confirmations were shown for; see `changing.Agreement`."""
 
 
 def numbers_in(text: str) -> set[int]:

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from cidrgate.errors import AccountNotFoundError, CidrgateError, StoreError, SubaccountError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import ListOutcome
-from cidrgate.service.console.changing import Preview, preview_change
-from cidrgate.service.console.fields import Confirmations
+from cidrgate.service.console.changing import Agreement, Preview, preview_change
+from cidrgate.service.console.fields import Confirmations, Proof
 from cidrgate.service.console.lists import AccountQuery, change_from_page
 from cidrgate.service.console.messages import message_of
 from cidrgate.service.console.pages import page
@@ -77,9 +77,11 @@ def restore(
     at: _Number,
     version: _Number,
     confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
+    shown_for: Proof = "",
 ) -> Response:
     """Restore an earlier list, as a new change."""
-    return _made(request, person, account, at, version, confirm, _RESTORE)
+    agreement = _agreement(_RESTORE, account, at, version, tuple(confirm), shown_for)
+    return _made(request, person, account, at, version, agreement, _RESTORE)
 
 
 @router.post("/undo")
@@ -90,9 +92,11 @@ def undo(
     at: _Number,
     version: _Number,
     confirm: Confirmations = [],  # noqa: B006
+    shown_for: Proof = "",
 ) -> Response:
     """Undo one change, as a new change."""
-    return _made(request, person, account, at, version, confirm, _UNDO)
+    agreement = _agreement(_UNDO, account, at, version, tuple(confirm), shown_for)
+    return _made(request, person, account, at, version, agreement, _UNDO)
 
 
 class _Difference(NamedTuple):
@@ -142,6 +146,7 @@ def _difference_page(request: Request, person: Person, account: str, at: int, wa
         raise
     except CidrgateError as error:
         refused = message_of(error)
+    version = 0 if preview is None else preview.outcome.account_before.version
     return page(
         request,
         "difference.html",
@@ -154,17 +159,23 @@ def _difference_page(request: Request, person: Person, account: str, at: int, wa
         difference=None if preview is None else _Difference.of(preview.outcome),
         modes=None if preview is None else _modes(preview.outcome),
         row=next(iter(manager.history(account, limit=1, before=at + 1)), None),
-        version=None if preview is None else preview.outcome.account_before.version,
+        version=version,
+        agreement=_agreement(way, account, at, version),
     )
 
 
 def _made(
-    request: Request, person: Person, account: str, at: int, version: int, confirm: list[str], way: _Way
+    request: Request, person: Person, account: str, at: int, version: int, agreement: Agreement, way: _Way
 ) -> Response:
     person.principal.require_account(service_of(request).manager, account, write=True)
 
     def change(manager: RuleManager) -> object:
         return way.begin(manager, account, at, actor=person.principal.name, expect_version=version)
 
-    fields = {"account": account, "at": at, "version": version}
-    return change_from_page(request, person, account, change, confirm, lambda: way.title, way.path, way.verb, fields)
+    return change_from_page(request, person, account, change, version, agreement, lambda: way.title, way.verb)
+
+
+def _agreement(
+    way: _Way, account: str, at: int, version: int, confirmed: tuple[str, ...] = (), shown_for: str = ""
+) -> Agreement:
+    return Agreement(way.path, {"account": account, "at": at, "version": version}, confirmed, shown_for)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
@@ -14,15 +14,14 @@ from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
 from cidrgate.rules.decisions import decide
 from cidrgate.service.console.changing import (
+    Agreement,
     ListEdit,
     NeedsConfirmationError,
-    ask_before_denials,
-    make_change,
-    preview_change,
+    make_asked_change,
 )
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.details import COLUMN_DETAILS
-from cidrgate.service.console.fields import Confirmations
+from cidrgate.service.console.fields import Confirmations, Proof
 from cidrgate.service.console.formatting import can_undo
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -164,6 +163,7 @@ def remove(
     entry: _Number,
     version: _Number,
     confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
+    shown_for: Proof = "",
 ) -> Response:
     """Delete an entry."""
     manager = service_of(request).manager
@@ -176,7 +176,8 @@ def remove(
         return f"Delete {_named(manager, account, entry)}?"
 
     fields = {"account": account, "entry": entry, "version": version}
-    return change_from_page(request, person, account, change, confirm, question, "list/remove", "Delete", fields)
+    agreement = Agreement("list/remove", fields, tuple(confirm), shown_for)
+    return change_from_page(request, person, account, change, version, agreement, question, "Delete")
 
 
 @router.post("/list/enable")
@@ -188,6 +189,7 @@ def enable(
     version: _Number,
     enabled: Annotated[str, Form(pattern="^(yes|no)$")] = "no",
     confirm: Confirmations = [],  # noqa: B006
+    shown_for: Proof = "",
 ) -> Response:
     """Disable an entry, which stays in the list and allows nothing, or enable it again."""
     manager = service_of(request).manager
@@ -203,7 +205,8 @@ def enable(
         return f"{verb} {_named(manager, account, entry)}?"
 
     fields = {"account": account, "entry": entry, "version": version, "enabled": enabled}
-    return change_from_page(request, person, account, change, confirm, question, "list/enable", verb, fields)
+    agreement = Agreement("list/enable", fields, tuple(confirm), shown_for)
+    return change_from_page(request, person, account, change, version, agreement, question, verb)
 
 
 def _named(manager: RuleManager, account: str, entry: int) -> str:
@@ -216,11 +219,10 @@ def change_from_page(
     person: Person,
     account: str,
     change: ListEdit,
-    confirmed: list[str],
+    version: int,
+    agreement: Agreement,
     question: Callable[[], str],
-    path: str,
     verb: str,
-    fields: dict[str, Any],
 ) -> Response:
     """Make a change after one click, or show its confirmations first if it needs any.
 
@@ -229,32 +231,30 @@ def change_from_page(
         person: Who makes the change.
         account: The account of the list.
         change: The change.
-        confirmed: What the person has confirmed.
+        version: The version of the list that the person saw.
+        agreement: The form of the change, and what the person has confirmed.
         question: Returns the question above the confirmations.
-        path: The path that makes the change.
-        verb: The words on its button.
-        fields: The fields of its form.
+        verb: The words on the button.
     """
     manager = service_of(request).manager
     try:
-        ask_before_denials(manager, change, person.guarded_address, confirmed)
-        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, confirmed)
-    except NeedsConfirmationError as error:
-        return page(
-            request,
-            "confirm.html",
-            person=person,
-            status=409,
-            account=account,
-            question=question(),
-            needed=error.needed,
-            preview=preview_change(manager, change, person.guarded_address),
-            confirmed=confirmed,
-            path=path,
-            verb=verb,
-            fields=fields,
-        )
+        try:
+            changing = person.principal.changing(manager)
+            sequence = make_asked_change(changing, change, person.guarded_address, agreement)
+        except NeedsConfirmationError as error:
+            return page(
+                request,
+                "confirm.html",
+                person=person,
+                status=409,
+                account=account,
+                question=question(),
+                needed=error.needed,
+                preview=error.preview,
+                agreement=agreement,
+                verb=verb,
+            )
     except (VersionConflictError, EntryNotFoundError):
-        conflict = conflict_since(manager, account, fields["version"])
+        conflict = conflict_since(manager, account, version)
         return page(request, "changed.html", person=person, status=409, account=account, conflict=conflict)
     return go(request, "list", account=account, done=sequence)

@@ -8,15 +8,14 @@ from fastapi import APIRouter, Request, Response
 from cidrgate.errors import CidrgateError, CredentialEndedError, StoreError, VersionConflictError
 from cidrgate.manager import RuleManager
 from cidrgate.service.console.changing import (
+    Agreement,
     NeedsConfirmationError,
     Preview,
-    ask_before_denials,
-    make_change,
-    preview_change,
+    make_asked_change,
 )
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.details import detail_of_text, detail_text
-from cidrgate.service.console.fields import Confirmations, Number, ShortText
+from cidrgate.service.console.fields import Confirmations, Number, Proof, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import FormError, message_of
 from cidrgate.service.console.pages import go, page
@@ -64,6 +63,7 @@ def set_mode(
     ends_at: ShortText = "",
     reason: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
+    shown_for: Proof = "",
 ) -> Response:
     """Set how a list decides."""
     manager = service_of(request).manager
@@ -72,6 +72,8 @@ def set_mode(
     refused, conflict = None, None
     needed: tuple[str, ...] = ()
     preview: Preview | None = None
+    fields = {"account": account, "version": version, "mode": mode, "ends": ends, "ends_at": ends_at}
+    agreement = Agreement("list/mode", fields, tuple(confirm), shown_for)
     try:
         until = None if mode == "enforce" else _end(ends, ends_at, manager.account(account).mode_until)
         chosen = next((one for one in MODES if one == mode), None)
@@ -88,8 +90,8 @@ def set_mode(
                 expect_version=version,
             )
 
-        ask_before_denials(manager, change, person.guarded_address, confirm)
-        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, confirm)
+        changing = person.principal.changing(manager)
+        sequence = make_asked_change(changing, change, person.guarded_address, agreement)
         return go(request, "list", account=account, done=sequence)
     except (StoreError, CredentialEndedError):
         raise
@@ -97,8 +99,7 @@ def set_mode(
         conflict, status = conflict_since(manager, account, version), 409
         version = version if conflict is None else conflict.version
     except NeedsConfirmationError as error:
-        needed, status = error.needed, 409
-        preview = preview_change(manager, change, person.guarded_address)
+        needed, preview, status = error.needed, error.preview, 409
     except CidrgateError as error:
         refused, status = message_of(error), 422
     return _form(
@@ -111,7 +112,7 @@ def set_mode(
         conflict=conflict,
         needed=needed,
         preview=preview,
-        confirmed=confirm,
+        agreement=agreement,
         status=status,
     )
 
@@ -159,7 +160,7 @@ def _form(
     conflict: object = None,
     needed: tuple[str, ...] = (),
     preview: Preview | None = None,
-    confirmed: list[str] | None = None,
+    agreement: Agreement | None = None,
     status: int = 200,
 ) -> Response:
     return page(
@@ -173,7 +174,7 @@ def _form(
         conflict=conflict,
         needed=needed,
         preview=preview,
-        confirmed=confirmed or [],
+        agreement=agreement,
         refused=bool(needed),
         choices=_ENDS,
         tab="",
