@@ -285,7 +285,8 @@ def test_what_is_said_before_a_change(lists: Api, case: str, change: str) -> Non
     if "problem to solve" in asked.text:
         return
     if asked.status_code != 303:
-        made = client.post(f"/console/{path}", data={**form, "confirm": needed})
+        shown = dict(re.findall(r'name="(shown_for)" value="(\w+)"', asked.text))
+        made = client.post(f"/console/{path}", data={**form, "confirm": needed, **shown})
         assert made.status_code == 303, words(made.text)
     then = truth_of(lists, name)
     after = {address: then.allows(address) for address in PROBES}
