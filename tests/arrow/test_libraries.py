@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 import polars as pl
@@ -16,6 +16,8 @@ from tests.strategies import address_texts, addresses_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cidrgate import Matcher
 
 duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install duckdb")
 
@@ -76,15 +78,78 @@ def test_duckdb_answers_as_the_matcher(connection: Any, rows: list[tuple[str | N
     assert alone == sum(expected(MATCHER, "acct-1", address) for _, address in rows)
 
 
-def test_a_change_of_a_list_counts_for_the_next_query(connection: Any) -> None:
+QUESTIONS = [
+    "SELECT allows_now('acct-1', '9.9.9.9')",
+    "SELECT allows_now('acct-1', address) FROM asked",
+    "SELECT allows_now(account, '9.9.9.9') FROM asked",
+    "SELECT allows_now(account, address) FROM asked",
+    "SELECT count(*) > 0 FROM asked WHERE allows_now('acct-1', '9.9.9.9')",
+    "SELECT allowed FROM (SELECT allows_now(account, address) AS allowed FROM asked) WHERE allowed IS NOT NULL",
+    "SELECT allowed FROM answered",
+]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_change_of_a_list_counts_for_every_query_that_follows(question: str) -> None:
     from cidrgate.arrow import duckdb as for_duckdb
 
     matcher = matcher_with(PREFIXES)
-    for_duckdb.register(connection, matcher, "allows_now")
-    question = "SELECT allows_now('acct-1', '9.9.9.9')"
-    assert connection.sql(question).fetchall() == [(False,)]
-    matcher.publish("acct-1", ["9.9.9.0/24"])
-    assert connection.sql(question).fetchall() == [(True,)]
+    with duckdb.connect() as connection:
+        for_duckdb.register(connection, matcher, "allows_now")
+        connection.execute("CREATE TABLE asked AS SELECT 'acct-1' AS account, '9.9.9.9' AS address")
+        connection.execute("CREATE VIEW answered AS SELECT allows_now('acct-1', '9.9.9.9') AS allowed")
+        connection.execute(f"PREPARE asked_again AS {question}")
+        relation = connection.sql(question)
+        assert connection.execute("EXECUTE asked_again").fetchall() == relation.fetchall() == [(False,)]
+        for prefixes, answer in ((["9.9.9.0/24"], True), (PREFIXES, False), (["9.9.9.9/32"], True)):
+            matcher.publish("acct-1", prefixes)
+            assert connection.sql(question).fetchall() == [(answer,)]
+            assert connection.execute("EXECUTE asked_again").fetchall() == [(answer,)]
+
+
+def test_a_query_that_uses_the_column_of_a_subquery_twice_has_one_answer_for_a_row() -> None:
+    from cidrgate.arrow import duckdb as for_duckdb
+
+    class Alternating:
+        """Lists that change between any two calls."""
+
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def allows_many(self, accounts: Any, addresses: Any, *, invalid: str) -> list[bool]:
+            self.calls += 1
+            return [self.calls % 2 == 1] * len(addresses)
+
+    with duckdb.connect() as connection:
+        for_duckdb.register(connection, cast("Matcher", Alternating()))
+        answered = "SELECT number, allows('acct-1', number::VARCHAR) AS allowed FROM range(5000) AS numbers(number)"
+        for question in (
+            f"SELECT count(*) FROM ({answered}) WHERE allowed AND NOT allowed",
+            f"SELECT count(*) FROM (SELECT * FROM ({answered}) WHERE allowed) WHERE NOT allowed",
+            f"WITH answered AS MATERIALIZED ({answered}) SELECT count(*) FROM answered AS one JOIN answered AS other "
+            "USING (number) WHERE one.allowed <> other.allowed",
+        ):
+            assert connection.sql(question).fetchall() == [(0,)], question
+        with pytest.raises(duckdb.BinderException, match="side effects"):
+            connection.sql("SELECT allows('acct-1', '8.8.8.8') AS allowed WHERE allowed")
+
+
+def test_a_lazy_frame_of_polars_reads_the_lists_when_it_is_collected() -> None:
+    matcher = matcher_with(PREFIXES)
+    constants = for_polars.allows(matcher, pl.lit("acct-1"), pl.lit("9.9.9.9"))
+    frame = pl.LazyFrame({"account": ["acct-1"], "address": ["9.9.9.9"]})
+    asked = [
+        frame.select(constants),
+        frame.select(pl.lit(1), constants).select("allowed"),
+        frame.select(for_polars.allows(matcher)),
+        frame.select(for_polars.allows(matcher, pl.lit("acct-1"))),
+        frame.with_columns(for_polars.allows(matcher)).select("allowed"),
+    ]
+    for prefixes, answer in ((PREFIXES, False), (["9.9.9.0/24"], True), (PREFIXES, False)):
+        matcher.publish("acct-1", prefixes)
+        for lazy in asked:
+            for engine in ("in-memory", "streaming"):
+                assert lazy.collect(engine=engine).to_series().to_list() == [answer]
 
 
 def test_a_column_of_another_type_is_an_error(connection: Any) -> None:

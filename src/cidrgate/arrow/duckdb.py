@@ -30,9 +30,13 @@ def register(connection: duckdb.DuckDBPyConnection, matcher: Matcher, name: str 
 
     A second call with the same connection and name replaces the function.
 
+    The lists are read anew for each batch of rows. A change while a query runs counts for its later rows, and two calls
+    in one query may then answer one row differently. Where one answer is used twice, call in a subquery and use its
+    column: DuckDB calls once for that, and refuses a call that another part of the same SELECT names by its alias.
+
     Args:
         connection: The connection of DuckDB; its cursors have the function too.
-        matcher: The lists. They are read when a query runs.
+        matcher: The lists. They are read when a query runs, also one that was prepared before.
         name: The name of the function in SQL.
 
     Raises:
@@ -52,8 +56,9 @@ def register(connection: duckdb.DuckDBPyConnection, matcher: Matcher, name: str 
     def answer(accounts: Any, addresses: Any) -> Any:
         return pyarrow.array(matcher.allows_many(accounts, addresses, invalid="deny"))
 
-    # The names of its enumerations have moved between versions of DuckDB; their texts have not.
-    options: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
+    # The names of its enumerations have moved between versions of DuckDB; their texts have not. Without side effects,
+    # DuckDB would answer for two constants when a statement is prepared, and keep that answer.
+    options: dict[str, Any] = {"type": "arrow", "null_handling": "special", "side_effects": True}
     registered = _REGISTERED.setdefault(connection, set())
     if name in registered:
         connection.remove_function(name)
