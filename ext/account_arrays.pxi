@@ -1,12 +1,13 @@
 """Arrays of accounts, by name or by row number, and the lookup of many names. Part of `_engine.pyx`."""
 
-from libc.stdint cimport int32_t, uint32_t
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 
 from accounts cimport (
     DEAD, MAX_NAME, AccountHeader, Accounts, Name, Slot, SlotTable, find_from, first_place, header_of,
 )
-from batch cimport CODES, NOTHING, PIECE, Batch, code_at, is_null, octets_at, value_at
+from batch cimport CODES, NOTHING, PIECE, POINTERS, Batch, code_at, is_null, octets_at, value_at
 from native cimport allocate_array, keyed_hash, load_acquire, load_pointer, prefetch
 from verify cimport is_utf8
 
@@ -20,46 +21,94 @@ cdef enum:
 cdef class _AccountNames:
     """An argument that names accounts: a list of `str`, or an Arrow array or stream of strings."""
 
-    cdef list names
-    cdef _ArrowColumn column        # for an Arrow array or stream, otherwise None
+    cdef const Batch *batches
+    cdef Py_ssize_t n_batches
     cdef Py_ssize_t count
+    cdef Batch batch                # of a list, which has no other
+    cdef list names                 # of a list; None for an account that is missing in a column of pandas
+    cdef _ArrowColumn column        # for an Arrow array or stream, otherwise None
 
     def __cinit__(self, object source):
+        cdef bint is_column = is_pandas_column(source)
+        if is_column:
+            source = pandas_values(source)
         if is_arrow(source) and not isinstance(source, (str, bytes)):
             try:
                 self.column = _ArrowColumn(source, "accounts", NAME_FORMS)
             except ImportError:
-                # A column of pandas needs pyarrow for this; without pyarrow it is an iterable like any other.
+                # A column that needs a library for this, which is not installed, is an iterable like any other.
                 pass
         if self.column is None:
-            self.names = account_names(source)
-            self.count = len(self.names)
+            self.of_names(source, is_column)
         elif self.column.refused is not None:
             raise TypeError(f"accounts must be a list of str, or an Arrow array or stream of strings or a dictionary "
                             f"of strings, not {self.column.refused}")
         else:
+            self.batches = self.column.batches
+            self.n_batches = self.column.n_batches
             self.count = self.column.count
 
+    def __dealloc__(self):
+        free(self.batch.texts)
+        free(<void *>self.batch.sizes)
+
+    cdef int of_names(self, object accounts, bint is_column) except -1:
+        """Read pointers into the `str` objects of an iterable. In a column, what cannot be a name has no pointer."""
+        cdef Py_ssize_t index
+        cdef Name name
+        if isinstance(accounts, (str, bytes)):
+            raise TypeError(f"accounts must be a list of str, not one {type(accounts).__name__}: write [account]")
+        # It holds the objects. Nobody else has that of a column.
+        self.names = accounts if is_column and type(accounts) is list else list(accounts)
+        self.count = self.batch.count = len(self.names)
+        self.batch.form = POINTERS
+        self.batch.texts = <const uint8_t **>allocate_array(self.count, sizeof(uint8_t *))
+        self.batch.sizes = <int64_t *>allocate_array(self.count, sizeof(int64_t))
+        if self.batch.texts == NULL or self.batch.sizes == NULL:
+            raise MemoryError
+        self.batches = &self.batch
+        self.n_batches = 1
+        for index in range(self.count):
+            account = self.names[index]
+            if type(account) is not str and not (is_column and account is None):
+                raise TypeError(no_account(index, account))
+            if account is None or not read_name(<str>account, &name):
+                if not is_column:
+                    raise self.wrong(index)
+                name.text, name.size = NULL, 0
+            self.batch.texts[index] = name.text
+            (<int64_t *>self.batch.sizes)[index] = name.size
+        return 0
+
     cdef object wrong(self, Py_ssize_t index):
-        """Return the error for an element of an Arrow array that cannot be a name."""
-        cdef object value = self.column.value(index)
+        """Return the error for an element that cannot be a name."""
+        cdef object value = self.names[index] if self.column is None else self.column.value(index)
         if value is None:
             return TypeError(no_account(index, None))
+        if self.column is None:
+            return InvalidAccountError(no_name(value))
         return InvalidAccountError(
             f"accounts[{index}]: {quoted(value)} is not UTF-8, so it cannot be an account's name")
 
 
-cdef list account_names(object accounts):
-    """Return the accounts of an iterable as a new list."""
-    cdef Py_ssize_t index
-    cdef list names
-    if isinstance(accounts, (str, bytes)):
-        raise TypeError(f"accounts must be a list of str, not one {type(accounts).__name__}: write [account]")
-    names = list(accounts)
-    for index in range(len(names)):
-        if type(names[index]) is not str:
-            raise TypeError(no_account(index, names[index]))
-    return names
+cdef inline bint read_name(str account, Name *name) except -1:
+    """Read the text of an account's name; return False if it cannot be written as UTF-8, as names are."""
+    cdef Py_ssize_t size
+    if PyUnicode_IS_COMPACT_ASCII(account):
+        name.text = ascii_text(account)
+        name.size = PyUnicode_GET_LENGTH(account)
+        return True
+    try:
+        name.text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
+    except UnicodeEncodeError:
+        return False
+    name.size = size
+    return True
+
+
+cdef str no_name(str account):
+    """Return the error message for a text that cannot be written as UTF-8."""
+    return f"{quoted(account)} contains a lone surrogate, so it cannot be an account's name"
 
 
 cdef str no_account(Py_ssize_t index, object value):
@@ -151,7 +200,7 @@ cdef void find_each_name(const Accounts *accounts, const Batch *batch, int32_t *
 
 
 cdef inline bint name_at(const Batch *batch, Py_ssize_t index, Name *name) noexcept nogil:
-    """Read the text of an element, also of a dictionary; return False if it is null."""
+    """Read the text of an element, also of a dictionary; return False if there is none."""
     cdef Py_ssize_t size = 0
     if batch.form == CODES and not is_null(batch, index):
         index = <Py_ssize_t>code_at(batch, index)
@@ -160,7 +209,7 @@ cdef inline bint name_at(const Batch *batch, Py_ssize_t index, Name *name) noexc
         return False
     name.text = octets_at(batch, index, &size)
     name.size = size
-    return True
+    return name.text != NULL
 
 
 cdef inline bint is_text_utf8(const Name *name) noexcept nogil:

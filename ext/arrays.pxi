@@ -113,10 +113,12 @@ cdef class _AddressArray:
         self.n_batches = 1
         if isinstance(source, _numpy().ndarray):
             self.of_numpy(plain_array(source))
+        elif is_pandas_column(source):
+            self.of_pandas(pandas_values(source))
         elif is_arrow(source):
             self.of_arrow(source)
         elif isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
-            self.of_objects(tuple(source))
+            self.of_objects(list(source), False)
         else:
             raise TypeError(unreadable_array(source))
         if self.column is None:
@@ -152,10 +154,17 @@ cdef class _AddressArray:
             return self.memory.take(array, b"IL", 4, 1, False)
         return self.memory.take(array, b"B", 1, 2, False)
 
-    cdef int of_objects(self, tuple addresses) except -1:
-        """Read pointers into `str` objects; the text of other addresses is written for it.
+    cdef int of_pandas(self, object values) except -1:
+        """Read what `pandas_values` returned."""
+        if type(values) is list:
+            return self.of_objects(values, True)
+        return self.of_arrow(values)
+
+    cdef int of_objects(self, list addresses, bint nullable) except -1:
+        """Read pointers into the `str` objects of a list that nobody else has; for other addresses, text is written.
 
         What is no address becomes empty, which is not an address either. So the first one is found as in every array.
+        The same is done with None if the array is nullable; otherwise it is of a wrong type.
         """
         cdef Py_ssize_t index, count = len(addresses)
         cdef list written = None
@@ -172,7 +181,7 @@ cdef class _AddressArray:
             if type(text) is not str:
                 if written is None:
                     self.written = written = []
-                text = object_text(text, index)
+                text = "" if text is None and nullable else object_text(text, index)
                 written.append(text)
             if PyUnicode_IS_COMPACT_ASCII(text):
                 self.batch.texts[index] = ascii_text(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -120,19 +120,10 @@ cdef class Matcher:
 
     cdef inline int name(self, str account, Name *name) except -1:
         """Read the name of an account to look up."""
-        cdef Py_ssize_t size
         if account is None:
             raise TypeError("an account must be a str, not None")
-        if PyUnicode_IS_COMPACT_ASCII(account):
-            name.text = ascii_text(account)
-            name.size = PyUnicode_GET_LENGTH(account)
-        else:
-            try:
-                name.text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
-            except UnicodeEncodeError:
-                raise InvalidAccountError(
-                    f"{quoted(account)} contains a lone surrogate, so it cannot be an account's name") from None
-            name.size = size
+        if not read_name(account, name):
+            raise InvalidAccountError(no_name(account))
         return 0
 
     cdef int new_name(self, str account, Name *name) except -1:
@@ -611,7 +602,7 @@ cdef class Matcher:
         Args:
             accounts: A list of accounts, or another iterable of them. Of an Arrow array or stream of strings or of a
                 dictionary of strings (a column of pyarrow, polars or pandas), the names are looked up without Python
-                objects, and each value of a dictionary once.
+                objects, and each value of a dictionary once. A column of objects of pandas is read as a list.
 
         Returns:
             int32[n]; -1 for an unknown account.
@@ -630,28 +621,16 @@ cdef class Matcher:
 
     cdef object rows_of(self, _AccountNames given, bint lenient=False):
         """Return the row numbers of accounts as a new array. If lenient, NO_NAME is the row of what is no name."""
-        cdef Name name
-        cdef Py_ssize_t index
+        cdef Py_ssize_t done
         cdef int64_t *inside
-        cdef const Accounts *known
         cdef _Answers results = _Answers(None, _numpy().int32, given.count)
         cdef int32_t *rows = <int32_t *>results.memory.buffer.buf
-        if given.column is not None:
-            with nogil:
-                inside = enter(&self.lists.readers)
-                index = find_names(accounts_of(&self.lists), given.column.batches, given.column.n_batches, rows)
-                leave(inside)
-            if index < given.count and not lenient:
-                raise given.wrong(index)
-            return results.array
-        inside = enter(&self.lists.readers)
-        known = accounts_of(&self.lists)
-        try:
-            for index in range(given.count):
-                self.name(given.names[index], &name)
-                rows[index] = row_of(known, &name)
-        finally:
+        with nogil:
+            inside = enter(&self.lists.readers)
+            done = find_names(accounts_of(&self.lists), given.batches, given.n_batches, rows)
             leave(inside)
+        if done < given.count and not lenient:
+            raise given.wrong(done)
         return results.array
 
     def allows_many(self, object accounts, object addresses, object out=None, *, str invalid not None="raise"):
@@ -663,8 +642,8 @@ cdef class Matcher:
             addresses: n addresses as for `PrefixTrie.contains_many`.
             out: An array of bool[n] for the results.
             invalid: "raise" for an error if an element is null or invalid; "deny" for the answer False, whatever the
-                account is, if an address is null or not an address, or an account in an Arrow array is null or not
-                UTF-8.
+                account is, if an address is null or not an address, or an account in an Arrow array or a column of
+                pandas is null or not UTF-8.
 
         Returns:
             bool[n]; `out` if it was given.
@@ -749,7 +728,8 @@ cdef class Matcher:
 
         Args:
             table: A `pyarrow.Table` or `RecordBatch`, or what becomes one without a copy of its columns: a data frame
-                of polars or pandas, a relation of DuckDB, or any other object with `__arrow_c_stream__`.
+                of polars or pandas, a relation of DuckDB, or any other object with `__arrow_c_stream__`. Of a frame of
+                pandas, a column of objects is read object by object.
             account: The name of the column with accounts: strings, or a dictionary of strings.
             address: The name of the column with addresses, as for `PrefixTrie.contains_many`.
 
@@ -759,7 +739,8 @@ cdef class Matcher:
         Raises:
             MissingExtraError: If pyarrow is not installed.
             KeyError: If the table has no such column, or several.
-            TypeError: If a column has another type.
+            TypeError: If a column or an object in it has another type, or if `table` is no table: a dictionary of lists
+                has no types.
             ValueError: If an Arrow array refers to memory outside its buffers.
             OSError: If an Arrow stream fails.
 
@@ -777,8 +758,13 @@ cdef class Matcher:
         if pandas is not None and isinstance(table, pandas.DataFrame):
             # Other columns may be of types that Arrow does not have, and several may have one name.
             check_named_once(list(table.columns), account, address)
-            table = pyarrow.Table.from_pandas(table[list({account: None, address: None})], preserve_index=False)
-        elif not isinstance(table, (pyarrow.Table, pyarrow.RecordBatch)):
+            return pyarrow.array(self.allows_many(table[account], table[address], invalid="deny"))
+        if not isinstance(table, (pyarrow.Table, pyarrow.RecordBatch)):
+            if not is_arrow(table):
+                # pyarrow would make one of a dictionary of lists, and infer their types.
+                raise TypeError(
+                    "table must be a table or record batch of pyarrow, a data frame, or another object with "
+                    f"__arrow_c_stream__, not {type(table).__name__}")
             table = pyarrow.table(table)
         check_named_once(table.schema.names, account, address)
         return pyarrow.array(self.allows_many(table.column(account), table.column(address), invalid="deny"))

@@ -279,7 +279,8 @@ cdef class PrefixTrie:
         Args:
             addresses: `uint32[n]` (IPv4), `uint8[n, 16]` or `uint8[n, 4]` (network order), a list of addresses as for
                 `lookup`, or an Arrow array or stream: a column of pyarrow, polars or pandas with strings, binaries
-                (packed addresses), or a dictionary of them. A list of `str` is the fastest list.
+                (packed addresses), or a dictionary of them. A list of `str` is the fastest list. A column of objects of
+                pandas is read as a list.
             out: An array of bool[n] for the results.
 
         Returns:

@@ -35,7 +35,6 @@ PARTS = [
     ),
     ("arrow", "pyarrow", "from cidrgate import Matcher; Matcher().allows_arrow(None)"),
     ("arrow", "pyarrow", "import cidrgate.arrow.duckdb"),
-    ("arrow", "pyarrow", "import cidrgate.arrow.pandas"),
 ]
 
 

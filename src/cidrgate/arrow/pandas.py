@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cidrgate.errors import needs_extra
-
-with needs_extra("arrow", "cidrgate.arrow.pandas"):
-    import pyarrow
-
 if TYPE_CHECKING:
     from cidrgate._engine import Matcher
 
@@ -20,18 +15,22 @@ __all__ = ["allows"]
 def allows(matcher: Matcher, frame: pd.DataFrame, account: str = "account", address: str = "address") -> pd.Series:
     """Return a column of bool: whether the address of each row may act for its account.
 
-    Each row is answered like `Matcher.allows`, except for what cannot be known: a row whose account is missing, or
-    whose address is missing or not an address, is denied.
+    Each row is answered like `Matcher.allows`, except for what cannot be known: a row whose account is missing or not
+    UTF-8, or whose address is missing or not an address, is denied.
+
+    Columns of strings and categoricals of strings are read without a Python object for a row. In a column of objects,
+    each object is read as it is: text is never taken for a packed address. NumPy drops zero octets at the end of packed
+    addresses in an array of bytes (`S4`, `S16`) before they are in the frame: make the column of a list of `bytes`.
 
     Args:
         matcher: The lists.
         frame: The rows.
-        account: The column with accounts: strings, or a categorical of strings.
-        address: The column with addresses, likewise.
+        account: The column with accounts: strings.
+        address: The column with addresses: strings, packed `bytes` (4 or 16) or `ipaddress` objects.
 
     Raises:
         KeyError: If the frame has no such column, or several.
-        TypeError: If a column has another type. pyarrow raises its own kinds of it.
+        TypeError: If an element has another type; the message names the first one.
 
     Example:
         >>> from cidrgate import Matcher
@@ -46,7 +45,7 @@ def allows(matcher: Matcher, frame: pd.DataFrame, account: str = "account", addr
 
 
 def _column(frame: pd.DataFrame, name: str) -> Any:
-    """Return the one column of this name as an Arrow array.
+    """Return the one column of this name.
 
     Raises:
         KeyError: If the frame has no such column, or several.
@@ -54,4 +53,4 @@ def _column(frame: pd.DataFrame, name: str) -> Any:
     column = frame[name]
     if isinstance(column, pd.DataFrame):
         raise KeyError(f"the frame has {column.shape[1]} columns {name!r}: rename those that are not meant")
-    return pyarrow.Array.from_pandas(column)
+    return column
