@@ -15,9 +15,9 @@ Read in this order:
 4. `arena.pxd`, `readers.pxd`: memory for many blocks, and when it may be reused
 5. `accounts.pxd`: the index on account names; `traffic.h`: notes of checks
 6. `snapshot.pxd`, `verify.pxd`: a matcher as a file, and the checks before a file is used
-7. the classes: `arguments.pxi`, `arrow.pxi`, `pandas_columns.pxi`, `arrays.pxi`, `prefix_trie.pxi`, `account_arrays.pxi`,
-   `matcher.pxi`; then `plain_lists.pxi`, `forking.pxi`, `header_lines.pxi` and `native_interface.pxi`, which do not depend
-   on each other
+7. the classes: `arguments.pxi`, `arrow.pxi`, `pandas_columns.pxi`, `arrays.pxi`, `prefix_trie.pxi`,
+   `account_arrays.pxi`, `matcher.pxi`; then `plain_lists.pxi`, `forking.pxi`, `header_lines.pxi` and
+   `native_interface.pxi`, which do not depend on each other
 8. `cover.pxd`, then `covers.pxi`: the smallest cover, for recommendations
 9. `pages.pxi`: the texts of Parquet files, for replays
 10. `log_lines.pxd` (with `scan.h`), then `log_lines.pxi`: lines of text logs, for replays

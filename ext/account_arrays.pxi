@@ -70,7 +70,7 @@ cdef class _AccountNames:
         self.n_batches = 1
         for index in range(self.count):
             account = self.names[index]
-            if type(account) is not str and not (is_column and account is None):
+            if type(account) is not str and not isinstance(account, str) and not (is_column and account is None):
                 raise TypeError(no_account(index, account))
             if account is None or not read_name(<str>account, &name):
                 if not is_column:
@@ -92,7 +92,10 @@ cdef class _AccountNames:
 
 
 cdef inline bint read_name(str account, Name *name) except -1:
-    """Read the text of an account's name; return False if it cannot be written as UTF-8, as names are."""
+    """Read the text of an account's name; return False if it cannot be written as UTF-8, as names are.
+
+    A `str` of a subclass has its text as any other, whatever its methods return, and is not compact.
+    """
     cdef Py_ssize_t size
     if PyUnicode_IS_COMPACT_ASCII(account):
         name.text = ascii_text(account)
@@ -106,9 +109,9 @@ cdef inline bint read_name(str account, Name *name) except -1:
     return True
 
 
-cdef str no_name(str account):
+cdef str no_name(object account):
     """Return the error message for a text that cannot be written as UTF-8."""
-    return f"{quoted(account)} contains a lone surrogate, so it cannot be an account's name"
+    return f"{quoted(str.__str__(account))} contains a lone surrogate, so it cannot be an account's name"
 
 
 cdef str no_account(Py_ssize_t index, object value):

@@ -60,6 +60,15 @@ cdef object not_a_prefix(object value):
     )
 
 
+cdef str exact_text(object value, str what):
+    """Return the text of an argument that must be a `str`: of a subclass, whatever its methods return."""
+    if type(value) is str:
+        return <str>value
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    return str.__str__(value)
+
+
 cdef inline bint text_address(str text, Address *address) noexcept:
     """Read an address from a `str`; return False if it is not an address."""
     cdef uint32_t quad
@@ -139,7 +148,7 @@ cdef str prefix_text(const Prefix *prefix):
     return PyUnicode_DecodeASCII(<char *>text, write_prefix(prefix, text), NULL)
 
 
-def canonical_address(str text not None):
+def canonical_address(object text):
     """Return the canonical text of an address.
 
     Args:
@@ -157,12 +166,12 @@ def canonical_address(str text not None):
     """
     cdef Address address
     cdef uint8_t form[MAX_TEXT]
-    if not text_address(text, &address):
+    if not text_address(exact_text(text, "an address"), &address):
         raise not_an_address(text)
     return PyUnicode_DecodeASCII(<char *>form, write_address(&address, form), NULL)
 
 
-def canonical_prefix(str text not None):
+def canonical_prefix(object text):
     """Return the canonical text of a network prefix.
 
     Args:
@@ -179,7 +188,7 @@ def canonical_prefix(str text not None):
         '2606:4700::/32'
     """
     cdef Prefix prefix
-    if not text_prefix(text, &prefix):
+    if not text_prefix(exact_text(text, "a prefix"), &prefix):
         raise not_a_prefix(text)
     return prefix_text(&prefix)
 

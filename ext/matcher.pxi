@@ -118,15 +118,15 @@ cdef class Matcher:
         close_lists(&self.lists)
         close_traffic(self.traffic)
 
-    cdef inline int name(self, str account, Name *name) except -1:
+    cdef inline int name(self, object account, Name *name) except -1:
         """Read the name of an account to look up."""
-        if account is None:
-            raise TypeError("an account must be a str, not None")
-        if not read_name(account, name):
+        if not isinstance(account, str):
+            raise TypeError(f"an account must be a str, not {type(account).__name__}")
+        if not read_name(<str>account, name):
             raise InvalidAccountError(no_name(account))
         return 0
 
-    cdef int new_name(self, str account, Name *name) except -1:
+    cdef int new_name(self, object account, Name *name) except -1:
         """Read the name of an account to write."""
         self.name(account, name)
         if name.size == 0 or name.size > MAX_NAME:
@@ -144,7 +144,7 @@ cdef class Matcher:
                     + accounts.row_room * sizeof(uint32_t) + table_size(accounts))
         return size
 
-    def publish(self, str account not None, object prefixes, *, str when_empty not None="allow",
+    def publish(self, object account, object prefixes, *, str when_empty not None="allow",
                 str mode not None="enforce"):
         """Replace an account's prefixes in one step.
 
@@ -169,12 +169,12 @@ cdef class Matcher:
             >>> matcher.enforced("acct-1"), matcher.allows("acct-1", "8.8.8.8")
             (True, False)
         """
-        self.publish_list(account, prefixes, when_empty, mode, False)
+        self.publish_list(exact_text(account, "an account"), prefixes, when_empty, mode, False)
 
-    def _publish_moved(self, str account not None, object prefixes, *, str when_empty not None="allow",
+    def _publish_moved(self, object account, object prefixes, *, str when_empty not None="allow",
                        str mode not None="enforce"):
         """Like `publish`; a subaccount leaves its parent in the same step."""
-        self.publish_list(account, prefixes, when_empty, mode, True)
+        self.publish_list(exact_text(account, "an account"), prefixes, when_empty, mode, True)
 
     cdef publish_list(self, str account, object prefixes, str when_empty, str mode, bint moves):
         cdef Name name
@@ -208,7 +208,7 @@ cdef class Matcher:
         if outcome != DONE:
             raise MemoryError
 
-    def _parent_of(self, str account not None):
+    def _parent_of(self, object account):
         """Return the name of a subaccount's parent, or None if the account has no parent (any more)."""
         cdef Name name
         cdef const AccountHeader *parent = NULL
@@ -225,7 +225,7 @@ cdef class Matcher:
         finally:
             leave_unlocked(inside)
 
-    def link(self, str account not None, str parent not None):
+    def link(self, object account, object parent):
         """Make an account a subaccount: it inherits its parent's list, now and after every change.
 
         Args:
@@ -238,11 +238,11 @@ cdef class Matcher:
             InvalidAccountError: If a name is empty or too long.
             SubaccountError: If the parent is itself a subaccount, or if the account is enforced or has subaccounts.
         """
-        self.link_to(account, parent, False)
+        self.link_to(exact_text(account, "an account"), exact_text(parent, "a parent"), False)
 
-    def _link_moved(self, str account not None, str parent not None):
+    def _link_moved(self, object account, object parent):
         """Like `link`; an account with a list loses it in the same step."""
-        self.link_to(account, parent, True)
+        self.link_to(exact_text(account, "an account"), exact_text(parent, "a parent"), True)
 
     cdef link_to(self, str account, str parent, bint moves):
         cdef Name name, parent_name
@@ -271,7 +271,7 @@ cdef class Matcher:
         if outcome != DONE:
             raise MemoryError
 
-    def discard(self, str account not None):
+    def discard(self, object account):
         """Remove an account. An unknown account is not an error.
 
         A parent with subaccounts loses its prefixes and remains their parent.
@@ -288,7 +288,7 @@ cdef class Matcher:
         if outcome != DONE:
             raise MemoryError
 
-    def allows(self, str account not None, object address):
+    def allows(self, object account, object address):
         """Return whether an address may act for an account. An unknown account allows every address.
 
         Args:
@@ -300,7 +300,7 @@ cdef class Matcher:
         """
         return answer(self, account, address, True, True, True, ALWAYS)
 
-    def allows_known(self, str account not None, object address):
+    def allows_known(self, object account, object address):
         """Return whether an account is known and its list allows an address.
 
         Args:
@@ -319,7 +319,7 @@ cdef class Matcher:
         """
         return answer(self, account, address, False, True, True, ALWAYS)
 
-    def allows_enforced(self, str account not None, object address):
+    def allows_enforced(self, object account, object address):
         """Return whether an account has a list that allows an address.
 
         Args:
@@ -339,29 +339,29 @@ cdef class Matcher:
         """
         return answer(self, account, address, False, False, True, ALWAYS)
 
-    def _sure_known(self, str account not None, object address):
+    def _sure_known(self, object account, object address):
         """Return the result of `allows_known`, or False if only the mode of the list allows the address.
 
         Only a True is noted as traffic: after a False, the caller looks again and calls `_note`.
         """
         return answer(self, account, address, False, True, False, IF_ALLOWED)
 
-    def _sure_enforced(self, str account not None, object address):
+    def _sure_enforced(self, object account, object address):
         """Return the result of `allows_enforced`, or False if only the mode of the list allows the address.
 
         It is noted as by `_sure_known`.
         """
         return answer(self, account, address, False, False, False, IF_ALLOWED)
 
-    def _would_allow(self, str account not None, object address):
+    def _would_allow(self, object account, object address):
         """Return the result of `allows`, without a note."""
         return answer(self, account, address, True, True, True, NEVER)
 
-    def _would_allow_known(self, str account not None, object address):
+    def _would_allow_known(self, object account, object address):
         """Return the result of `allows_known`, without a note."""
         return answer(self, account, address, False, True, True, NEVER)
 
-    def _note(self, str account not None, object address, bint allowed):
+    def _note(self, object account, object address, bint allowed):
         """Note what was decided about an address that acted for an account; an unknown account is not noted."""
         cdef Name name
         cdef Address wanted
@@ -466,7 +466,7 @@ cdef class Matcher:
             leave(inside)
         return names
 
-    def mode(self, str account not None):
+    def mode(self, object account):
         """Return the mode of an account's list, as `publish` got it: `enforce`, `report_only` or `off`.
 
         A subaccount has the mode of its parent. An unknown account has the mode `enforce`.
@@ -480,11 +480,11 @@ cdef class Matcher:
         cdef uint16_t flags = self._state(account)[0]
         return "off" if flags & OFF else "report_only" if flags & REPORT_ONLY else "enforce"
 
-    def _when_empty(self, str account not None):
+    def _when_empty(self, object account):
         """Return the `when_empty` with which an account's list would be published again with other prefixes."""
         return "allow" if self._state(account)[1] else "deny"
 
-    cdef tuple _state(self, str account):
+    cdef tuple _state(self, object account):
         """Return the flags of an account's list, and whether the list is open, for changes and reports."""
         cdef Name name
         cdef uint32_t block
@@ -502,7 +502,7 @@ cdef class Matcher:
         leave_unlocked(inside)
         return flags, opened
 
-    def enforced(self, str account not None):
+    def enforced(self, object account):
         """Return whether an account is enforced: the mode of its list is `enforce`, and it has prefixes or was
         published with `when_empty="deny"`.
 
@@ -542,7 +542,7 @@ cdef class Matcher:
             leave(inside)
         return count
 
-    def match(self, str account not None, object address):
+    def match(self, object account, object address):
         """Return the longest prefix of the account's list that covers an address, as text, or None.
 
         Raises:
@@ -569,7 +569,7 @@ cdef class Matcher:
         leave_unlocked(inside)
         return None if index == NONE else prefix_text(&prefix)
 
-    def prefixes(self, str account not None):
+    def prefixes(self, object account):
         """Return the prefixes that decide for an account, in address order; an empty list for an unknown account."""
         cdef Name name
         cdef Trie trie
@@ -720,7 +720,7 @@ cdef class Matcher:
             plain_array(results.array)[nameless] = False
         return results.array
 
-    def allows_arrow(self, object table, str account not None="account", str address not None="address"):
+    def allows_arrow(self, object table, object account="account", object address="address"):
         """Return for each row of a table whether its address may act for its account; for notebooks and pipelines.
 
         Each row is answered like `allows`, except for what cannot be known: a row whose account is null or not UTF-8,
@@ -752,6 +752,7 @@ cdef class Matcher:
             >>> matcher.allows_arrow(table).to_pylist()
             [True, False, False]
         """
+        account, address = exact_text(account, "account"), exact_text(address, "address")
         with needs_extra("arrow", "allows_arrow"):
             pyarrow = import_module("pyarrow")
         pandas = sys.modules.get("pandas")
@@ -940,7 +941,7 @@ cdef class Matcher:
         matcher.kept = (<const char *>note_of(<const uint8_t *>image, &header))[:header.note_size]
         return matcher
 
-    def __contains__(self, str account not None):
+    def __contains__(self, object account):
         cdef Name name
         cdef bint known
         cdef const Accounts *accounts
@@ -1049,7 +1050,7 @@ cdef inline void note(Traffic *traffic, const Address *address, int32_t row, bin
 
 
 cdef inline bint answer(
-    Matcher matcher, str account, object address, bint unknown, bint unenforced, bint lenient, int noted
+    Matcher matcher, object account, object address, bint unknown, bint unenforced, bint lenient, int noted
 ) except -1:
     """Return whether an address may act for an account; `unknown` and `unenforced` are the results for such accounts.
 
@@ -1067,7 +1068,7 @@ cdef inline bint answer(
     cdef Traffic *traffic
     cdef int64_t *inside
     # Here and not in `name`, so that it is compiled into this function.
-    if PyUnicode_IS_COMPACT_ASCII(account):
+    if type(account) is str and PyUnicode_IS_COMPACT_ASCII(account):
         name.text = ascii_text(account)
         name.size = PyUnicode_GET_LENGTH(account)
     else:

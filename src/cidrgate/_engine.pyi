@@ -16,6 +16,7 @@ class _ArrowArray(Protocol):
 class _ArrowStream(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
+# A text may be of a subclass of `str`, such as a member of an enumeration: it is its text, whatever its methods return.
 _Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
 _Prefix: TypeAlias = str | IPv4Network | IPv6Network
 _Column: TypeAlias = _ArrowArray | _ArrowStream

@@ -156,6 +156,21 @@ def truth(value: bool, name: str) -> bool:
     return value
 
 
+def text_of(value: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network) -> str:
+    """Return a text as exactly a `str`, or an `ipaddress` object as text.
+
+    A member of an enumeration of texts, or another object of a subclass of `str`, is its text, whatever it prints.
+
+    Example:
+        >>> from enum import Enum
+        >>> class Account(str, Enum):
+        ...     ACME = "acct-1"
+        >>> str(Account.ACME), text_of(Account.ACME), text_of(IPv4Address("8.8.8.8"))
+        ('Account.ACME', 'acct-1', '8.8.8.8')
+    """
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
 MOST_REQUESTS = 2**63 - 1
 """How many requests an observation can have: what the store sums up has 64 bits."""
 
@@ -534,7 +549,7 @@ def prefix_text(prefix: Prefix | IPv4Address | IPv6Address) -> str:
         ('8.8.8.0/24', '2606:4700::1/128', '8.8.8.8')
     """
     if isinstance(prefix, str):
-        return str(prefix)
+        return text_of(prefix)
     if isinstance(prefix, IPv4Network | IPv6Network | IPv4Address | IPv6Address):
         text = str(prefix)
         return text if "/" in text else f"{text}/{prefix.max_prefixlen}"
@@ -768,7 +783,7 @@ class ListChange:
         for entry in (*self.entries, *self.before):
             if key in (entry.id, _key(entry.cidr)) and entry.id in now:
                 return now[entry.id]
-        named = which if isinstance(which, int) else getattr(which, "cidr", str(which))
+        named = which if isinstance(which, int) else which.cidr if isinstance(which, Entry) else text_of(which)
         raise EntryNotFoundError(
             f"after the change, account {self.account!r} does not list {named!r}",
             account=self.account,
@@ -782,10 +797,11 @@ def _key(which: EntryRef) -> object:
         return which.id
     if isinstance(which, int):
         return which
+    text = text_of(which)
     try:
-        network = ip_network(which)
+        network = ip_network(text)
     except ValueError:
-        return which
+        return text
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < _MAPPED_BITS:
         return network
@@ -853,6 +869,8 @@ class Observation:
         for name, kind in (("account", str), ("network", str), ("first_seen", datetime), ("last_seen", datetime)):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        object.__setattr__(self, "account", text_of(self.account))
+        object.__setattr__(self, "network", text_of(self.network))
         if not 1 <= whole_number(self.requests, "requests") <= MOST_REQUESTS:
             raise ValueError(f"an observation has from 1 to 2^63 - 1 requests, not {self.requests}")
         zoned_time(self.first_seen, "first_seen")

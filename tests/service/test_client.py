@@ -37,6 +37,7 @@ from cidrgate.service import Settings
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.limits import GREATEST_INTEGER
 from tests.service.conftest import an_api
+from tests.texts import HONEST
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -408,6 +409,39 @@ def test_what_is_no_entry_is_refused() -> None:
 
 def mocked(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
     return Client("http://x/below/", "t", http=httpx.Client(transport=httpx.MockTransport(answer)))
+
+
+@pytest.mark.parametrize("make", HONEST.values(), ids=HONEST)
+def test_a_text_of_a_subclass_of_str_is_sent_as_its_text(make: Callable[[str], str]) -> None:
+    def sent(make: Callable[[str], str]) -> list[tuple[str, str, bytes]]:
+        requests: list[tuple[str, str, bytes]] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            requests.append((request.method, str(request.url), request.content))
+            return httpx.Response(403, json={"title": "refused", "status": 403, "code": "forbidden"})
+
+        client = mocked(answer)
+        account, address, network = make("a.ß/b"), make("8.8.8.8"), make("8.8.8.0/24")
+        calls: list[Callable[[], object]] = [
+            lambda: client.get_account(account),
+            lambda: client.explain(account, address),
+            lambda: client.check(account, address),
+            lambda: list(client.list_subaccounts(account)),
+            lambda: list(client.find_entries(covers=address)),
+            lambda: list(client.find_entries(overlaps=network)),
+            lambda: list(client.list_accounts(parent=account, starting_with=account)),
+            lambda: client.create_account(account, parent=account),
+            lambda: client.add_entries(account, network),
+            lambda: client.replace_entries(account, [network]),
+            lambda: client.edit_account(account, name=account),
+        ]
+        for call in calls:
+            with pytest.raises(CidrgateError):
+                call()
+        assert len(requests) == len(calls)
+        return requests
+
+    assert sent(make) == sent(str)
 
 
 def test_an_answer_that_is_not_the_services_is_an_error_too() -> None:

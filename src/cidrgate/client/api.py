@@ -64,7 +64,7 @@ from cidrgate.client.values import (
     WhoAmI,
 )
 from cidrgate.errors import VersionConflictError
-from cidrgate.values import Entry, several_texts, truth, whole_number
+from cidrgate.values import Entry, several_texts, text_of, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -553,7 +553,7 @@ class Client:
             overlaps: The network that the entries contain, or that contains the entries. Name one of the two.
         """
         asked = {"covers": covers, "overlaps": overlaps}
-        query = {name: str(value) for name, value in asked.items() if value is not None}
+        query = {name: text_of(value) for name, value in asked.items() if value is not None}
         return self._pages("/v1/entries", FoundEntryInfo, **query)
 
     # ----------------------------------------------------------------------------------------------- questions
@@ -958,6 +958,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Request:
         sent = {name.encode(): value.encode() for name, value in {**self._headers, **(headers or {})}.items()}
+        # httpx writes what a text prints, which of a member of an enumeration may be its name.
+        query = query and {name: text_of(one) if isinstance(one, str) else one for name, one in query.items()}
         try:
             request = self._http.build_request(method, f"{self._url}{path}", json=body, params=query, headers=sent)
         except httpx.InvalidURL:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from cidrgate.errors import EntryNotFoundError
 from cidrgate.serialization import EntryInfo
-from cidrgate.values import Entry, NewEntry, prefix_text, truth
+from cidrgate.values import Entry, NewEntry, prefix_text, text_of, truth
 
 if TYPE_CHECKING:
     import httpx
@@ -252,14 +252,15 @@ def entry_id(account: str, listed: Iterable[EntryInfo], network: str | IPv4Netwo
     Raises:
         EntryNotFoundError: If the list does not contain the network.
     """
+    named = text_of(network)
     try:
-        wanted = str(ip_network(network))
+        wanted = str(ip_network(named))
     except ValueError:
-        wanted = str(network)
+        wanted = named
     for entry in listed:
         if entry.cidr == wanted:
             return entry.id
-    raise EntryNotFoundError(f"account {account!r} does not list {wanted!r}", account=account, entries=[str(network)])
+    raise EntryNotFoundError(f"account {account!r} does not list {wanted!r}", account=account, entries=[named])
 
 
 def path_of(account: str, *parts: str | int) -> str:
@@ -270,7 +271,7 @@ def path_of(account: str, *parts: str | int) -> str:
         ('/v1/accounts/a%2Fb/entries/7', '/v1/accounts/%2E%2E')
     """
     # A URL parser reads a name that consists of dots as a relative path segment.
-    name = quote(account, safe="").replace(".", "%2E")
+    name = quote(text_of(account), safe="").replace(".", "%2E")
     return "/".join(["/v1/accounts", name, *map(str, parts)])
 
 
@@ -282,7 +283,7 @@ def address_text(address: str | IPv4Address | IPv6Address) -> str:
     """
     if not isinstance(address, str | IPv4Address | IPv6Address):
         raise TypeError(f"an address must be text or an ipaddress object, not {address!r}")
-    return str(address)
+    return text_of(address)
 
 
 def json_value(value: object) -> object:

@@ -21,7 +21,7 @@ from cidrgate.gate.header_names import check_token
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter, check_hook, name_of
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
 from cidrgate.rules.account_names import can_name_account, short_enough_to_log
-from cidrgate.values import check_switches, check_type
+from cidrgate.values import check_switches, check_type, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -332,7 +332,7 @@ class Gate:
         if exempt or isinstance(account, Exempt):
             account = None
         if type(account) is not str and isinstance(account, str):
-            account = str.__str__(account)  # its text, whatever the subclass prints
+            account = text_of(account)
         if account is not None and not isinstance(account, str):
             failure = TypeError(f"an account must be a str or None, not {type(account).__name__}")
             account = None
@@ -392,6 +392,7 @@ class Gate:
             port: As in `decide`.
         """
         started = perf_counter()
+        account = text_of(account)
         client = self.resolver.resolve(peer, headers, port=port)
         entry = None if client.address is None else self.matcher.match(account, client.address)
         mode = self._mode_of(account)

@@ -7,7 +7,7 @@ from typing import get_args
 
 from cidrgate._engine import canonical_address
 from cidrgate.rules.characters import checked_text
-from cidrgate.values import Origin, OriginKind
+from cidrgate.values import Origin, OriginKind, text_of
 
 __all__ = ["checked_origin"]
 
@@ -40,6 +40,6 @@ def checked_origin(origin: Origin) -> Origin:
         id=checked_text(origin.id, "id"),
         via=checked_text(origin.via, "via"),
         on_behalf_of=checked_text(origin.on_behalf_of, "on_behalf_of"),
-        address=None if origin.address is None else canonical_address(str(origin.address)),
+        address=None if origin.address is None else canonical_address(text_of(origin.address)),
         request_id=checked_text(origin.request_id, "request_id"),
     )

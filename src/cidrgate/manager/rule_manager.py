@@ -101,6 +101,7 @@ from cidrgate.values import (
     check_type,
     seconds,
     several_texts,
+    text_of,
     truth,
     whole_number,
 )
@@ -2245,7 +2246,7 @@ class RuleManager:
         seen = copy(self)
         seen._before_store = _both(self._before_store, before_store)
         seen._dry_run = self._dry_run or dry_run
-        seen._address = self._address if address is None else canonical_address(str(address))
+        seen._address = self._address if address is None else canonical_address(text_of(address))
         seen._confirmed = self._confirmed | named_guards(confirmed)
         return seen
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import InvalidAddressError
-from cidrgate.values import Account, Decision, Entry, ListState, list_state_of
+from cidrgate.values import Account, Decision, Entry, ListState, list_state_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -90,7 +90,7 @@ def decide(account: Account | str, entries: Collection[Entry], address: Address,
         >>> decide("acct-1", [], "9.9.9", datetime.now(UTC)).reason
         'invalid_address'
     """
-    name, owner = (account, None) if isinstance(account, str) else (account.name, account)
+    name, owner = (text_of(account), None) if isinstance(account, str) else (account.name, account)
     mode = "enforce" if owner is None else owner.mode_at(at)
     matching = [entry for entry in entries if entry.matches(at)]
     trie = PrefixTrie({entry.cidr: entry for entry in matching})
@@ -102,7 +102,8 @@ def decide(account: Account | str, entries: Collection[Entry], address: Address,
         return Decision(allowed=True, reason="matched", account=name, entry=matched, mode=mode)
     if mode == "off" or not has_list(entries, owner):
         return Decision(allowed=True, reason="not_enforced", account=name, mode=mode)
-    nearest = _nearest(trie.values(), ip_address(address))
+    asked = ip_address(text_of(address) if isinstance(address, str) else address)
+    nearest = _nearest(trie.values(), asked)
     return Decision(allowed=mode != "enforce", reason="not_listed", account=name, nearest=nearest, mode=mode)
 
 
