@@ -168,7 +168,8 @@ def text_of(value: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network) 
         >>> str(Account.ACME), text_of(Account.ACME), text_of(IPv4Address("8.8.8.8"))
         ('Account.ACME', 'acct-1', '8.8.8.8')
     """
-    return str.__str__(value) if isinstance(value, str) else str(value)
+    # Not isinstance: it is true for a proxy too, which has no text but what it prints.
+    return str.__str__(cast("str", value)) if issubclass(type(value), str) else str(value)
 
 
 MOST_REQUESTS = 2**63 - 1

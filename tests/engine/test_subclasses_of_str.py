@@ -157,7 +157,15 @@ def test_a_lone_surrogate_is_refused(make: Make) -> None:
             getattr(matcher, method)(*arguments)
 
 
-NO_TEXTS: list[Any] = [None, 1, b"acct-1", bytearray(b"acct-1"), ["acct-1"], np.bytes_(b"acct-1")]
+class Proxy:
+    """An object that `isinstance` takes for a text."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return str
+
+
+NO_TEXTS: list[Any] = [Proxy(), None, 1, b"acct-1", bytearray(b"acct-1"), ["acct-1"], np.bytes_(b"acct-1")]
 
 
 @pytest.mark.parametrize("value", NO_TEXTS, ids=repr)
@@ -176,6 +184,8 @@ def test_what_is_no_text_is_no_account(value: Any) -> None:
         value in matcher  # noqa: B015
     with pytest.raises(TypeError, match=r"accounts\[1\] must be a str"):
         matcher.rows(["acct-1", value])
+    with pytest.raises(TypeError, match="must be a str|not iterable"):
+        matcher.allows_many(value if isinstance(value, str) else [value], ["8.8.8.8"])
     for column in ("account", "address"):
         with pytest.raises(TypeError, match=f"{column} must be a str, not"):
             matcher.allows_arrow(TABLE, **{column: value})
