@@ -156,8 +156,8 @@ def truth(value: bool, name: str) -> bool:
     return value
 
 
-def text_of(value: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network) -> str:
-    """Return a text as exactly a `str`, or an `ipaddress` object as text.
+def text_of(value: object) -> str:
+    """Return a text as exactly a `str`, or another object, such as one of `ipaddress`, as it prints.
 
     A member of an enumeration of texts, or another object of a subclass of `str`, is its text, whatever it prints.
 
@@ -784,7 +784,7 @@ class ListChange:
         for entry in (*self.entries, *self.before):
             if key in (entry.id, _key(entry.cidr)) and entry.id in now:
                 return now[entry.id]
-        named = which if isinstance(which, int) else which.cidr if isinstance(which, Entry) else text_of(which)
+        named = which if isinstance(which, int) else getattr(which, "cidr", text_of(which))
         raise EntryNotFoundError(
             f"after the change, account {self.account!r} does not list {named!r}",
             account=self.account,

@@ -184,7 +184,7 @@ def test_what_is_no_text_is_no_account(value: Any) -> None:
         value in matcher  # noqa: B015
     with pytest.raises(TypeError, match=r"accounts\[1\] must be a str"):
         matcher.rows(["acct-1", value])
-    with pytest.raises(TypeError, match="must be a str|not iterable"):
+    with pytest.raises(TypeError, match=r"must be a str|not iterable"):
         matcher.allows_many(value if isinstance(value, str) else [value], ["8.8.8.8"])
     for column in ("account", "address"):
         with pytest.raises(TypeError, match=f"{column} must be a str, not"):

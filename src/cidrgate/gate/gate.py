@@ -392,7 +392,8 @@ class Gate:
             port: As in `decide`.
         """
         started = perf_counter()
-        account = text_of(account)
+        if isinstance(account, str):
+            account = text_of(account)
         client = self.resolver.resolve(peer, headers, port=port)
         entry = None if client.address is None else self.matcher.match(account, client.address)
         mode = self._mode_of(account)

@@ -129,7 +129,8 @@ def traffic(store: Store, account: str, days: int, *, whole_list: bool) -> list[
 
 def explain(store: Store, account: str, address: Address) -> Decision:
     """Decide from the store whether an address may act for an account, and say why."""
-    account = text_of(account)
+    if isinstance(account, str):
+        account = text_of(account)
     with store.read() as transaction:
         found = find_account(transaction, account)
         if found is None:
