@@ -852,7 +852,7 @@ cdef class Matcher:
         Args:
             path: The path of the file. An existing file or symbolic link is replaced. Processes that have opened the
                 old file keep its content.
-            note: Bytes to store in the file, up to 64 MiB; a matcher that opens the file has them as `note`.
+            note: Bytes to store in the file, up to 1 GiB; a matcher that opens the file has them as `note`.
 
         Raises:
             ValueError: If the note is too long.

@@ -505,7 +505,7 @@ class NoTrafficError(NotFoundError):
 
 
 class SnapshotError(CidrgateError):
-    """A file is not a snapshot, is damaged, or was written by a newer version."""
+    """A file is not a snapshot, is damaged, or was written by a newer version; or no snapshot can be written."""
 
     code = "snapshot"
 

@@ -34,7 +34,7 @@ def _snapshots(folder: Path) -> list[str]:
     typed([*database, "account", "create", "acct-1"])
     done = typed([*database, "compile", str(folder / "compiled.snapshot")])
     assert done.exit_code == 0, done.output
-    note = json.loads(Matcher.open(folder / "compiled.snapshot").note)
+    note = json.loads(Matcher.open(folder / "compiled.snapshot").note.partition(b"\n")[0])
     return [
         f"snapshot: magic {magic!r}, format {version}",
         f"snapshot of a manager: content {note['content']}, note {json.dumps(shape(note))}",

@@ -17,7 +17,7 @@ from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
 from cidrgate.authorize.listening import bound_port, check_socket_path, url_of
-from cidrgate.errors import CidrgateError, needs_extra
+from cidrgate.errors import CidrgateError, SnapshotError, needs_extra
 from cidrgate.event_log import log_event, log_to_stderr
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
@@ -256,7 +256,10 @@ def serve(
         with temporary_folder("authorize") as folder:
             shared = settings.snapshot or str(folder / "lists.snapshot")
             with settings.open() as lists:
-                lists.save_snapshot(shared)
+                try:
+                    lists.save_snapshot(shared)
+                except SnapshotError as error:  # the workers read the store instead
+                    log_event(logging.WARNING, "snapshot_failed", f"the workers share no snapshot: {error}")
                 on_loaded(where, len(lists.matcher))
             counts = folder / "metrics"
             counts.mkdir(mode=0o700)

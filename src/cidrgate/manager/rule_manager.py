@@ -638,6 +638,8 @@ class RuleManager:
         Raises:
             CidrgateError: If the matcher was not loaded.
             StoreError: If the store cannot be read.
+            SnapshotError: If the list of an account cannot be published, or the store has more expiry times than a
+                snapshot can have: 1 GiB, with the names of their accounts and 8 bytes and the CIDR for each.
             OSError: If the file cannot be written.
         """
         self._replica.save_snapshot(path)

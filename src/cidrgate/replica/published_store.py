@@ -378,6 +378,7 @@ class PublishedStore:
 
         Raises:
             StoreError: If the store cannot be read.
+            SnapshotError: If the list of an account cannot be published, or there are too many expiry times.
             OSError: If the file cannot be written.
         """
         with work():
@@ -390,6 +391,10 @@ class PublishedStore:
 
         Changes that are published meanwhile do not wait. They may be in the file: who reads it reads every account
         again that changed since its position.
+
+        Raises:
+            SnapshotError: If the list of an account cannot be published, or there are too many expiry times.
+            OSError: If the file cannot be written.
         """
         with self._publishing:
             if self._unpublished:
@@ -402,7 +407,7 @@ class PublishedStore:
         """Write a new shared snapshot if it is this process's turn.
 
         Raises:
-            SnapshotError: If the file or its lock cannot be written.
+            SnapshotError: If the file or its lock cannot be written, or it cannot have so many expiry times.
         """
         shared = self.shared
         if shared is None or not math.isfinite(self.known_at):

@@ -1,15 +1,13 @@
 """Snapshots: a matcher in a file with its position in the change log, for a fast start and for sharing memory pages.
 
-The engine writes and checks the file (`Matcher.save`, `Matcher.open`). This module defines the note in the file, and
-decides which of several processes on a host writes a new one.
+The engine writes and checks the file (`Matcher.save`, `Matcher.open`), and `cidrgate.replica.snapshot_notes` the note
+in it. This module decides which of several processes on a host writes a new one.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +15,15 @@ from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
 from cidrgate.process.database_files import DatabaseFileError, refuse_database
 from cidrgate.process.private_files import open_lock
-from cidrgate.replica.expiry import ExpirySchedule
+from cidrgate.replica.snapshot_notes import OtherContentError, read_note, written_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
+
+    from cidrgate.replica.expiry import ExpirySchedule
 
 __all__ = ["SharedSnapshot", "check_snapshot_path", "read_snapshot", "write_snapshot"]
-
-_CONTENT = 2
-"""The version of a snapshot's content, stored in its note. From 2 on, a snapshot contains every account of the store.
-Older notes had no version, and older snapshots left out accounts without entries, which a gate would treat as unknown.
-"""
 
 
 def check_snapshot_path(path: Path) -> None:
@@ -58,12 +54,10 @@ def write_snapshot(path: Path, matcher: Matcher, expiries: Mapping[str, Mapping[
         position: The position that `Transaction.position` returned.
 
     Raises:
+        SnapshotError: If there are more expiry times than a snapshot can have.
         OSError: If the file cannot be written.
     """
-    ends = {
-        account: {cidr: expiry.isoformat() for cidr, expiry in ending.items()} for account, ending in expiries.items()
-    }
-    matcher.save(path, note=json.dumps({"content": _CONTENT, "position": position, "ends": ends}).encode())
+    matcher.save(path, note=written_note(position, expiries))
 
 
 def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
@@ -74,22 +68,18 @@ def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
         OSError: If the file cannot be read.
     """
     matcher = Matcher.open(path)
-    schedule = ExpirySchedule()
     try:
-        note = json.loads(matcher.note)
-        position, content = str(note["position"]), note.get("content")
-        for account, expiries in note["ends"].items():
-            schedule.put(account, {cidr: datetime.fromisoformat(expiry) for cidr, expiry in expiries.items()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SnapshotError(
-            f"{path} does not contain a position in a change log: write it with `cidrgate compile`"
-        ) from error
-    if content != _CONTENT:
+        note = read_note(matcher.note)
+    except OtherContentError:
         raise SnapshotError(
             f"{path} was written by another version of cidrgate, and may lack accounts without entries: "
             "write it again with `cidrgate compile`"
-        )
-    return matcher, schedule, position
+        ) from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise SnapshotError(
+            f"{path} does not contain a position in a change log: write it with `cidrgate compile`"
+        ) from error
+    return matcher, note.schedule, note.position
 
 
 class SharedSnapshot:
