@@ -8,7 +8,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src"
 
 LAYERS = (
-    ("errors", "values"),
+    ("errors", "values", "url_paths"),
     ("event_log", "process"),
     ("_engine",),
     ("arrow",),
@@ -32,7 +32,7 @@ LAYERS = (
 )
 """Folders and modules of the package from the ground up; those of one line may use one another. "" is the package."""
 
-ALONE = {"client": {"client", "errors", "serialization", "values"}}
+ALONE = {"client": {"client", "errors", "serialization", "url_paths", "values"}}
 """What uses nothing of the server's side: it goes where the rest is not installed."""
 
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}
@@ -100,7 +100,7 @@ def test_no_two_files_import_each_other_in_a_circle() -> None:
 
 def test_the_root_holds_little() -> None:
     root = {path.stem for path in (SOURCE / "cidrgate").glob("*.py")} - {"__init__"}
-    assert root == {"__main__", "errors", "event_log", "problem_types", "serialization", "values"}
+    assert root == {"__main__", "errors", "event_log", "problem_types", "serialization", "url_paths", "values"}
 
 
 def test_the_map_names_every_layer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -176,17 +177,32 @@ MOST_REQUESTS = 2**63 - 1
 """How many requests an observation can have: what the store sums up has 64 bits."""
 
 
-_IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
+_MAPPED_BITS = 96
+"""The bits before the IPv4 address in an IPv4-mapped IPv6 address."""
+
+_PREFIX = re.compile(r"[0-9A-Fa-f:.]+/(?:0|[1-9][0-9]{0,2})")
+"""An address, without a scope, and its prefix length."""
 
 
-def _is_canonical(network: str) -> bool:
-    """Return whether a text is a network as cidrgate writes it."""
+def canonical_network(text: str) -> str | None:
+    """Return a network as cidrgate writes it, or None if the text is none: the rule of the engine's `canonical_prefix`.
+
+    Example:
+        >>> canonical_network("::ffff:8.8.8.0/120"), canonical_network("2606:4700:0:0::/32")
+        ('8.8.8.0/24', '2606:4700::/32')
+        >>> canonical_network("8.8.8.8"), canonical_network("fe80::%1/64")
+        (None, None)
+    """
+    if not _PREFIX.fullmatch(text):
+        return None
     try:
-        parsed = ip_network(network)
+        network = ip_network(text)
     except ValueError:
-        return False
-    mapped = parsed.version == 6 and parsed.subnet_of(_IPV4_MAPPED)
-    return "/" in network and str(parsed) == network and not mapped
+        return None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return str(network)
+    return f"{mapped}/{network.prefixlen - _MAPPED_BITS}"
 
 
 def check_switches(**switches: bool) -> None:
@@ -779,10 +795,10 @@ class ListChange:
             ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").entry("1.1.1.1/32").cidr
             '1.1.1.0/24'
         """
-        key = _key(which)
+        key = reference_key(which)
         now = {found.id: found for found in self.entries}
         for entry in (*self.entries, *self.before):
-            if key in (entry.id, _key(entry.cidr)) and entry.id in now:
+            if key in (entry.id, reference_key(entry.cidr)) and entry.id in now:
                 return now[entry.id]
         named = which if isinstance(which, int) else getattr(which, "cidr", text_of(which))
         raise EntryNotFoundError(
@@ -792,25 +808,22 @@ class ListChange:
         )
 
 
-def _key(which: EntryRef) -> object:
-    """Return what compares equal for all that name the same entry: the id, or the network."""
+def reference_key(which: EntryRef | IPv4Address | IPv6Address) -> int | str:
+    """Return what is equal for all that name the same entry: the id, or the canonical text of the network.
+
+    Raises:
+        TypeError: If it is neither an id, nor a network, nor an entry.
+
+    Example:
+        >>> reference_key("::ffff:8.8.8.0/120"), reference_key(IPv4Network("8.8.8.0/24")), reference_key(7)
+        ('8.8.8.0/24', '8.8.8.0/24', 7)
+    """
     if isinstance(which, Entry):
         return which.id
     if isinstance(which, int):
         return which
-    text = text_of(which)
-    try:
-        network = ip_network(text)
-    except ValueError:
-        return text
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is None or network.prefixlen < _MAPPED_BITS:
-        return network
-    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
-
-
-_MAPPED_BITS = 96
-"""The bits before the IPv4 address in an IPv4-mapped IPv6 address."""
+    text = prefix_text(which)
+    return canonical_network(text.strip()) or text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -878,7 +891,7 @@ class Observation:
         zoned_time(self.last_seen, "last_seen")
         if self.first_seen > self.last_seen:
             raise ValueError(f"first_seen {self.first_seen} is after last_seen {self.last_seen}")
-        if not _is_canonical(self.network):
+        if canonical_network(self.network) != self.network:
             raise ValueError(
                 f"the network {self.network[:100]!r} is not written as a canonical CIDR, such as 8.8.8.8/32"
             )

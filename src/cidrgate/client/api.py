@@ -9,12 +9,11 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
-from urllib.parse import quote
 
 import httpx
 
 from cidrgate.client.change_stream import STREAM_SILENCE, followed_changes
-from cidrgate.client.connection_errors import cause_of, reason_of, unreachable
+from cidrgate.client.connection_errors import ClosedClientError, cause_of, reason_of, unreachable
 from cidrgate.client.decoding import UnexpectedJsonError, page_of, value_of
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError
 from cidrgate.client.requests import (
@@ -27,7 +26,6 @@ from cidrgate.client.requests import (
     entry_id,
     idempotency_key_header,
     json_value,
-    path_of,
     person_header,
     submission,
     token_header,
@@ -63,7 +61,8 @@ from cidrgate.client.values import (
     TokenInfo,
     WhoAmI,
 )
-from cidrgate.errors import VersionConflictError
+from cidrgate.errors import InvalidTextError, VersionConflictError
+from cidrgate.url_paths import account_path, path_segment
 from cidrgate.values import Entry, several_texts, text_of, truth, whole_number
 
 if TYPE_CHECKING:
@@ -114,6 +113,10 @@ class Client:
     does not know whether the change was stored, the client sends it once more with the same key. The service does not
     carry it out twice, and the response reports the outcome. If the second response does not tell it either, the method
     raises an error that is an `OutcomeUnknownError`: the change may be made or not.
+
+    Nothing is sent, and a method raises an `ApiConnectionError`, if the client is closed. It raises an
+    `InvalidAccountError` for the name of an account in a path that is empty or has a lone surrogate, a `ValueError` for
+    another such text in a path, and an `InvalidTextError` for a lone surrogate elsewhere.
 
     Args:
         url: The address of the service, such as `http://127.0.0.1:8080`, without a user name, a password or a query.
@@ -209,7 +212,7 @@ class Client:
 
     def get_account(self, account: str) -> AccountInfo:
         """Return one account."""
-        return self._send(AccountInfo, "GET", path_of(account))
+        return self._send(AccountInfo, "GET", account_path(account))
 
     def edit_account(
         self,
@@ -237,7 +240,7 @@ class Client:
         return self._sent_change(
             AccountInfo,
             "PATCH",
-            path_of(account),
+            account_path(account),
             {field: value for field, value in body.items() if value is not ...},
             confirm=confirmations(confirm),
             expect_version=expect_version,
@@ -257,7 +260,7 @@ class Client:
         return self._sent_change(
             AccountDeletionInfo,
             "DELETE",
-            path_of(account),
+            account_path(account),
             query={"recursive": truth(recursive, "recursive")},
             confirm=confirmations(confirm),
             expect_version=expect_version,
@@ -269,14 +272,14 @@ class Client:
     ) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
         return self._pages(
-            path_of(account, "subaccounts"), AccountInfo, containing=containing, starting_with=starting_with
+            account_path(account, "subaccounts"), AccountInfo, containing=containing, starting_with=starting_with
         )
 
     def create_subaccount(
         self, account: str, name: str, *, display_name: str | None = None, idempotency_key: str | None = None
     ) -> AccountInfo:
         """Create a subaccount."""
-        path, body = path_of(account, "subaccounts"), {"name": name, "display_name": display_name}
+        path, body = account_path(account, "subaccounts"), {"name": name, "display_name": display_name}
         return self._send(AccountInfo, "POST", path, body, idempotency_key=idempotency_key)
 
     # -------------------------------------------------------------------------------------------------- policy
@@ -287,7 +290,7 @@ class Client:
 
     def get_account_policy(self, account: str) -> PolicyInfo:
         """Return what an account overrides of the policy, and what applies to it."""
-        return self._send(PolicyInfo, "GET", path_of(account, "policy"))
+        return self._send(PolicyInfo, "GET", account_path(account, "policy"))
 
     def set_policy(
         self,
@@ -316,7 +319,7 @@ class Client:
     ) -> PolicyChangeInfo:
         """Store what an account overrides of the policy: all options. One that is None is not stored any more."""
         options = (max_entries, allow_special, widest_ipv4, widest_ipv6)
-        return self._set_policy(path_of(account, "policy"), options, expect_version, idempotency_key)
+        return self._set_policy(account_path(account, "policy"), options, expect_version, idempotency_key)
 
     def _set_policy(
         self, path: str, options: Sequence[object], expect_version: int | None, idempotency_key: str | None
@@ -344,7 +347,7 @@ class Client:
         """
         for left in reversed(range(_READINGS)):
             try:
-                pages = list(self._read_pages(path_of(account, "entries"), _list_page))
+                pages = list(self._read_pages(account_path(account, "entries"), _list_page))
                 break
             except VersionConflictError:
                 if not left:
@@ -380,7 +383,7 @@ class Client:
         """
         return self._change(
             "POST",
-            path_of(account, "entries"),
+            account_path(account, "entries"),
             submission(cidrs, details),
             query={"if_missing": "true"} if truth(if_missing, "if_missing") else None,
             confirm=confirmations(confirm, allow_lock_out=allow_lock_out),
@@ -407,7 +410,7 @@ class Client:
         """
         return self._change(
             "PUT",
-            path_of(account, "entries"),
+            account_path(account, "entries"),
             submission(cidrs, details),
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
@@ -416,7 +419,7 @@ class Client:
 
     def get_entry(self, account: str, entry: EntryReference) -> EntryInfo:
         """Return one entry."""
-        return self._send(EntryInfo, "GET", path_of(account, "entries", self._id(account, entry)))
+        return self._send(EntryInfo, "GET", account_path(account, "entries", self._id(account, entry)))
 
     def edit_entry(
         self,
@@ -444,7 +447,7 @@ class Client:
         """
         return self._change(
             "PATCH",
-            path_of(account, "entries", self._id(account, entry)),
+            account_path(account, "entries", self._id(account, entry)),
             changes(cidr, details),
             confirm=confirmations(confirm, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
@@ -465,7 +468,7 @@ class Client:
         """Remove an entry; removing the last one needs `allow_empty`."""
         return self._change(
             "DELETE",
-            path_of(account, "entries", self._id(account, entry)),
+            account_path(account, "entries", self._id(account, entry)),
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
             idempotency_key=idempotency_key,
@@ -485,7 +488,7 @@ class Client:
         """Remove entries, all or none; removing every entry needs `allow_empty`."""
         return self._change(
             "DELETE",
-            path_of(account, "entries"),
+            account_path(account, "entries"),
             query={"entry_ids": self._ids(account, entries)},
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
@@ -560,11 +563,13 @@ class Client:
 
     def check(self, account: str, address: str | IPv4Address | IPv6Address) -> CheckInfo:
         """Return whether an address may act for an account; the result is true if it may."""
-        return self._send(CheckInfo, "GET", path_of(account, "check"), query={"address": address_text(address)})
+        return self._send(CheckInfo, "GET", account_path(account, "check"), query={"address": address_text(address)})
 
     def explain(self, account: str, address: str | IPv4Address | IPv6Address) -> DecisionInfo:
         """Explain why an address may act for an account, or why not; the result is true if it may."""
-        return self._send(DecisionInfo, "GET", path_of(account, "explain"), query={"address": address_text(address)})
+        return self._send(
+            DecisionInfo, "GET", account_path(account, "explain"), query={"address": address_text(address)}
+        )
 
     def preview_add(
         self, account: str, cidrs: Cidrs, *, days: int = 30, **details: Unpack[EntryDetails]
@@ -610,7 +615,7 @@ class Client:
 
     def _preview(self, account: str, body: dict[str, Any], days: int) -> PreviewInfo:
         query = {"days": whole_number(days, "days", least=1)}
-        return self._send(PreviewInfo, "POST", path_of(account, "preview"), body, query=query, changes=False)
+        return self._send(PreviewInfo, "POST", account_path(account, "preview"), body, query=query, changes=False)
 
     def recommend(
         self,
@@ -647,7 +652,7 @@ class Client:
         query |= {"force": list(several_texts(forced, "forced"))}
         query |= {"exclude": list(several_texts(excluded, "excluded"))}
         query["include_denied"] = str(truth(include_denied, "include_denied")).lower()
-        return self._send(RecommendationInfo, "GET", path_of(account, "recommendation"), query=query)
+        return self._send(RecommendationInfo, "GET", account_path(account, "recommendation"), query=query)
 
     # ------------------------------------------------------------------------------------------------- history
 
@@ -662,7 +667,7 @@ class Client:
             after: Only changes with a greater sequence.
         """
         _check_range(before, after)
-        return self._pages(path_of(account, "history"), ChangeInfo, before=before, after=after)
+        return self._pages(account_path(account, "history"), ChangeInfo, before=before, after=after)
 
     def list_changes(
         self,
@@ -748,7 +753,7 @@ class Client:
         return self._sent_change(
             AccountInfo,
             "PUT",
-            path_of(account, "mode"),
+            account_path(account, "mode"),
             body if closed is None else {**body, "closed": truth(closed, "closed")},
             confirm=confirmations(confirm),
             expect_version=expect_version,
@@ -769,7 +774,7 @@ class Client:
         """Restore the list as it was after a change of the history; an empty list needs `allow_empty`."""
         return self._change(
             "POST",
-            path_of(account, "restore"),
+            account_path(account, "restore"),
             {"to_sequence": whole_number(to_sequence, "to_sequence", least=0)},
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
@@ -790,7 +795,7 @@ class Client:
         """Undo one change of the history and keep the later ones; an empty list needs `allow_empty`."""
         return self._change(
             "POST",
-            path_of(account, "history", whole_number(sequence, "sequence", least=0), "undo"),
+            account_path(account, "history", whole_number(sequence, "sequence", least=0), "undo"),
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
             idempotency_key=idempotency_key,
@@ -835,7 +840,7 @@ class Client:
 
     def end_session(self, session_id: str, *, idempotency_key: str | None = None) -> SessionInfo:
         """End a session of the console."""
-        path = f"/v1/sessions/{quote(session_id, safe='')}"
+        path = f"/v1/sessions/{path_segment(session_id, 'session_id')}"
         return self._send(SessionInfo, "DELETE", path, idempotency_key=idempotency_key)
 
     # ----------------------------------------------------------------------------------------------- operation
@@ -860,7 +865,7 @@ class Client:
 
     def get_problem_type(self, code: str) -> ProblemTypeInfo:
         """Return what a code of problems means, and what to do about it."""
-        return self._send(ProblemTypeInfo, "GET", f"/problems/{quote(code, safe='')}")
+        return self._send(ProblemTypeInfo, "GET", f"/problems/{path_segment(code, 'code')}")
 
     # --------------------------------------------------------------------------------------------------------
 
@@ -957,6 +962,8 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Request:
+        if self._http.is_closed:
+            raise ClosedClientError("this client was closed, and nothing was sent: make another one")
         sent = {name.encode(): value.encode() for name, value in {**self._headers, **(headers or {})}.items()}
         # httpx writes what a text prints, which of a member of an enumeration may be its name.
         query = query and {name: text_of(one) if isinstance(one, str) else one for name, one in query.items()}
@@ -964,6 +971,11 @@ class Client:
             request = self._http.build_request(method, f"{self._url}{path}", json=body, params=query, headers=sent)
         except httpx.InvalidURL:
             raise _no_url(self._url) from None
+        except UnicodeEncodeError as error:
+            raise InvalidTextError(
+                f"a text of the request has the lone surrogate U+{ord(error.object[error.start]):04X}, which cannot be "
+                "sent: leave it out"
+            ) from None
         check_headers(request.headers)
         return request
 
@@ -981,6 +993,11 @@ class Client:
             again = self._http.build_request(
                 request.method, request.url, content=request.content, headers=request.headers
             )
+            if self._http.is_closed:
+                raise ApiConnectionLostError(
+                    "the response to a change was lost, and this client was closed. The change may be made or not: "
+                    "read the list with another one"
+                )
             try:
                 response = self._http.send(again)
             except httpx.RequestError as error:

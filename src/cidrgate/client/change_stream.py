@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from cidrgate.client.connection_errors import cause_of, unreachable
+from cidrgate.client.connection_errors import ClosedClientError, cause_of, unreachable
 from cidrgate.client.decoding import UnexpectedJsonError, json_of, value_of
 from cidrgate.client.errors import ApiConnectionError, ApiError
 from cidrgate.client.responses import error_of_another_service
@@ -74,6 +74,8 @@ def _followed(
         except httpx.RequestError as error:
             if not begun:
                 raise unreachable(error) from cause_of(error)
+        except ClosedClientError:
+            raise
         except ApiConnectionError:
             if not begun:
                 raise

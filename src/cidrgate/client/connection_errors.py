@@ -6,7 +6,11 @@ import httpx
 
 from cidrgate.client.errors import ApiConnectionError
 
-__all__ = ["cause_of", "reason_of", "unreachable"]
+__all__ = ["ClosedClientError", "cause_of", "reason_of", "unreachable"]
+
+
+class ClosedClientError(ApiConnectionError):
+    """The client, or the httpx client that was passed to it, was closed before the request; nothing was sent."""
 
 
 def unreachable(error: httpx.RequestError | UnicodeError) -> ApiConnectionError:

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import quote
 
 from cidrgate.errors import EntryNotFoundError
 from cidrgate.serialization import EntryInfo
-from cidrgate.values import Entry, NewEntry, prefix_text, text_of, truth
+from cidrgate.values import Entry, NewEntry, prefix_text, reference_key, text_of, truth
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +30,6 @@ __all__ = [
     "entry_id",
     "idempotency_key_header",
     "json_value",
-    "path_of",
     "person_header",
     "submission",
     "token_header",
@@ -252,27 +250,12 @@ def entry_id(account: str, listed: Iterable[EntryInfo], network: str | IPv4Netwo
     Raises:
         EntryNotFoundError: If the list does not contain the network.
     """
-    named = text_of(network)
-    try:
-        wanted = str(ip_network(named))
-    except ValueError:
-        wanted = named
+    wanted = reference_key(network)
     for entry in listed:
-        if entry.cidr == wanted:
+        if reference_key(entry.cidr) == wanted:
             return entry.id
-    raise EntryNotFoundError(f"account {account!r} does not list {wanted!r}", account=account, entries=[named])
-
-
-def path_of(account: str, *parts: str | int) -> str:
-    """Return a path below an account.
-
-    Example:
-        >>> path_of("a/b", "entries", 7), path_of("..")
-        ('/v1/accounts/a%2Fb/entries/7', '/v1/accounts/%2E%2E')
-    """
-    # A URL parser reads a name that consists of dots as a relative path segment.
-    name = quote(text_of(account), safe="").replace(".", "%2E")
-    return "/".join(["/v1/accounts", name, *map(str, parts)])
+    named = text_of(network)
+    raise EntryNotFoundError(f"account {account!r} does not list {named!r}", account=account, entries=[named])
 
 
 def address_text(address: str | IPv4Address | IPv6Address) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from fastapi import Path
 from starlette.convertors import Convertor, register_url_convertor
 
 from cidrgate.rules.account_names import MAX_ACCOUNT_NAME
+from cidrgate.url_paths import path_segment
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["AccountName", "EncodedSlashes", "account_path"]
+__all__ = ["AccountName", "EncodedSlashes"]
 
 _SLASH, _NUL = "\x00s", "\x00n"
 """What stands for a slash and for a NUL inside a name until the path is split."""
@@ -46,7 +47,7 @@ class _AccountConvertor(Convertor[str]):
         return value.replace(_SLASH, "/").replace(_NUL, "\x00")
 
     def to_string(self, value: str) -> str:
-        return quote(value, safe="")
+        return path_segment(value, "the name of the account")
 
 
 register_url_convertor("account", _AccountConvertor())
@@ -58,14 +59,3 @@ AccountName = Annotated[
     ),
 ]
 """A part of a path, written `{account_name:account}` in routes."""
-
-
-def account_path(account: str) -> str:
-    """Return the path of an account, without the search through all routes that `url_path_for` makes.
-
-    Example:
-        >>> account_path("acct/1"), account_path("..")
-        ('/v1/accounts/acct%2F1', '/v1/accounts/%2E%2E')
-    """
-    # A URL parser reads a name that consists of dots as a relative path segment.
-    return f"/v1/accounts/{quote(account, safe='').replace('.', '%2E')}"

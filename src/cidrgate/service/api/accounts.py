@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool
 
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import account_record, deletion_record
-from cidrgate.service.api.account_paths import AccountName, account_path
+from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.entries import admin_request
 from cidrgate.service.api.openapi import LOCATION, READ, answers
 from cidrgate.service.api.schemas import (
@@ -36,6 +36,7 @@ from cidrgate.service.http.problems import InvalidRequestError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
+from cidrgate.url_paths import account_path
 from cidrgate.values import Account, AccountDeletion, Mode
 
 __all__ = [

@@ -15,7 +15,7 @@ from cidrgate.manager.changes import named_entries
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.rules.decisions import enforced, list_state
 from cidrgate.serialization import entry_record, list_change_record
-from cidrgate.service.api.account_paths import AccountName, account_path
+from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.openapi import LOCATION, READ, answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
@@ -48,6 +48,7 @@ from cidrgate.service.http.problems import POINTERS, ServiceError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
+from cidrgate.url_paths import account_path
 from cidrgate.values import Account, Entry, EntryEdit, Mode, NewEntry
 
 __all__ = [
@@ -387,7 +388,7 @@ class ChangeRequest:
                 return
 
     def _path_of(self, entry_id: int) -> str:
-        return f"{account_path(self.account)}/entries/{entry_id}"
+        return account_path(self.account, "entries", entry_id)
 
 
 async def _change_request(

@@ -13,6 +13,7 @@ from cidrgate.service.console.pages import link, page, root_of
 from cidrgate.service.console.sessions import SignedInForm, begin, end, require_own_page
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
+from cidrgate.url_paths import path_segment
 from cidrgate.values import OriginKind
 
 __all__ = ["router"]
@@ -60,7 +61,7 @@ def sign_in(request: Request, token: _Secret, then: _Then = "") -> Response:
 @router.get("/link/{secret}")
 def link_page(request: Request, secret: _InPath) -> Response:
     """Show a page before the one-time link is used: programs that scan mail must not use it up."""
-    return page(request, "link.html", secret=secret)
+    return page(request, "link.html", path=f"link/{path_segment(secret, 'secret')}")
 
 
 @router.post("/link/{secret}")
