@@ -574,22 +574,22 @@ def prefix_text(prefix: Prefix | IPv4Address | IPv6Address) -> str:
 
 
 def in_utc(time: datetime, name: str) -> datetime:
-    """Return a time in UTC; a time without a time zone is returned as it is, and `check_expiry` refuses it.
+    """Return a time in UTC, as stores have it; a time without a time zone stays as it is: `check_expiry` refuses it.
 
     Args:
-        time: The time.
+        time: The time. One of a subclass, such as a `pandas.Timestamp`, becomes a `datetime`, in whole microseconds.
         name: The name of the field or argument, for the message.
 
     Raises:
-        TypeError: If it is no `datetime`.
+        TypeError: If it is no `datetime`, or is `pandas.NaT`.
         InvalidExpiryError: If it is too far from the present to have a form in UTC.
     """
-    if not isinstance(time, datetime):
+    if not _is_time(time):
         raise TypeError(f"{name} must be a datetime or None, not {time!r}")
-    if time.tzinfo is UTC or time.utcoffset() is None:
+    if time.utcoffset() is None:
         return time
     try:
-        return time.astimezone(UTC)
+        return _as_utc(time)
     except OverflowError:
         raise InvalidExpiryError(f"{name} {time.isoformat()} is out of range in UTC", expires_at=time) from None
 
@@ -602,16 +602,33 @@ def zoned_time(time: datetime, name: str) -> datetime:
         name: The name of the field or argument, for the message.
 
     Raises:
+        TypeError: If it is no `datetime`, or is `pandas.NaT`.
         ValueError: If it has no time zone, or no form in UTC.
     """
-    if time.tzinfo is UTC:
-        return time
+    if not _is_time(time):
+        raise TypeError(f"{name} must be a datetime, not {time!r}")
     if time.utcoffset() is None:
         raise ValueError(f"{name} needs a time zone, such as datetime.now(UTC)")
     try:
-        return time.astimezone(UTC)
+        return _as_utc(time)
     except OverflowError:
         raise ValueError(f"{name} {time.isoformat()} is out of range in UTC") from None
+
+
+def _is_time(time: object) -> bool:
+    """Return whether an object is a time; `pandas.NaT` is a `datetime` that differs from itself and is none."""
+    return type(time) is datetime or (isinstance(time, datetime) and bool(time == time))
+
+
+def _as_utc(time: datetime) -> datetime:
+    """Return a time with a time zone as an exact `datetime` in UTC.
+
+    Raises:
+        OverflowError: If it has no form in UTC.
+    """
+    if type(time) is not datetime:
+        time = datetime.combine(time.date(), time.timetz())
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -861,8 +878,8 @@ class Observation:
         network: The address as a canonical CIDR (`/32` or `/128`), or a wider network if addresses were truncated.
         allowed: Whether the requests were allowed. What was allowed and what was denied are two observations.
         requests: How many requests there were; at least 1, and at most 2^63 - 1.
-        first_seen: The time of the first request, with a time zone.
-        last_seen: The time of the last request, with a time zone.
+        first_seen: The time of the first request, with a time zone; it is changed to UTC.
+        last_seen: The time of the last request, with a time zone; it is changed to UTC.
 
     Raises:
         TypeError: If a value has another type.
@@ -887,8 +904,11 @@ class Observation:
         object.__setattr__(self, "network", text_of(self.network))
         if not 1 <= whole_number(self.requests, "requests") <= MOST_REQUESTS:
             raise ValueError(f"an observation has from 1 to 2^63 - 1 requests, not {self.requests}")
-        zoned_time(self.first_seen, "first_seen")
-        zoned_time(self.last_seen, "last_seen")
+        for name in ("first_seen", "last_seen"):
+            time = getattr(self, name)
+            in_form = zoned_time(time, name)
+            if in_form is not time:
+                object.__setattr__(self, name, in_form)
         if self.first_seen > self.last_seen:
             raise ValueError(f"first_seen {self.first_seen} is after last_seen {self.last_seen}")
         if canonical_network(self.network) != self.network:
@@ -946,7 +966,7 @@ class Change:
             `sign_in_failed`, `end_session`, `end_all_sessions`, `prune`, `erase` and `set_policy`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
-        details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing.
+        details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing. It is not hashed.
         origin: How the actor is known, and from where the change came; None in rows of versions before 0.1.0.
     """
 
@@ -957,5 +977,5 @@ class Change:
     action: Action
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
-    details: dict[str, Any] | None = None
+    details: dict[str, Any] | None = field(default=None, hash=False)
     origin: Origin | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate.errors import EntryNotFoundError
 from cidrgate.serialization import EntryInfo
-from cidrgate.values import Entry, NewEntry, prefix_text, reference_key, text_of, truth
+from cidrgate.values import Entry, NewEntry, in_utc, prefix_text, reference_key, text_of, truth
 
 if TYPE_CHECKING:
     import httpx
@@ -270,5 +270,10 @@ def address_text(address: str | IPv4Address | IPv6Address) -> str:
 
 
 def json_value(value: object) -> object:
-    """Return a value as JSON has it."""
-    return value.isoformat() if isinstance(value, datetime) else value
+    """Return a value as JSON has it.
+
+    Raises:
+        TypeError: If it is `pandas.NaT`.
+        InvalidExpiryError: If it is a time without a form in UTC.
+    """
+    return in_utc(value, "a time").isoformat() if isinstance(value, datetime) else value

@@ -82,10 +82,10 @@ class ProblemErrorInfo:
     header: str | None = None
     text: str | None = None
     position: int | None = None
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list, hash=False)
     more_conflicts: int = 0
     hint: str | None = None
-    suggestions: list[str] = field(default_factory=list)
+    suggestions: list[str] = field(default_factory=list, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +113,10 @@ class ProblemInfo:
     status: int
     detail: str
     code: str
-    errors: list[ProblemErrorInfo] = field(default_factory=list)
+    errors: list[ProblemErrorInfo] = field(default_factory=list, hash=False)
     more_errors: int = 0
-    confirm: list[str] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
+    confirm: list[str] = field(default_factory=list, hash=False)
+    data: dict[str, Any] = field(default_factory=dict, hash=False)
     outcome: str | None = None
     address: str | None = None
     request_id: str | None = None
@@ -185,8 +185,8 @@ class AccountDeletionInfo:
     parent: str | None
     display_name: str | None
     version: int
-    entries: list[EntryInfo]
-    subaccounts: list[str]
+    entries: list[EntryInfo] = field(hash=False)
+    subaccounts: list[str] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +204,8 @@ class PolicyInfo:
     account: str | None
     version: int
     etag: str
-    stored: dict[str, int | bool | None]
-    effective: dict[str, int | bool]
+    stored: dict[str, int | bool | None] = field(hash=False)
+    effective: dict[str, int | bool] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +219,8 @@ class PolicyChangeInfo(PolicyInfo):
         more_special: The number of further accounts with special-purpose ranges.
     """
 
-    over_limit: list[str]
-    special: list[str]
+    over_limit: list[str] = field(hash=False)
+    special: list[str] = field(hash=False)
     more_over_limit: int
     more_special: int
 
@@ -249,7 +249,7 @@ class ListInfo:
     enforced: bool
     editable: bool
     max_entries: int
-    items: list[EntryInfo]
+    items: list[EntryInfo] = field(hash=False)
     mode: str = "enforce"
 
 
@@ -274,10 +274,10 @@ class ListChange:
     etag: str
     enforced: bool
     entry_count: int
-    before: list[EntryInfo]
-    after: list[EntryInfo]
+    before: list[EntryInfo] = field(hash=False)
+    after: list[EntryInfo] = field(hash=False)
     mode: str = "enforce"
-    existing: list[EntryInfo] = field(default_factory=list)
+    existing: list[EntryInfo] = field(default_factory=list, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,10 +299,10 @@ class AccountChange:
     created: bool
     parent: str | None
     version: int
-    before: list[EntryInfo]
-    after: list[EntryInfo]
-    kept: list[str]
-    confirm: list[str]
+    before: list[EntryInfo] = field(hash=False)
+    after: list[EntryInfo] = field(hash=False)
+    kept: list[str] = field(hash=False)
+    confirm: list[str] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,8 +320,8 @@ class AccountProblem:
     account: str
     code: str
     detail: str
-    errors: list[dict[str, Any]]
-    confirm: list[str] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(hash=False)
+    confirm: list[str] = field(default_factory=list, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,12 +344,12 @@ class ApplyInfo:
 
     drift: bool
     applied: bool
-    changes: list[AccountChange]
+    changes: list[AccountChange] = field(hash=False)
     unchanged_count: int
     kept_count: int
-    versions: dict[str, int]
-    refused: list[str]
-    problems: list[AccountProblem]
+    versions: dict[str, int] = field(hash=False)
+    refused: list[str] = field(hash=False)
+    problems: list[AccountProblem] = field(hash=False)
     evaluation: EvaluationInfo | None = None
     evaluation_missing: str | None = None
 
@@ -401,7 +401,7 @@ class AffectedTrafficInfo:
     networks: int
     requests: int
     accounts: int
-    named: list[AffectedNetworkInfo]
+    named: list[AffectedNetworkInfo] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,9 +441,9 @@ class EvaluationInfo:
     still_allowed: TrafficTotalInfo
     still_denied: TrafficTotalInfo
     still_mixed: TrafficTotalInfo
-    accounts: list[AccountEvaluationInfo]
+    accounts: list[AccountEvaluationInfo] = field(hash=False)
     more_accounts: int
-    unknown: list[UnknownInfo]
+    unknown: list[UnknownInfo] = field(hash=False)
     denied_if_unlisted: AffectedTrafficInfo | None = None
     allowed_if_unlisted: AffectedTrafficInfo | None = None
     allowed_if_created: AffectedTrafficInfo | None = None
@@ -477,15 +477,15 @@ class PreviewInfo:
     account: str
     version: int
     ok: bool
-    errors: list[ProblemErrorInfo]
-    before: list[EntryInfo]
-    after: list[EntryInfo]
+    errors: list[ProblemErrorInfo] = field(hash=False)
+    before: list[EntryInfo] = field(hash=False)
+    after: list[EntryInfo] = field(hash=False)
     enforcement_begins: bool
     enforcement_ends: bool
-    loses_access: list[str]
-    gains_access: list[str]
+    loses_access: list[str] = field(hash=False)
+    gains_access: list[str] = field(hash=False)
     caller: CallerInfo | None
-    confirm: list[str]
+    confirm: list[str] = field(hash=False)
     more_errors: int = 0
     more_lose_access: int = 0
     more_gain_access: int = 0
@@ -581,18 +581,18 @@ class RecommendationInfo:
     version: int
     days: int
     since: datetime
-    networks: list[RecommendedNetworkInfo]
+    networks: list[RecommendedNetworkInfo] = field(hash=False)
     extra_ipv4: int
     extra_ipv6: int = field(metadata={DIGITS: True})
     observed: int
     requests: int
     requests_left_out: int
-    left_out: list[LeftOutInfo]
+    left_out: list[LeftOutInfo] = field(hash=False)
     more_left_out: int
-    curve: list[CurvePointInfo]
-    unused: list[UnusedEntryInfo]
-    narrower: list[NarrowerEntryInfo]
-    unknown: list[UnknownInfo] = field(default_factory=list)
+    curve: list[CurvePointInfo] = field(hash=False)
+    unused: list[UnusedEntryInfo] = field(hash=False)
+    narrower: list[NarrowerEntryInfo] = field(hash=False)
+    unknown: list[UnknownInfo] = field(default_factory=list, hash=False)
     observed_networks: int = 0
     requests_newly_allowed: int = 0
 
@@ -666,9 +666,9 @@ class ChangeInfo:
     actor: str | None
     account: str | None
     action: str
-    before: list[EntryInfo]
-    after: list[EntryInfo]
-    details: dict[str, Any] | None = None
+    before: list[EntryInfo] = field(hash=False)
+    after: list[EntryInfo] = field(hash=False)
+    details: dict[str, Any] | None = field(default=None, hash=False)
     origin: OriginInfo | None = None
 
 
@@ -678,7 +678,7 @@ class TokenInfo:
 
     id: int
     name: str
-    scopes: list[str]
+    scopes: list[str] = field(hash=False)
     created_at: datetime
     created_by: str | None
     expires_at: datetime | None
@@ -692,7 +692,7 @@ class SessionInfo:
 
     id: str
     name: str
-    scopes: list[str]
+    scopes: list[str] = field(hash=False)
     token_id: int | None
     by_link: bool
     address: str | None
@@ -705,7 +705,7 @@ class WhoAmI:
     """The name, the scopes and the address of the caller."""
 
     name: str
-    scopes: list[str]
+    scopes: list[str] = field(hash=False)
     address: str | None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cidrgate.errors import InvalidAddressError
 from cidrgate.rules.asked_networks import network_of
-from cidrgate.values import Observation, whole_number
+from cidrgate.values import Observation, whole_number, zoned_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,11 +49,12 @@ def read_observed(observed: Observed, *, include_denied: bool = False, since: da
         since: Leave out observations that end before this time; texts have no time, and count.
 
     Raises:
-        TypeError: If an element is no observation and no text.
-        ValueError: If a number of requests is negative.
+        TypeError: If an element is no observation and no text, or `since` is no time.
+        ValueError: If a number of requests is negative, or `since` has no time zone, or no form in UTC.
     """
     if isinstance(observed, (str, bytes)):
         raise TypeError("what was observed is an iterable of observations or addresses, not one text: write [address]")
+    since = None if since is None else zoned_time(since, "since")
     seen = Seen()
     for one in observed.items() if isinstance(observed, Mapping) else observed:
         if isinstance(one, Observation):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cidrgate._engine import PrefixTrie, SmallestCover
 from cidrgate.foresight.observed import read_observed
 from cidrgate.rules.networks import address_count
+from cidrgate.values import zoned_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,6 +65,10 @@ def unused(entries: Iterable[Entry], observed: Observed, since: datetime | None 
         observed: What was seen of the account and its subaccounts.
         since: The begin of the time in question, with a time zone; None for everything that was observed.
 
+    Raises:
+        TypeError: If `since` is no time.
+        ValueError: If it has no time zone, or no form in UTC.
+
     Example:
         >>> from cidrgate import RuleManager
         >>> with RuleManager.open("memory://") as manager:
@@ -72,6 +77,7 @@ def unused(entries: Iterable[Entry], observed: Observed, since: datetime | None 
         >>> [one.entry.cidr for one in unused(entries, ["8.8.8.8"])]
         ['9.9.9.9/32']
     """
+    since = None if since is None else zoned_time(since, "since")
     seen = read_observed(observed)
     ever = PrefixTrie(seen.requests)
     times = seen.last_seen
@@ -98,6 +104,10 @@ def narrower(
         entries: The entries of one list.
         observed: What was seen of the account and its subaccounts.
         since: Leave out observations that end before this time, with a time zone; None for everything.
+
+    Raises:
+        TypeError: If `since` is no time.
+        ValueError: If it has no time zone, or no form in UTC.
 
     Example:
         >>> from cidrgate import RuleManager

@@ -138,9 +138,9 @@ class ApplyReport:
 
     changes: tuple[DeclaredChange, ...] = ()
     unchanged: int = 0
-    versions: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict, hash=False)
     kept: int = 0
-    problems: dict[str, CidrgateError] = field(default_factory=dict)
+    problems: dict[str, CidrgateError] = field(default_factory=dict, hash=False)
     applied: bool = False
 
     @property

@@ -82,10 +82,10 @@ class ImportReport:
     created: int = 0
     unchanged: int = 0
     skipped: int = 0
-    problems: dict[str, CidrgateError] = field(default_factory=dict)
+    problems: dict[str, CidrgateError] = field(default_factory=dict, hash=False)
     open: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
-    differences: dict[str, ListDifference] = field(default_factory=dict)
+    differences: dict[str, ListDifference] = field(default_factory=dict, hash=False)
 
     def __add__(self, other: ImportReport) -> ImportReport:
         """Return the report of two parts of one import together."""

@@ -141,8 +141,8 @@ class LogFormat:
     sections: int = 1
     more_sections: bool = False
     checks: tuple[LineCheck, ...] = ()
-    fields: Mapping[str, LogField] = field(default_factory=lambda: MappingProxyType({}))
-    roles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fields: Mapping[str, LogField] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    roles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     time_form: TimeForm = "any"
     time_around: tuple[str, str] = ("", "")
     urls: bool = False

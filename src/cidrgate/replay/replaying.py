@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_network
 from pathlib import Path
@@ -96,7 +96,7 @@ class Period:
     """
 
     start: datetime
-    verdicts: dict[str, int]
+    verdicts: dict[str, int] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class ReplayReport:
     compared: bool
     lines: int
     requests: int
-    verdicts: dict[str, int]
+    verdicts: dict[str, int] = field(hash=False)
     bad: int
     bad_lines: tuple[BadLine, ...]
     not_enforced: int

@@ -69,7 +69,7 @@ class LogSource:
 
     files: tuple[str, ...]
     form: LogFormat
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     account: str | FromPath | None = None
 
     if TYPE_CHECKING:

@@ -160,7 +160,7 @@ class PolicyState:
 
     account: str | None
     version: int
-    stored: Mapping[str, int | bool]
+    stored: Mapping[str, int | bool] = field(hash=False)
     effective: Policy
 
 
