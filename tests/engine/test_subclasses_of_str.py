@@ -164,6 +164,9 @@ class Proxy:
     def __class__(self) -> type:
         return str
 
+    def __repr__(self) -> str:
+        return "Proxy()"
+
 
 NO_TEXTS: list[Any] = [Proxy(), None, 1, b"acct-1", bytearray(b"acct-1"), ["acct-1"], np.bytes_(b"acct-1")]
 
