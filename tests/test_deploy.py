@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import json
@@ -472,6 +473,54 @@ def test_prometheus_takes_what_it_is_told_to_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text.replace("/etc/prometheus/", f"{tmp_path}/"))
     (tmp_path / "cidrgate-token").write_text("a token")
     run(promtool, "check", "config", "prometheus.yaml", cwd=tmp_path)
+
+
+def settings_of_flavours() -> dict[str, dict[str, str]]:
+    """The variables of both servers in each folder that starts them, but where the database is."""
+    [settings] = of_kind("ConfigMap")
+    compose = [COMPOSE["services"][name]["environment"] for name in SERVERS]
+    commented = [re.findall(r"^# Settings: (\w+)=(\S+) ", unit.read_text(), re.MULTILINE) for unit in UNITS]
+    found = {
+        "Compose": {name: value for environment in compose for name, value in environment.items()},
+        "Kubernetes": settings["data"],
+        "systemd": dict(pair for pairs in commented for pair in pairs) | {"CIDRGATE_AUTHORIZE_METRICS": "true"},
+    }
+    return {
+        flavour: {name: value for name, value in variables.items() if re.match("CIDRGATE_(SERVE|AUTHORIZE)_", name)}
+        for flavour, variables in found.items()
+    }
+
+
+@pytest.mark.parametrize("flavour", ["Compose", "Kubernetes", "systemd"])
+def test_prometheus_reads_the_servers_as_they_are_shipped(
+    flavour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the header `Host` that Prometheus makes of a target: by the name of a service, or the address of a pod."""
+    url = database(tmp_path)
+    with RuleManager.open(url, load=False) as manager:
+        token = Credentials(manager._store).create_token("prometheus", [Scope("metrics")]).secret
+    variables = settings_of_flavours()[flavour]
+    assert "CIDRGATE_SERVE_PUBLIC_URL" in variables
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"]
+    [down] = [rule["expr"] for rule in alerts() if rule["alert"] == "CidrgateDown"]
+    [of_jobs] = re.findall(r'up\{job=~"([^"]+)"\}', down)
+    asked = set()
+    with a_server(url) as server, authorize_endpoint(tmp_path, url) as port:
+        ports = {"serve": int(server.url.rpartition(":")[2]), "authorize": port}
+        for job in jobs:
+            assert re.fullmatch(of_jobs, job["job_name"])
+            headers = {"Authorization": f"Bearer {token}"} if "authorization" in job else {}
+            for target in [target for each in job["static_configs"] for target in each["targets"]]:
+                name, _, number = target.partition(":")
+                asked.add(name)
+                for host in (target, f"cidrgate-{target}", f"10.244.1.7:{number}"):
+                    connection = http.client.HTTPConnection("127.0.0.1", ports[name], timeout=30)
+                    connection.request("GET", "/metrics", headers={"Host": host, **headers})
+                    with contextlib.closing(connection), connection.getresponse() as answer:
+                        assert (answer.status, b"cidrgate_staleness_seconds" in answer.read()) == (200, True), host
+    assert asked == set(SERVERS)
 
 
 @pytest.fixture(scope="module")

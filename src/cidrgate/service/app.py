@@ -177,7 +177,7 @@ def create_app(
     # The middleware that is added last sees a request first.
     app.add_middleware(EncodedSlashes)
     app.add_middleware(BodyLimit, limit=chosen.max_body, small=("/console/sign-in", "/console/link/"))
-    app.add_middleware(HostCheck, public=chosen._public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
+    app.add_middleware(HostCheck, public=chosen._public, exempt={*health.PUBLIC, health.METRICS, AUTHORIZE_PATH})
     app.add_middleware(HeadLimit)
     if chosen.allow is not None or chosen.allow_account is not None:
         hook = metrics.of_own_allowlist()

@@ -15,6 +15,7 @@ from cidrgate.values import seconds
 
 __all__ = [
     "HealthModel",
+    "METRICS",
     "PUBLIC",
     "ReadinessModel",
     "is_public",
@@ -23,6 +24,9 @@ __all__ = [
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/problems"})
 """Paths, with what is below them, that need no token and are open to every address."""
+
+METRICS = "/metrics"
+"""The path of the metrics. It needs a token, and is open to every host: Prometheus asks by the name of a machine."""
 
 
 def is_public(path: str) -> bool:
@@ -75,7 +79,7 @@ async def get_readiness(request: Request) -> Response:
 
 
 @router.get(
-    "/metrics",
+    METRICS,
     response_class=Response,
     responses={200: {"content": {_PROMETHEUS: {"schema": {"type": "string"}}}}, **answers()},
 )

@@ -96,7 +96,8 @@ class HostCheck:
     Args:
         app: The application.
         public: The public URL of the service; None accepts every valid host.
-        exempt: Paths that are not checked, because health checks use machine addresses or proxies send another host.
+        exempt: Paths that are not checked, because health checks and Prometheus use the names of machines, or proxies
+            send another host. Their responses contain no host and no link, and no cookie opens them.
     """
 
     def __init__(self, app: ASGIApp, public: PublicURL | None, exempt: Collection[str]) -> None:
