@@ -64,6 +64,7 @@ def test_the_worst_of_the_workers_that_live_counts(tmp_path: Path) -> None:
     with endpoint(url, tmp_path, "--workers", "2", "--metrics") as (port, process, _):
         eventually(lambda: of_endpoint(port)["cidrgate_followers"] == 2, pause=0.05)
         found = of_endpoint(port)
+        assert found["cidrgate_processes"] == 2
         assert 0 <= found["cidrgate_staleness_seconds"] < 30
         assert 0 <= found["cidrgate_snapshot_age_seconds"] < 300
         assert found["cidrgate_store_busy_total"] == 0
@@ -185,7 +186,7 @@ def test_an_endpoint_alone_tells_of_its_snapshot(tmp_path: Path) -> None:
     url = database(tmp_path)
     with endpoint(url, tmp_path, "--metrics") as (port, _, _):
         assert "cidrgate_snapshot_age_seconds" not in of_endpoint(port)
-        assert of_endpoint(port)["cidrgate_followers"] == 1
+        assert of_endpoint(port)["cidrgate_followers"] == of_endpoint(port)["cidrgate_processes"] == 1
     with RuleManager.open(url) as manager:
         manager.save_snapshot(snapshot)
     os.utime(snapshot, (time.time() - 5000, time.time() - 5000))
@@ -225,7 +226,7 @@ def test_the_service_counts_waits_for_locks_and_refusals(shared_store_url: str) 
         after = of_service(client)
         assert (after["cidrgate_lock_wait_seconds_count"], after["cidrgate_store_busy_total"]) == (2, 1)
         assert after["cidrgate_lock_wait_seconds_sum"] >= before["cidrgate_lock_wait_seconds_sum"] + 0.4
-        assert after["cidrgate_followers"] == 1
+        assert after["cidrgate_followers"] == after["cidrgate_processes"] == 1
         assert 0 <= after["cidrgate_staleness_seconds"] < 15
         assert "cidrgate_snapshot_age_seconds" not in after
 
@@ -291,6 +292,16 @@ def test_what_is_not_known_is_infinitely_old() -> None:
     assert samples["cidrgate_followers"][0].value == 0
     assert "cidrgate_snapshot_age_seconds" not in samples
     assert not {"cidrgate_accounts", "cidrgate_enforced_accounts"} & set(samples)
+
+
+def test_one_of_several_processes_is_missed() -> None:
+    """Whether it does not follow, or does not run and has no state."""
+    follows, idle = ListsState(7.0, follows=True), ListsState(7.0, follows=False)
+    with RuleManager.open("memory://") as manager:
+        for states, missing in (([follows] * 4, 0), ([follows] * 3 + [idle], 1), ([follows] * 3, 1), ([], 4)):
+            collector = ListsCollector(manager, lambda states=states: states, processes=4)  # type: ignore[misc]
+            found = {one.name: one.samples[0].value for one in collector.collect()}
+            assert found["cidrgate_processes"] - found["cidrgate_followers"] == missing
 
 
 def test_accounts_are_counted_as_they_are_created_enforced_and_emptied() -> None:

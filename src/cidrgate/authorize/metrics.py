@@ -57,6 +57,7 @@ class ServerMetrics:
         manager: The lists of this process.
         workers: The folder in which the workers of the server store their counts, to report the sums of all; None if
             this process is the only one.
+        processes: How many workers the server should have.
         refusals: Whether changes that reached the lock timeout are counted here; see `WaitMetrics.measure`.
 
     Attributes:
@@ -65,7 +66,9 @@ class ServerMetrics:
         registry: The registry of this process, for further metrics.
     """
 
-    def __init__(self, manager: RuleManager, *, workers: Path | None = None, refusals: bool = True) -> None:
+    def __init__(
+        self, manager: RuleManager, *, workers: Path | None = None, processes: int = 1, refusals: bool = True
+    ) -> None:
         self.registry = CollectorRegistry()
         self.hook = GateMetrics(self.registry)
         self.waits = WaitMetrics(self.registry)
@@ -78,7 +81,7 @@ class ServerMetrics:
             self._all.register(WorkersCollector(workers))
             self._file = WorkerFile(workers, manager._replica)
             states = partial(living_workers, workers)
-        self._all.register(ListsCollector(manager, states))
+        self._all.register(ListsCollector(manager, states, processes=processes))
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus's text format."""

@@ -179,9 +179,9 @@ class AuthorizeSettings:
             traffic=Traffic.named(self.traffic, days=self.traffic_days),
         )
 
-    def app(self, lists: RuleManager) -> AuthorizeApp:
-        """Return the endpoint for these lists."""
-        metrics = ServerMetrics(lists, workers=_counts_of_workers()) if self.metrics else None
+    def app(self, lists: RuleManager, *, workers: int = 1) -> AuthorizeApp:
+        """Return the endpoint for these lists, of one of so many workers."""
+        metrics = ServerMetrics(lists, workers=_counts_of_workers(), processes=workers) if self.metrics else None
         gate = Gate(
             lists,
             unlisted=check_unlisted(self.unlisted),
@@ -266,7 +266,7 @@ def serve(
             os.environ[MULTIPROCESS] = str(counts)
             # The workers get the settings by the pipe that starts them: no other process can read the password in them.
             config = uvicorn.Config(
-                partial(_app_of_worker, replace(settings, snapshot=shared), folder),
+                partial(_app_of_worker, replace(settings, snapshot=shared), folder, workers),
                 factory=True,
                 workers=workers,
                 uds=uds,
@@ -276,14 +276,14 @@ def serve(
             supervise(config, config.bind_socket() if bound is None else bound)
 
 
-def _app_of_worker(settings: AuthorizeSettings, folder: Path) -> AuthorizeApp:
-    """Return the endpoint of a worker."""
+def _app_of_worker(settings: AuthorizeSettings, folder: Path, workers: int) -> AuthorizeApp:
+    """Return the endpoint of one of so many workers."""
     _log_to_stderr()
     end_with_supervisor()
     hold_folder(folder)
     try:
         lists = settings.open()
-        app = settings.app(lists)
+        app = settings.app(lists, workers=workers)
     except CidrgateError as error:
         log_event(logging.ERROR, "worker_failed", f"a worker cannot start and will be restarted: {error}")
         raise SystemExit(1) from error

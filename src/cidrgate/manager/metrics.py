@@ -78,10 +78,14 @@ class ListsCollector:
     Args:
         lists: The lists of this process, a `RuleManager`. All processes have the same accounts and share its snapshot.
         states: Returns the states of all live processes; None for only this process.
+        processes: How many processes should serve the lists, those included that do not run at the moment.
     """
 
-    def __init__(self, lists: _Lists, states: Callable[[], Iterable[ListsState]] | None = None) -> None:
+    def __init__(
+        self, lists: _Lists, states: Callable[[], Iterable[ListsState]] | None = None, *, processes: int = 1
+    ) -> None:
         self._lists = lists
+        self._processes = processes
         self._states = states if states is not None else lambda: [ListsState.of(lists)]
         self._version = version("cidrgate")
 
@@ -98,6 +102,9 @@ class ListsCollector:
             "cidrgate_followers",
             "Processes in which a thread follows the store.",
             value=sum(state.follows for state in states),
+        )
+        yield GaugeMetricFamily(
+            "cidrgate_processes", "Processes that should run and follow the store.", value=self._processes
         )
         age = self._lists.snapshot_age
         if age is not None:
