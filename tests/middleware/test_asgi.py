@@ -142,6 +142,56 @@ def test_lifespan_and_only_that_needs_no_decision() -> None:
     assert reached == ["lifespan"]
 
 
+def lifespan_of(inner: Any, monkeypatch: pytest.MonkeyPatch, *received: str) -> list[str]:
+    """What the server of a guarded application sees of its lifespan, and when the gate is flushed."""
+    seen: list[str] = []
+    gate, messages = a_gate(), [{"type": f"lifespan.{kind}"} for kind in received]
+    monkeypatch.setattr(gate, "_flush", lambda: seen.append("flushed"))
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        seen.append(message["type"].removeprefix("lifespan."))
+
+    try:
+        asyncio.run(AllowlistMiddleware(inner, gate, lambda scope: "acct-1")({"type": "lifespan"}, receive, send))
+    except ArithmeticError as error:
+        seen.append(type(error).__name__)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("sends", "sees"),
+    [
+        (["startup.complete", "shutdown.complete"], ["startup.complete", "flushed", "shutdown.complete"]),
+        (["startup.complete", "shutdown.failed"], ["startup.complete", "flushed", "shutdown.failed"]),
+        (["startup.failed"], ["startup.failed"]),
+        (["startup.failed", "raise"], ["startup.failed", "ArithmeticError"]),
+        (["raise"], ["ArithmeticError"]),
+        ([], []),
+        (["startup.complete"], ["startup.complete", "flushed"]),
+        (["startup.complete", "raise"], ["startup.complete", "flushed", "ArithmeticError"]),
+        (
+            ["startup.complete", "shutdown.complete", "raise"],
+            ["startup.complete", "flushed", "shutdown.complete", "ArithmeticError"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_the_gate_is_flushed_before_the_server_learns_of_the_end_and_the_server_sees_the_same(
+    sends: list[str], sees: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        for kind in sends:
+            if kind == "raise":
+                raise ArithmeticError
+            assert (await receive())["type"] == f"lifespan.{kind.partition('.')[0]}"
+            await send({"type": f"lifespan.{kind}"})
+
+    assert lifespan_of(inner, monkeypatch, "startup", "shutdown") == sees
+
+
 def test_a_web_socket_is_denied_in_its_handshake() -> None:
     with asgi_server(AllowlistMiddleware(app, a_gate(), lambda scope: "acct-1")) as port:
         url = f"ws://127.0.0.1:{port}/"

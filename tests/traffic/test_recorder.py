@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import threading
+import time
 import weakref
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
@@ -322,6 +323,54 @@ def test_a_stop_does_not_wait_for_a_silent_store_and_says_what_may_be_missing(
     # It did not take them in the end, and no later call tries again.
     assert [one.partition(" ")[0] for one in missing(caplog)] == ["6", "6"]
     assert (recorder.counts.noted, recorder.counts.lost, recorder.counts.stored) == (6, 6, 0)
+
+
+def test_what_is_pending_is_stored_without_an_end_of_the_record(sqlite_url: str) -> None:
+    """As often as somebody asks for it, by gates that share the manager, with old days and last matches too."""
+    now = datetime.now(UTC)
+    with opened(sqlite_url, None) as manager, manager._store.write() as transaction:
+        transaction.connection.execute(update(accounts).values(created_at=now - timedelta(days=99)))
+        add_observations(transaction, [_one("8.8.8.8/32", now - timedelta(days=40))])
+    with opened(sqlite_url, Traffic(days=2), furnished=False) as manager:
+        gates = [Gate(manager, unlisted="deny", note_matches=True, log="none") for _ in range(2)]
+        for number in (1, 2):
+            assert gates[0].decide("acct-1", "8.8.8.9").allowed
+            for gate in gates:
+                gate._flush()
+            assert [one.requests for one in manager.traffic("acct-1", 99)] == [number]
+        assert len(manager.last_matches("acct-1")) == 1
+        assert recorder_of(manager).is_alive
+    gates[0]._flush()  # of a manager that is closed
+
+
+def test_a_flush_waits_for_a_silent_store_once_for_all_and_says_what_may_be_missing(
+    in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder, answered = recorder_of(in_memory), threading.Event()
+
+    def silent(_: object) -> int:
+        answered.wait(30)
+        raise StoreError("the store did not answer")
+
+    monkeypatch.setattr("cidrgate.manager.rule_manager._LAST_WRITE", 0.3)
+    gates = [Gate(in_memory, unlisted="deny", log="none") for _ in range(20)]
+    gates[0].decide("acct-1", "8.8.8.8")
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "_write", lambda: silent)
+        began = time.monotonic()
+        try:
+            for gate in gates:
+                gate._flush()
+            assert 0.25 < time.monotonic() - began < 3
+            assert missing(caplog)[0].startswith("1 requests may be missing")
+        finally:
+            answered.set()
+            last_write, _ = in_memory._last_write
+            assert last_write is not None
+            last_write.join(10)
+    gates[0]._flush()  # the process goes on, and nothing is lost
+    assert [one.requests for one in in_memory.traffic("acct-1")] == [1]
+    assert recorder.counts.lost == 0
 
 
 def suppressed(call: Callable[[], object]) -> None:

@@ -215,8 +215,20 @@ class Gate:
         return self._log.suppressed
 
     def flush_log(self) -> None:
-        """Write the number of denials that were counted and not yet written. The end of the process does this too."""
+        """Write the number of denials that were counted and not yet written.
+
+        The end of the process does this too, unless a signal ends it by its default action.
+        """
         self._log.flush()
+
+    def _flush(self) -> None:
+        """Write the counts of the log, and store what the manager has not stored yet: the process may end soon.
+
+        It takes some seconds at most, may be called more than once, and closes nothing.
+        """
+        self._log.flush()
+        if self._manager is not None:
+            self._manager._store_pending()
 
     # `allows_peer` and `allows` are the fast path for allowed requests, which are nearly all requests. They make no
     # verdict, and only their True is final. After False or an exception, `decide` must decide.

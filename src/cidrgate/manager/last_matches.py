@@ -46,6 +46,11 @@ class LastMatches:
         if pair not in self._told:
             self._new.add(pair)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a match is not stored yet."""
+        return bool(self._new)
+
     def pending(self) -> Iterator[list[tuple[str, str]]]:
         """Yield the matches to store, in parts. A part counts as stored when the caller requests the next one."""
         if time.monotonic() >= self._tell_again:

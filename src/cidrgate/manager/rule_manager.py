@@ -7,6 +7,8 @@ loads the lists of many accounts.
 
 from __future__ import annotations
 
+import atexit
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
@@ -85,6 +87,7 @@ from cidrgate.manager.turns import Turns
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
+from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.replica.replica import Replica
 from cidrgate.rules import Policy, split_submission, validate_addition
 from cidrgate.rules.account_names import check_account_name
@@ -161,6 +164,9 @@ _ATTEMPTS = 5
 _FAREWELL = 2.0
 """How many seconds `close` waits for locks, so that it can store when entries last matched."""
 
+_LAST_WRITE = 5.0
+"""The most seconds that a process which may end waits until the last matches and the traffic are stored."""
+
 _TURNS = 2
 """How many groups of changes are committed at once: one group continues while another waits for a list that another
 process has locked. More groups would be smaller, and would cost more."""
@@ -219,10 +225,16 @@ class RuleManager:
         self._in_transaction: Callable[[Transaction, Changed], object] | None = None
         self._recorder: Recorder | None = None
         """What records traffic, or None."""
+        self._last_write: tuple[threading.Thread | None, float] = (None, 0.0)
+        """The thread that stores what is pending, and the `time.monotonic` time until which callers wait for it."""
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
         self._origin = Origin(kind="library")
+        _open.add(self)
+        # What was registered last runs first: before the finalizers of stores, which close connections.
+        atexit.unregister(_store_all_matches)
+        atexit.register(_store_all_matches)
         store.listener = ChangeLines()
         self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
         self._replica.published.housekeeping["index"] = store.index_new_rows
@@ -329,6 +341,7 @@ class RuleManager:
 
         The matcher still answers with the lists it has. An exception of a signal handler ends one step, not all.
         """
+        _open.discard(self)
         with closing(self._store), closing(self._replica):
             try:
                 if self._recorder is not None:
@@ -336,6 +349,36 @@ class RuleManager:
             finally:
                 with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
                     self.store_matches()
+
+    def _store_pending(self) -> None:
+        """Store the last matches and the traffic that are not stored yet, and stay open: the process may end soon.
+
+        It takes some seconds at most, for all callers together if the store does not answer.
+        """
+        if self._recorder is None and not self._matches.is_pending:
+            return
+        thread, last = self._last_write
+        if thread is None or not thread.is_alive():
+            thread, last = threading.Thread(target=self._write_pending, daemon=True), time.monotonic() + _LAST_WRITE
+            thread.name = "cidrgate-last-write"
+            try:
+                thread.start()
+            except RuntimeError:  # no thread can be started
+                self._write_pending()
+                return
+            self._last_write = thread, last
+        thread.join(max(0.0, last - time.monotonic()))
+        if thread.is_alive() and self._recorder is not None:
+            self._recorder.report_left()
+
+    def _write_pending(self) -> None:
+        if self._recorder is not None:
+            try:
+                self._recorder.flush()
+            except Exception:  # noqa: BLE001 - it is kept, and lost only if the process ends
+                self._recorder.report_left()
+        with suppress(Exception), answer_by(time.monotonic() + _FAREWELL):
+            self.store_matches()
 
     def account(self, account: str) -> Account:
         """Return the account with this name.
@@ -2486,6 +2529,18 @@ class RuleManager:
         self._replica.after_fork(certain=certain)
         if self._recorder is not None:
             self._recorder.after_fork()
+
+
+_open: SharedWeakSet[RuleManager] = SharedWeakSet()
+"""The managers of this process, for its end."""
+
+
+def _store_all_matches() -> None:
+    """Store the last matches when the process exits."""
+    for manager in list(_open):
+        if manager._matches.is_pending:
+            with suppress(Exception), answer_by(time.monotonic() + _FAREWELL):
+                manager.store_matches()
 
 
 class _RolledBackError(Exception):

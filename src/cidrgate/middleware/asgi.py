@@ -11,6 +11,7 @@ from cidrgate.gate.denial import STATUS
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.late_verdict import LateVerdict
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.middleware._asgi_lifespan import pass_lifespan
 from cidrgate.middleware._asgi_requests import (
     STATE,
     AccountFinder,
@@ -46,6 +47,10 @@ class AllowlistMiddleware:
     It also trusts `scope["client"]` as the peer: place it outside of everything that rewrites that value.
 
     The application finds the verdict in `scope["state"]["cidrgate"]`.
+
+    When the lifespan of the application ends, the counts of the decision log are written, and the manager stores its
+    last matches and its traffic, for which it waits some seconds at most. Nothing is closed. An application without a
+    lifespan stays one.
 
     A WebSocket is denied during its handshake, before the application sees it. If the server has the extension
     `websocket.http.response`, the client gets the same response as for HTTP; otherwise the middleware closes the
@@ -107,7 +112,7 @@ class AllowlistMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask the gate, then run the application or deny."""
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
+            await pass_lifespan(self.app, self._gate, scope, receive, send)
             return
         headers = scope.get("headers")
         if headers.__class__ is not list:

@@ -213,7 +213,7 @@ class Recorder:
             for thread in threads:
                 thread.join(max(0.0, last - time.monotonic()))
             if self._storer.is_alive():  # it continues, and the process may end before
-                self._report_left()
+                self.report_left()
                 _running.discard(self)
                 return
         _running.discard(self)
@@ -223,11 +223,8 @@ class Recorder:
     def _store_last(self) -> None:
         """Store what was collected, and lose what the store does not take now."""
         self._has_stored_last = True
-        end = time.monotonic() + _FAREWELL
-        with suppress(Exception), answer_by(end):
-            self.store()
-            if self._tidied is None or end - self._tidied > _TIDY_EVERY:
-                self.tidy(end)
+        with suppress(Exception):
+            self._store_by(time.monotonic() + _FAREWELL)
         with self._collecting:
             left = sum(part.requests for part in self._parts)
             self._parts = []
@@ -236,7 +233,23 @@ class Recorder:
             message = f"{left} requests are missing in the record of traffic: the store did not take them at the end"
             log_event(logging.WARNING, "task_failed", message)
 
-    def _report_left(self) -> None:
+    def _store_by(self, end: float) -> None:
+        """Store what was collected, and delete what is too old if that was not done for long."""
+        with answer_by(end):
+            self.store()
+            if self._tidied is None or end - self._tidied > _TIDY_EVERY:
+                self.tidy(end)
+
+    def flush(self) -> None:
+        """Do what `stop` does, but go on recording: the process may end soon, without a call of `stop`.
+
+        Raises:
+            StoreError: If something cannot be stored.
+        """
+        if not self._ended.is_set():
+            self._store_by(time.monotonic() + _FAREWELL)
+
+    def report_left(self) -> None:
         """Log how many requests are not stored yet."""
         self.name_rows()
         with self._collecting:
@@ -463,7 +476,8 @@ class Recorder:
         today, deleted = datetime.now(UTC).date(), 0
         first = _days_before(today, self._settings.days)
         # Days of which observations were stored late, after an outage, are trimmed too.
-        days = {today, today - timedelta(days=1), *(day for day in self._stored_days if day > first)}
+        stored_days = self._stored_days.copy()
+        days = {today, today - timedelta(days=1), *(day for day in stored_days if day > first)}
         trims = [partial(self._trim, day=day) for day in sorted(days, reverse=True)]
         deletions: list[Callable[[Transaction], int]] = [self._delete_old, self._delete_old_marks, *trims]
         for delete in deletions:
@@ -473,7 +487,7 @@ class Recorder:
                     return deleted
                 some = self._written(delete)
                 deleted += some
-        self._stored_days.clear()
+        self._stored_days -= stored_days
         self._tidied = time.monotonic()
         return deleted
 

@@ -1,0 +1,153 @@
+"""Guarded applications whose server is ended by a signal: they record traffic, and count repeated denials."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from cidrgate import FromHeader, Gate, RuleManager
+from cidrgate.middleware import asgi, wsgi
+from cidrgate.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from aiohttp import web
+
+    from cidrgate.middleware._asgi_requests import App, Receive, Scope, Send
+
+__all__ = [
+    "ACCOUNT",
+    "closing",
+    "django",
+    "middleware",
+    "of_aiohttp",
+    "plain_django",
+    "with_handler",
+    "without_lifespan",
+    "wsgi_middleware",
+]
+
+ACCOUNT = FromHeader("x-account")
+
+
+@cache
+def _manager() -> RuleManager:
+    return RuleManager.open(os.environ["TEST_DATABASE"], traffic=Traffic(days=30))
+
+
+@cache
+def _gate() -> Gate:
+    return Gate(_manager(), unlisted="deny_unknown", require_account=True, note_matches=True)
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http", "no lifespan"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer_with_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "lifespan":
+        await _answer(scope, receive, send)
+        return
+    while (kind := (await receive())["type"]) != "lifespan.shutdown":
+        await send({"type": f"{kind}.complete"})
+    await send({"type": f"{kind}.complete"})
+
+
+def middleware() -> App:
+    """The ASGI middleware around an application with a lifespan, twice: both share the manager."""
+    return asgi.AllowlistMiddleware(
+        asgi.AllowlistMiddleware(_answer_with_lifespan, _gate(), ACCOUNT),
+        Gate(_manager(), unlisted="allow", log="none"),
+        FromHeader("x-nobody"),
+    )
+
+
+def without_lifespan() -> App:
+    """The ASGI middleware around an application that refuses the lifespan."""
+    return asgi.AllowlistMiddleware(_answer, _gate(), ACCOUNT)
+
+
+def closing() -> App:
+    """FastAPI's dependency, which sees no lifespan; the application closes the manager, as the how-to page says."""
+    from fastapi import Depends, FastAPI
+
+    from cidrgate.middleware.fastapi import allowlist
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        gate.flush_log()
+        manager.close()
+
+    manager, gate = _manager(), _gate()
+    app = FastAPI(lifespan=lifespan, dependencies=[Depends(allowlist(gate, ACCOUNT))])
+    app.get("/")(lambda: "")
+    return app
+
+
+def django() -> App:
+    """Django's middleware, with the lifespan that Django lacks."""
+    from cidrgate.middleware.django import with_lifespan
+
+    return with_lifespan(plain_django())
+
+
+def plain_django() -> Any:
+    """Django's middleware, in Django's own application."""
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+
+    from tests.middleware import django_project
+
+    settings.CIDRGATE = {"GATE": _gate(), "ACCOUNT": ACCOUNT}
+    assert django_project.urlpatterns
+    return get_asgi_application()
+
+
+@cache
+def _of_wsgi() -> Any:
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b""]
+
+    return wsgi.AllowlistMiddleware(answer, _gate(), ACCOUNT)
+
+
+def wsgi_middleware(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    """The WSGI middleware; the store is opened at the first request, so by the worker."""
+    return _of_wsgi()(environ, start_response)
+
+
+def with_handler() -> Any:
+    """The WSGI middleware in a process that ends as Python does at SIGTERM, as docs/operating.md says."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    return wsgi_middleware
+
+
+def of_aiohttp(arguments: list[str]) -> web.Application:
+    """For `python -m aiohttp.web`."""
+    from aiohttp import web
+
+    from cidrgate.middleware.aiohttp import allowlist
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application(middlewares=[allowlist(_gate(), ACCOUNT)])
+    app.router.add_get("/", answer)
+    return app
+
+
+def __getattr__(name: str) -> App:
+    """Return an application by `APP_…`, for servers that call no factory."""
+    if name.startswith("APP_"):
+        made: App = globals()[name.removeprefix("APP_")]()
+        return made
+    raise AttributeError(name)
