@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import override_settings
 from django.urls import path
@@ -25,6 +27,7 @@ from rest_framework import authentication, exceptions, permissions, views  # noq
 from rest_framework.decorators import api_view, permission_classes  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 
+from cidrgate.middleware.django import with_lifespan  # noqa: E402
 from cidrgate.middleware.drf import AddressDeniedError, Allowlisted, allowlist  # noqa: E402
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
@@ -211,3 +214,33 @@ def test_invalid_settings_stop_the_first_request() -> None:
 def test_a_source_that_is_none_is_refused_when_the_class_is_made() -> None:
     with pytest.raises(TypeError, match="FromHeader, FromRoute, FromPath or a callable"):
         allowlist(GATE, "acct-1")  # type: ignore[arg-type]
+
+
+def test_the_lifespan_of_a_project_flushes_the_gates_of_permissions_and_middlewares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flushed: list[Gate] = []
+    sent: list[str] = []
+    monkeypatch.setattr(Gate, "_flush", lambda gate: flushed.append(gate))
+    known = [a_gate(), a_gate()]
+    with override_settings(CIDRGATE={"GATE": known[0], "ACCOUNT": account_of}):
+        handler = ASGIHandler()
+    application = with_lifespan(handler)
+    permission = allowlist(known[1], account_of)  # a view may be imported later
+    messages = ["lifespan.startup", "lifespan.shutdown"]
+
+    async def receive() -> Any:
+        return {"type": messages.pop(0)}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        assert bool(flushed) is (not messages)
+
+    async def live() -> None:
+        await application({"type": "lifespan"}, receive, send)
+
+    asyncio.run(live())
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert {id(gate) for gate in known} <= {id(gate) for gate in flushed}
+    with pytest.raises(TypeError, match="application"):
+        with_lifespan(permission.__name__)  # type: ignore[arg-type]

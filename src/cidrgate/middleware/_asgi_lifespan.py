@@ -42,7 +42,7 @@ async def pass_lifespan(app: App, gate: Gate, scope: Scope, receive: Receive, se
 
 
 async def answer_lifespan(gates: Iterable[Gate], receive: Receive, send: Send) -> None:
-    """Answer the lifespan for an application that has none, and flush the gates of the moment at its end."""
+    """Answer the lifespan for an application that has none, and flush the gates that there are at its end."""
     while True:
         message = await receive()
         ended = message["type"] == "lifespan.shutdown"

@@ -8,6 +8,7 @@ from django.http import HttpRequest  # noqa: TC002 - `READER` is of this type
 
 from cidrgate.middleware import _asgi_requests as asgi, _wsgi_requests as wsgi
 from cidrgate.middleware._request_account import RequestReader, decided_once
+from cidrgate.process.weak_sets import SharedWeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
 
-__all__ = ["READER", "verdict_on"]
+__all__ = ["GATES", "READER", "verdict_on"]
+
+GATES: SharedWeakSet[Gate] = SharedWeakSet()
+"""The gates of all middlewares and permission classes of this process."""
 
 
 def verdict_on(

@@ -36,13 +36,12 @@ from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, 
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY
 from cidrgate.gate.denial import STATUS, denial_of
-from cidrgate.gate.gate import Gate, Unlisted, check_gate, check_unlisted
+from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.manager import RuleManager
 from cidrgate.middleware._asgi_lifespan import answer_lifespan
-from cidrgate.middleware._django_requests import READER, verdict_on
+from cidrgate.middleware._django_requests import GATES, READER, verdict_on
 from cidrgate.middleware._request_account import account_finder, find_account, find_account_async, is_exempt
-from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.stores.urls import store_of
 from cidrgate.values import check_callable, seconds
 
@@ -186,35 +185,28 @@ class Settings:
             raise ImproperlyConfigured(f"CIDRGATE: {error}") from error
 
 
-_gates: SharedWeakSet[Gate] = SharedWeakSet()
-"""The gates of all middlewares of this process."""
-
-
-def with_lifespan(application: App, *gates: Gate) -> App:
+def with_lifespan(application: App) -> App:
     """Return a project's ASGI application with a lifespan, which Django's application does not have.
 
     uvicorn ends at a signal without the end of the interpreter. When the lifespan ends, the counts of the decision log
     are written, and the managers store their last matches and their traffic, for which each waits some seconds at most.
+    It does this for the gates of `AllowlistMiddleware` and of REST framework's permissions.
 
     Args:
         application: The result of `get_asgi_application`, or another application without a lifespan.
-        gates: Gates of the project, such as those of REST framework's permissions. The one of `AllowlistMiddleware` is
-            known.
 
     Raises:
-        TypeError: If an argument is of another type.
+        TypeError: If the application cannot be called.
 
     In `asgi.py`:
 
         application = with_lifespan(get_asgi_application())
     """
     check_callable(application, "application")
-    for gate in gates:
-        check_gate(gate)
 
     async def with_both(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await answer_lifespan({*_gates, *gates}, receive, send)
+            await answer_lifespan(GATES, receive, send)
         else:
             await application(scope, receive, send)
 
@@ -243,7 +235,7 @@ class AllowlistMiddleware:
         configured = Settings.read()
         self.get_response = get_response
         self._gate = configured.make_gate()
-        _gates.add(self._gate)
+        GATES.add(self._gate)
         account = imported(configured.account)
         self._route = account if isinstance(account, FromRoute) else None
         self._account = self._of_url if self._route is not None else account_finder(account, READER)

@@ -25,7 +25,7 @@ from rest_framework.request import Request
 from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import Denial, denial_of, problem_of
 from cidrgate.gate.verdict import mode_headers
-from cidrgate.middleware._django_requests import READER as DJANGO_READER, verdict_on
+from cidrgate.middleware._django_requests import GATES, READER as DJANGO_READER, verdict_on
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
 from cidrgate.middleware.django import Settings, imported
 
@@ -116,7 +116,9 @@ def allowlist(gate: Gate, account: AccountSource) -> type[Allowlisted]:
     Raises:
         TypeError: If `account` is not a valid account source.
     """
-    return type("Allowlisted", (Allowlisted,), {"_asked": (gate, account_finder(account, _READER))})
+    finder = account_finder(account, _READER)
+    GATES.add(gate)
+    return type("Allowlisted", (Allowlisted,), {"_asked": (gate, finder)})
 
 
 def _keep_private(view: APIView) -> None:
@@ -179,7 +181,9 @@ def _configured() -> tuple[Gate, Callable[[Request], Any]]:
     """Return the gate and the account source of `settings.CIDRGATE`; the first request creates them."""
     configured = Settings.read()
     finder = account_finder(imported(configured.account), _READER)
-    return configured.make_gate(), finder
+    gate = configured.make_gate()
+    GATES.add(gate)
+    return gate, finder
 
 
 def _forget(*, setting: str, **_: object) -> None:
