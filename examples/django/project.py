@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 from cidrgate import FromHeader
+from cidrgate.middleware.django import with_lifespan
 
 KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database
 by_key = FromHeader("x-api-key", KEYS.get)
@@ -37,4 +38,4 @@ def calls(request: HttpRequest) -> JsonResponse:
 urlpatterns = [path("v1/calls", calls)]
 
 wsgi = get_wsgi_application()
-asgi = get_asgi_application()
+asgi = with_lifespan(get_asgi_application())

@@ -51,7 +51,7 @@ def test_its_guard_has_the_name_that_such_guards_have(edge: Edge) -> None:
 def test_only_the_edge_is_public(edge: Edge) -> None:
     """What edges share is in modules whose names begin with an underscore."""
     allowed = {"AccountSource", "AddressDeniedError", "AllowlistMiddleware", "Allowlist", "Allowlisted", "Settings"}
-    allowed |= {"AllowlistRoute", "VERDICT", "WebSocketDeniedError", "allowlist", "install"}
+    allowed |= {"AllowlistRoute", "VERDICT", "WebSocketDeniedError", "allowlist", "install", "with_lifespan"}
     assert set(middleware(edge).__all__) <= allowed
 
 
