@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from cidrgate.errors import StoreError
 from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.postgres.dialect import NAME
+from cidrgate.stores.postgres.settings import KEEP_COMMITS, configure_session, set_locally
 from cidrgate.stores.urls import is_ambiguous, redacted
 from cidrgate.stores.waits import check_lock_timeout
 
@@ -43,6 +44,9 @@ _SETTINGS = {
 }
 """With these settings, a connection over a lost network fails within about ten seconds instead of a quarter of an hour.
 """
+
+_ENCODING = {"client_encoding": "UTF8"}
+"""Set when the connection is opened, because the first answers are read before a statement could set it."""
 
 _AUTHORITY = re.compile(r"(?P<scheme>[^:/?#]+://)(?:(?P<user>[^/?#]*)@)?(?P<hosts>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _HOST = re.compile(r"\[(?P<ipv6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<name>[^:/\[\]]*)(?::(?P<port>\d+))?|(?P<whole>.+)")
@@ -112,11 +116,19 @@ class Database:
         """Open a connection with its own session, which commits each statement.
 
         Raises:
-            StoreError: If the driver is not installed.
+            StoreError: If the driver is not installed, or the database cannot be used.
             psycopg.Error: If the database cannot be reached.
         """
-        arguments: dict[str, Any] = dict(self.arguments)
-        return _driver().connect(**arguments, autocommit=True)
+        return self._open({**self.arguments, "autocommit": True})
+
+    def _open(self, arguments: dict[str, Any], lock_timeout: float | None = None) -> psycopg.Connection[Any]:
+        connection = _driver().connect(**arguments)
+        try:
+            configure_session(connection, self.name, lock_timeout)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def engine(self, connections: int, lock_timeout: float) -> Engine:
         """Return an engine for transactions, which leaves no state in a session that another client may get.
@@ -145,10 +157,11 @@ class Database:
             execution_options={"schema_translate_map": {None: self.schema}},
         )
 
-        @event.listens_for(engine, "connect")
-        def configure(connection: Any, _record: object) -> None:
-            if self.pooled is None:
-                connection.execute(f"SET timezone TO 'UTC'; SET lock_timeout TO {round(lock_timeout * 1000)}")
+        if self.pooled is None:
+
+            @event.listens_for(engine, "do_connect")
+            def connect(_dialect: object, _record: object, _arguments: object, settings: dict[str, Any]) -> Any:
+                return self._open(settings, lock_timeout)
 
         @event.listens_for(engine, "begin")
         def begin(connection: Any) -> None:
@@ -170,16 +183,19 @@ class Database:
 
         return engine
 
-    def begin(self, how: str, lock_timeout: float | None = None) -> str:
+    def begin(self, isolation: str, *, writes: bool, lock_timeout: float | None = None) -> str:
         """Return the statements that begin a transaction, to be sent as one message.
 
         Args:
-            how: The text after `BEGIN`.
+            isolation: The isolation level, which is never left to the default of the session.
+            writes: Whether the transaction may write.
             lock_timeout: How many seconds a statement waits for a lock; None for the timeout of the session.
         """
-        statements = [f"BEGIN {how}"]
+        statements = [f"BEGIN ISOLATION LEVEL {isolation} READ {'WRITE' if writes else 'ONLY'}"]
         if self.pooled is not None:
-            statements.append("SET LOCAL timezone TO 'UTC'")
+            statements += set_locally()
+            if writes:
+                statements.append(KEEP_COMMITS.format(local="true"))
         if lock_timeout is not None:
             statements.append(f"SET LOCAL lock_timeout TO {max(1, round(lock_timeout * 1000))}")
         return "; ".join(statements)
@@ -246,7 +262,7 @@ def _arguments(url: URL) -> dict[str, str]:
         arguments["port"] = ",".join(ports)
     if "," in arguments.get("host", ""):
         arguments.setdefault("target_session_attrs", "read-write")
-    return _SETTINGS | arguments
+    return _SETTINGS | arguments | _ENCODING
 
 
 def _several(url: URL, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError, TimeoutError as PoolTimeoutError
@@ -24,6 +25,14 @@ _LOCKED = "55P03"
 _UNCLEAR = ("08", "40003", "57P", "58", "XX")
 """Errors that can follow a successful commit: of the connection, of a server that stops, of the system."""
 
+_STANDBY = "is read-only: name the primary server, not a standby"
+_ENCODING = "cannot store these characters: its encoding must be UTF8, and NUL characters must be left out"
+
+_UNSUPPORTED = "0A000"
+"""The refusal of a standby to begin a transaction that writes; and refusals of other statements."""
+
+_OF_DRIVERS = ("psycopg", "psycopg_binary", "psycopg_c", "sqlalchemy")
+
 _ADVICE = {
     "28": "refuses this user: check the user and the password of the URL, and pg_hba.conf on the server",
     "3D000": "does not exist: create the database first, for example with `createdb`",
@@ -33,7 +42,9 @@ _ADVICE = {
     "3F000": "has no schema of cidrgate: run `cidrgate migrate` first",
     "53100": "cannot grow: the server's disk is full; free some space and try again",
     "53300": "has no connection left: raise max_connections on the server, use fewer processes, or a smaller pool_size",
-    "25006": "is read-only: name the primary server, not a standby",
+    "25006": _STANDBY,
+    "22P05": _ENCODING,
+    "22021": _ENCODING,
     "57014": "cancelled a statement: it took longer than a timeout of the server, or an administrator cancelled it",
     "57P": "was shut down or restarted; try again when it is up",
     "08": "cannot be reached; check the host, the port and the network",
@@ -59,13 +70,15 @@ def explained(name: str) -> Iterator[None]:
         ) from error
     except SQLAlchemyError as error:
         foreign = unwrapped(error)
-        if foreign is not None:
+        if foreign is not None and not _raised_by_driver(foreign):
             raise foreign from foreign.__cause__
+        if _refused_to_write(error):
+            raise StoreError(f"{name} {_STANDBY}") from error
         raise _explanation(name, getattr(error, "orig", None) or error) from error
     except UnicodeEncodeError as error:
         raise StoreError(f"{name} can only store Unicode text: {error}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] != "psycopg":
+        if type(error).__module__.partition(".")[0] != "psycopg" and not _raised_by_driver(error):
             raise
         raise _explanation(name, error) from error
 
@@ -81,6 +94,22 @@ def refused_commit(error: Exception) -> bool:
     return state is not None and not state.startswith(_UNCLEAR)
 
 
+def _refused_to_write(error: SQLAlchemyError) -> bool:
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state == _UNSUPPORTED and (getattr(error, "statement", None) or "").startswith("BEGIN")
+
+
+def _raised_by_driver(error: BaseException) -> bool:
+    """Return whether code of a driver has raised an error that is none of a database: it cannot read an answer.
+
+    Code of an application, such as a signal handler that a call in a driver runs, raises in a frame that belongs to it.
+    """
+    if not isinstance(error, (NotImplementedError, TypeError, ValueError, LookupError)):
+        return False
+    frames = list(walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).partition(".")[0] in _OF_DRIVERS
+
+
 def _explanation(name: str, cause: BaseException) -> StoreError:
     state = getattr(cause, "sqlstate", None) or ""
     if state == _LOCKED:
@@ -92,7 +121,7 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
     for beginning, advice in _ADVICE.items():
         if state.startswith(beginning):
             return StoreError(f"{name} {advice}")
-    if "NUL" in str(cause):
+    if not state and "NUL" in str(cause):  # the driver's own refusal, in English
         return StoreError(f"{name} cannot store NUL characters: leave them out")
     reason = str(cause) or type(cause).__name__
     if not state and type(cause).__name__ == "OperationalError":

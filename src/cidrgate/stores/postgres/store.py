@@ -21,6 +21,7 @@ from cidrgate.stores.postgres.failures import explained, refused_commit
 from cidrgate.stores.postgres.holders import lock_holder
 from cidrgate.stores.postgres.inherited import leave_to_parent
 from cidrgate.stores.postgres.listening import check_notifications
+from cidrgate.stores.postgres.settings import refuse_replica_role
 from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
 from cidrgate.stores.schema import facts
@@ -52,6 +53,9 @@ _IN_ERROR = 3
 """libpq's PQTRANS_INERROR."""
 
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
+
+
+_REPLICATION_ROLE = text("SELECT current_setting('session_replication_role')")
 
 
 class PostgresStore:
@@ -92,9 +96,11 @@ class PostgresStore:
         self._readers = database.engine(size - writing, self.lock_timeout)
         self._writers = database.engine(writing, self.lock_timeout)
         pooled = None if database.pooled is None else self.lock_timeout
-        reading = database.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", pooled)
+        reading = database.begin("REPEATABLE READ", writes=False, lock_timeout=pooled)
         self._reading = self._readers.execution_options(**{BEGIN: reading})
-        glancing = None if pooled is None else database.begin("READ ONLY", pooled)
+        glancing = None
+        if pooled is not None:
+            glancing = database.begin("READ COMMITTED", writes=False, lock_timeout=pooled)
         self._glancing = self._readers.execution_options(**{BEGIN: glancing})
         self._writes = Writes(database.name, _cancel, refused_commit)
         self._connections: SharedWeakSet[Any] = SharedWeakSet()
@@ -175,9 +181,9 @@ class PostgresStore:
 
     def _begin_write(self, left: float) -> str:
         """Return how a write transaction begins that may wait for locks for some seconds."""
-        if self._database.pooled is None and self.lock_timeout * _ALMOST <= left <= self.lock_timeout:
-            return self._database.begin("")  # with the timeout that was set when the connection was opened
-        return self._database.begin("", left)
+        known = self._database.pooled is None and self.lock_timeout * _ALMOST <= left <= self.lock_timeout
+        # With a higher level, a statement after a wait for a lock would not see what the holder has committed.
+        return self._database.begin("READ COMMITTED", writes=True, lock_timeout=None if known else left)
 
     def withdraw(self) -> None:
         """Cancel every change in progress whose commit has not begun."""
@@ -286,6 +292,7 @@ class PostgresStore:
             schema = self._database.schema
             there = direct.execute(f'SELECT store_id FROM "{schema}".facts').fetchone()  # noqa: S608
         with self._reading.begin() as connection:
+            refuse_replica_role(self._database.name, connection.scalar(_REPLICATION_ROLE))
             here = connection.execute(select(facts.c.store_id)).one_or_none()
         if there is None or here is None or there[0] != here[0]:
             raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database in both")
@@ -337,8 +344,9 @@ def _noted_in(connections: SharedWeakSet[Any]) -> Callable[[Any, object], None]:
 def _migrate(database: Database) -> str | None:
     # In a separate session on the server itself, without a pooler, so that no other client gets this session.
     direct = replace(database, pooled=None)
+    begin = direct.begin("READ COMMITTED", writes=True)  # whoever waited for a turn sees what the others have migrated
     engine = direct.engine(1, database.lock_timeout or LOCK_TIMEOUT).execution_options(
-        **{BEGIN: "BEGIN", "schema_translate_map": None}
+        **{BEGIN: begin, "schema_translate_map": None}
     )
     try:
         with engine.connect() as connection, _answering(connection, LONGEST_SILENCE), connection.begin():

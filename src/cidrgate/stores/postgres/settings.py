@@ -1,0 +1,100 @@
+"""The settings of a session that change what statements mean or return. No default of a role or a database is trusted.
+
+`ALTER ROLE ... SET`, `ALTER DATABASE ... SET`, `PGOPTIONS` and the like change the defaults. Settings that only change
+how fast a statement is, or when the server cancels it, stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.errors import StoreError
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["KEEP_COMMITS", "configure_session", "refuse_replica_role", "set_locally"]
+
+_MEANINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",  # the driver reads no other
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",  # otherwise NULL in an array is a text
+    "search_path": "pg_catalog",  # no function or operator that anybody made in another schema is called
+    "gin_fuzzy_search_limit": "0",  # otherwise a search returns a random part of what it finds
+}
+
+_DEFAULTS = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+}
+"""For statements without a transaction, and transactions that the driver begins. Ours state what they need."""
+
+_IDLE = "idle_session_timeout"
+_FIRST_WITH_IDLE = 140_000
+"""The first version of the server with this timeout, as libpq states versions."""
+
+KEEP_COMMITS = (
+    "SELECT set_config('synchronous_commit', 'local', {local}) WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""A committed change is on the disk when it is acknowledged. Any other value says more, and stays."""
+
+_FACTS = "SELECT current_setting('server_encoding'), current_setting('session_replication_role')"
+
+
+def configure_session(connection: psycopg.Connection[Any], name: str, lock_timeout: float | None = None) -> None:
+    """Set what a connection with its own session needs, with one message.
+
+    Args:
+        connection: The connection, which commits each statement.
+        name: The name of the store in messages.
+        lock_timeout: How many seconds a statement waits for a lock; None for the default of the session.
+
+    Raises:
+        StoreError: If the encoding of the database, or the session, cannot keep the promises of a store.
+    """
+    settings = _MEANINGS | _DEFAULTS
+    if connection.info.server_version >= _FIRST_WITH_IDLE:
+        settings |= {_IDLE: "0"}
+    if lock_timeout is not None:
+        settings |= {"lock_timeout": str(round(lock_timeout * 1000))}
+    statements = [_set(setting, value) for setting, value in settings.items()]
+    cursor = connection.execute("; ".join([*statements, KEEP_COMMITS.format(local="false"), _FACTS]))
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    encoding, role = ("", "") if row is None else row
+    if encoding == "SQL_ASCII":
+        raise StoreError(
+            f"{name} has the encoding SQL_ASCII, which stores bytes and not text: create a database with "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
+    refuse_replica_role(name, role)
+
+
+def refuse_replica_role(name: str, role: str) -> None:
+    """Refuse sessions in which triggers and foreign keys do nothing: no follower would learn of a change.
+
+    Args:
+        name: The name of the store in messages.
+        role: The value of `session_replication_role`.
+
+    Raises:
+        StoreError: If it is `replica`.
+    """
+    if role == "replica":
+        raise StoreError(
+            f"{name} has sessions with session_replication_role = replica, in which triggers and foreign keys do "
+            "nothing: remove this setting from the role, the database and the URL"
+        )
+
+
+def set_locally() -> list[str]:
+    """Return the statements that set what a transaction in any session needs, until it ends."""
+    return [_set(setting, value, "LOCAL ") for setting, value in _MEANINGS.items()]
+
+
+def _set(setting: str, value: str, scope: str = "") -> str:
+    return f"SET {scope}{setting} TO '{value}'"
