@@ -650,7 +650,7 @@ def test_the_service_says_why_it_refused_a_change(
                 refused = client.post(entries, json={"cidrs": "8.8.8.0/24"}, headers={"X-Request-ID": "req-1"})
                 assert (refused.status_code, refused.json()["code"]) == (503, "store_busy")
             busy = one_of(log, "store_busy")
-            proxy.drop_at(b"COMMIT", deliver=True)
+            proxy.drop_at(b"COMMIT\0", deliver=True)
             lost = client.post(entries, json={"cidrs": "8.8.8.0/24"})
             assert lost.json()["code"] == "outcome_unknown"
             unknown = one_of(log, "outcome_unknown")

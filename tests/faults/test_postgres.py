@@ -153,7 +153,7 @@ def test_connections_that_break_at_the_commit(deliver: bool, postgres_server: Po
         with RuleManager.open(behind) as far, RuleManager.open(url) as near:
             with no_stranger(ledger, far, near), writers(ledger, [far, near]):
                 for number in range(4 * ROUNDS):
-                    proxy.drop_at(b"COMMIT", deliver=deliver, after=(b'INTO "cidrgate".changes',))
+                    proxy.drop_at(b"COMMIT\0", deliver=deliver, after=(b'INTO "cidrgate".changes',))
                     eventually(lambda number=number: proxy.trapped > number)  # type: ignore[misc]
                     ledger.wait_for_more(1)
             check(url, ledger, [far, near])

@@ -87,7 +87,7 @@ def test_an_outcome_that_nobody_knows_is_said_and_found_out_with_the_key(
     admin = distant.caller("admin")
     method, path, body = REQUESTS[request_](distant)
     before = changes(postgres_url)
-    proxy.drop_at(b"COMMIT", deliver=deliver)
+    proxy.drop_at(b"COMMIT\0", deliver=deliver)
     problem = admin.problem(503, method, path, body)
     assert (problem["code"], problem["outcome"]) == ("outcome_unknown", "unknown")
     assert "nothing was changed" not in problem["detail"]
@@ -103,7 +103,7 @@ def test_a_request_with_a_key_that_is_sent_again_tells_what_happened(
     admin = distant.caller("admin")
     method, path, body = REQUESTS[request_](distant)
     before = changes(postgres_url)
-    proxy.drop_at(b"COMMIT", deliver=deliver, after=A_CHANGE)
+    proxy.drop_at(b"COMMIT\0", deliver=deliver, after=A_CHANGE)
     first = admin(method, path, body, Idempotency_Key="k")
     assert proxy.trapped == 1
     if deliver and first.status_code != 503:
@@ -135,7 +135,7 @@ def test_a_store_that_cannot_be_looked_at_leaves_the_outcome_unknown(distant: Ap
     readers = distant.manager._store._readers  # type: ignore[attr-defined]
     before = readers.pool
     readers.dispose()
-    proxy.drop_at(b"COMMIT", deliver=True, after=A_CHANGE)
+    proxy.drop_at(b"COMMIT\0", deliver=True, after=A_CHANGE)
     try:
         problem = admin.problem(503, "POST", ENTRIES, {"cidrs": "1.1.1.1/32"}, Idempotency_Key="k")
     finally:
@@ -185,7 +185,7 @@ def test_the_client_finds_out_by_itself(
     ):
         if broken == "store":
             cut = proxy
-            cut.drop_at(b"COMMIT", deliver=deliver, after=A_CHANGE)
+            cut.drop_at(b"COMMIT\0", deliver=deliver, after=A_CHANGE)
         else:
             cut = front
             cut.drop_at(b"Idempotency-Key", deliver=deliver)

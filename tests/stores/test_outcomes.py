@@ -52,7 +52,7 @@ def distant(proxy: TcpProxy, postgres_url: str, shared_postgres_server: Postgres
 def test_a_connection_that_breaks_at_the_commit(
     work: str, deliver: bool, proxy: TcpProxy, distant: RuleManager, postgres_url: str
 ) -> None:
-    proxy.drop_at(b"COMMIT", deliver=deliver)
+    proxy.drop_at(b"COMMIT\0", deliver=deliver)
     with pytest.raises(OutcomeUnknownError, match="may be stored or not; check the list"):
         CHANGES[work](distant)
     assert proxy.trapped == 1
@@ -172,7 +172,7 @@ def test_changes_that_were_committed_together_are_all_unknown(
         other.execute("LOCK TABLE cidrgate.entries IN EXCLUSIVE MODE")
         asked = [pool.submit(distant.add, name, "1.1.1.1/32", actor="unsure") for name in ("a", "b", "c", "d")]
         eventually(lambda: len(distant._commits._waiting) >= 2)
-        proxy.drop_at(b"COMMIT", deliver=True)
+        proxy.drop_at(b"COMMIT\0", deliver=True)
         other.rollback()
         errors = [one.exception(30) for one in asked]
     unknown = [error for error in errors if error is not None]
