@@ -37,6 +37,9 @@ _BEGINNING = """\
 #     http-request set-var(txn.cidrgate_digits) src,hex,length,concat(:,txn.cidrgate_address)
 #     http-request set-var(txn.cidrgate_key) var(txn.account),hex,concat(:,txn.cidrgate_digits)
 #     http-request deny unless { var(txn.cidrgate_key),map_beg(allowlist.map) -m found }
+# These lines alone are not enough. A credential that is repeated or holds a comma must name no account, as the API may
+# read another one than HAProxy, and names such as X_Account must be deleted: docs/howto/other-programs.md has the whole
+# frontend.
 """
 
 

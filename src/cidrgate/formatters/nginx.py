@@ -40,6 +40,8 @@ _BEGINNING = """\
 #     include allowlist.conf;
 # and where requests are answered:
 #     if ($cidrgate_allowed != 1) { return 403; }
+# These lines alone are not enough. A credential that is repeated or holds a comma must name no account or reach the API
+# as one line, as the API may read another one than nginx: docs/howto/other-programs.md has the whole server.
 """
 
 _END = """\
