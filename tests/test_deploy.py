@@ -19,14 +19,14 @@ import psycopg
 import pytest
 import yaml
 
-from cidrgate import RuleManager
+from cidrgate import ClientIPResolver, RuleManager
 from cidrgate.authorize.process import GRACE, LAST_WORK
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from tests.postgres import find_binaries
 from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import ask
-from tests.servers.running import free_port, program
+from tests.servers.running import free_port, program, running
 from tests.service.a_server import a_server
 from tests.warm_starts import output_of
 
@@ -409,6 +409,64 @@ def test_what_the_manifests_name_is_there() -> None:
 def test_the_kustomization_takes_all_that_may_be_applied_at_once() -> None:
     listed = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())["resources"]
     assert set(listed) == {path.name for path in MANIFESTS} - {"secret.example.yaml", "migrate-job.yaml"}
+
+
+CLIENT, POD, PROXY = "127.0.0.2", "10.244.5.6", "10.244.1.2"
+"""An address of the list of `acct-1`; a pod that lists it and is not it; and a pod that is a proxy."""
+
+
+def settings_of_pods() -> dict[str, str]:
+    [settings] = of_kind("ConfigMap")
+    data: dict[str, str] = settings["data"]
+    return {name: value for name, value in data.items() if name != "CIDRGATE_DATABASE_FILE"}
+
+
+def test_a_pod_that_calls_through_a_proxy_is_no_proxy(tmp_path: Path) -> None:
+    """A proxy appends the address of who calls it, as Envoy does; or replaces what stood there, as nginx does."""
+    port = free_port()
+    command = [sys.executable, "-m", "cidrgate", "-d", database(tmp_path), "authorize", "--port", str(port)]
+    with running(command, tmp_path, port, settings_of_pods()):
+        for hops, status in {
+            CLIENT: 200,
+            POD: 403,
+            f"{CLIENT}, {POD}": 403,
+            f"{CLIENT}, {POD}, {POD}": 403,
+            f"{CLIENT}, {PROXY}": 403,
+            f"{POD}, {CLIENT}": 200,
+            "": 403,
+        }.items():
+            headers = [("X-Account", "acct-1"), *([("X-Forwarded-For", hops)] if hops else [])]
+            assert ask(port, headers=headers, path="/v1/authorize").status == status, hops
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_no_pod_of_the_manifests_takes_another_pod_for_a_proxy(server: str) -> None:
+    given = settings_of_pods()
+    proxies = given.get(f"CIDRGATE_{server.upper()}_TRUSTED_PROXY")
+    hops = given.get(f"CIDRGATE_{server.upper()}_TRUSTED_HOPS")
+    resolver = ClientIPResolver(
+        trusted_proxies=proxies.split() if proxies else None, trusted_hops=int(hops) if hops else None
+    )
+    found = resolver.resolve(PROXY, [(b"x-forwarded-for", f"8.8.8.8, {POD}".encode())])
+    assert found.address not in ("8.8.8.8", PROXY)
+
+
+def test_who_sends_no_address_of_a_client_is_answered_by_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kubelet and Prometheus, who call a pod directly."""
+    url = database(tmp_path)
+    with RuleManager.open(url, load=False) as manager:
+        token = Credentials(manager._store).create_token("prometheus", [Scope("metrics")]).secret
+    for name, value in settings_of_pods().items():
+        monkeypatch.setenv(name, value)
+    headers = {"Host": "lists.example.com", "Authorization": f"Bearer {token}"}
+    with a_server(url) as server:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+        for path in ("/healthz", "/readyz", "/metrics"):
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, path
+        connection.close()
 
 
 def test_pods_have_the_time_to_answer_before_they_end() -> None:

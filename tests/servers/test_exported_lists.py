@@ -1,6 +1,7 @@
 """The configurations for exported lists, as docs/howto/other-programs.md shows them, withstand what the examples do.
 
-Nothing asks cidrgate here: what it would deny, the program must deny by itself, or pass so that it can be read in one way.
+Nothing asks cidrgate here: what it would deny, the program must deny by itself, or pass so that there is one way to read
+it.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ ACCOUNTS = "".join(f"key-of-{account} {account}\n" for account in LISTED)
 
 def shown(section: str, kind: str) -> str:
     """The configuration of a section of the page."""
-    [text] = re.findall(rf"^## {section}\n.*?^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return text
+    found = re.search(rf"^## {section}\n.*?^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def exported(name: str) -> str:
@@ -131,7 +133,7 @@ def site(
 
 
 def allowed_outcomes(site: Site, expected: frozenset[str], sent: bytes) -> frozenset[str]:
-    """What may come of an attack: a preflight is denied, and nginx before 1.23 reads and passes the first line alone."""
+    """What may come of an attack: preflights are denied, and nginx before 1.23 reads and passes the first line alone."""
     if NOBODY in expected:
         expected |= {DENIED}
     credentials = re.findall(rb"^(x-api-key|authorization):[ \t]*(.*?)\r$", sent, re.IGNORECASE | re.MULTILINE)

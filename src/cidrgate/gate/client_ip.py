@@ -96,8 +96,9 @@ class ClientIPResolver:
       but the proxy can reach the server.
 
     Args:
-        trusted_proxies: Networks of the proxies, such as `10.0.0.0/8`, and `unix:` for every peer on a Unix socket.
-            Name only the proxies: anyone with one of these addresses can claim any client address.
+        trusted_proxies: Networks of the proxies, such as `10.0.0.10/32`, and `unix:` for every peer on a Unix socket.
+            Name only the proxies, and no network that they share with others: anyone with one of these addresses can
+            claim any client address, also through a proxy.
         trusted_hops: How many proxies there are between the client and this server; at least 1.
         client_header: The header that the proxies write: `x-forwarded-for` (the default), `forwarded` (RFC 7239), or a
             header with a single address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`. A header with a
@@ -115,9 +116,9 @@ class ClientIPResolver:
         InvalidAddressError: If a trusted proxy is not a network.
 
     Example:
-        >>> resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
+        >>> resolver = ClientIPResolver(trusted_proxies=["10.0.0.10/32"])
         >>> spoofed = [(b"x-forwarded-for", b"8.8.8.8, 203.0.113.9")]
-        >>> resolver.resolve("10.0.0.1", spoofed)
+        >>> resolver.resolve("10.0.0.10", spoofed)
         ClientAddress(address='203.0.113.9', source='x-forwarded-for', hop=1, problem=None)
         >>> resolver.resolve("198.51.100.7", spoofed)
         ClientAddress(address='198.51.100.7', source='peer', hop=None, problem=None)

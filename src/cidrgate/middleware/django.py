@@ -5,7 +5,7 @@
         "DATABASE": "postgresql://cidrgate@db.internal/platform",
         "ACCOUNT": "platform.accounts.account_of",
         "UNLISTED": "deny_unknown",
-        "TRUSTED_PROXIES": ["10.0.0.0/8"],
+        "TRUSTED_PROXIES": ["10.0.0.10/32"],
     }
 
 `Settings` describes all keys. If the account comes from the user, place this middleware after the one that
