@@ -7,6 +7,7 @@ import http.client
 import ipaddress
 import json
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -28,6 +29,7 @@ from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import ask
 from tests.servers.running import free_port, program, running
 from tests.service.a_server import a_server
+from tests.waiting import eventually
 from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
@@ -294,6 +296,40 @@ def test_each_unit_starts_the_command_it_is_called_by() -> None:
         assert f"Environment=CIDRGATE_DATABASE_FILE=%d/{credential}\n" in text
 
 
+def shown(first: str) -> str:
+    """The lines of a file that the page shows."""
+    [text] = re.findall(rf"^```text\n{re.escape(first)}.*?\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    lines: str = text
+    return lines
+
+
+README = (DEPLOY / "README.md").read_text()
+PEER = "local all all peer\nhost all all 127.0.0.1/32 scram-sha-256"
+"""What Debian's `pg_hba.conf` says of others than the user postgres."""
+
+
+def test_roles_connect_on_the_same_machine_as_the_page_says(postgres_server: PostgresServer) -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    hba, ident = shown("# pg_hba.conf"), shown("# pg_ident.conf").replace(" cidrgate ", f" {user} ")
+    settings = with_roles(postgres_server, hba + PEER, ident)
+    place = f"{settings['unix_socket_directories']}&port={postgres_server.port}"
+    [by_socket] = re.findall(r"`(postgresql:///\S+)`", README)
+    service = by_socket.replace("/run/postgresql", place)
+    owner, by_password = [
+        url.replace("…", "change-me").replace("@127.0.0.1/", f"@127.0.0.1:{postgres_server.port}/")
+        for url in re.findall(r"^postgresql://\S+@127\.0\.0\.1/platform$", README, re.MULTILINE)
+    ]
+
+    def cidrgate(url: str, *arguments: str) -> str:
+        return run(sys.executable, "-m", "cidrgate", "-d", url, *arguments)
+
+    eventually(lambda: "granted" in cidrgate(owner, "migrate", "--grant", "cidrgate_service"))
+    cidrgate(service, "add", "acct-1", "8.8.8.0/24", "--create")
+    assert "8.8.8.0/24" in cidrgate(by_password, "list", "acct-1")
+    with pytest.raises(AssertionError, match="Peer authentication failed"):
+        cidrgate(service.replace("cidrgate_service", "cidrgate_owner"), "list", "acct-1")
+
+
 WITHOUT_EXECUTABLE_MEMORY = """
 import ctypes, os, sys
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
@@ -400,15 +436,75 @@ def test_what_the_manifests_name_is_there() -> None:
             each for each in of_kind("Deployment") if each["spec"]["selector"] == budget["spec"]["selector"]
         ]
         assert deployment["spec"]["replicas"] > budget["spec"]["maxUnavailable"]
-    [secret] = [each for each in of_kind("Secret") if each["metadata"]["name"] == "cidrgate-database"]
-    [mount] = [each["mountPath"] for each in next(pods())[1]["spec"]["containers"][0]["volumeMounts"][:1]]
     [settings] = of_kind("ConfigMap")
-    assert settings["data"]["CIDRGATE_DATABASE_FILE"] == f"{mount}/{next(iter(secret['stringData']))}"
+    for name, pod in pods():
+        [secret] = [volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume]
+        [data] = [each["stringData"] for each in of_kind("Secret") if each["metadata"]["name"] == secret]
+        [mount] = [
+            each["mountPath"] for each in pod["spec"]["containers"][0]["volumeMounts"] if each["name"] == "database"
+        ]
+        files = {f"{mount}/{file}" for file in data}
+        assert settings["data"]["CIDRGATE_DATABASE_FILE"] in files
+        assert set(re.findall(r"=(/[^&\s]+)", data["url"])) <= files, name
 
 
 def test_the_kustomization_takes_all_that_may_be_applied_at_once() -> None:
     listed = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())["resources"]
     assert set(listed) == {path.name for path in MANIFESTS} - {"secret.example.yaml", "migrate-job.yaml"}
+
+
+def authority(folder: Path, name: str) -> Path:
+    """The certificate of an authority, beside one that it has signed for the host of the secrets, and its key."""
+    openssl = program("openssl", "on Debian: apt-get install openssl")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    made = folder / name
+    made.mkdir()
+    run(openssl, "req", "-x509", *key, "-subj", f"/CN={name}", "-keyout", "ca.key", "-out", "ca.crt", cwd=made)
+    host = ("-subj", "/CN=a server", "-addext", f"subjectAltName=DNS:{DATABASE_HOST}")
+    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
+    run(openssl, "req", "-x509", *key, *host, *signed, "-keyout", "server.key", "-out", "server.crt", cwd=made)
+    return made / "ca.crt"
+
+
+DATABASE_HOST = "postgres.databases.svc"
+
+
+def with_roles(server: PostgresServer, hba: str, ident: str = "") -> dict[str, str]:
+    """Give a server the roles of the files here and a database of theirs, and say who may connect; its own settings."""
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        for role in ("cidrgate_owner", "cidrgate_service"):
+            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'change-me'")
+        connection.execute("CREATE DATABASE platform OWNER cidrgate_owner TEMPLATE template0")
+        rows = connection.execute("SELECT name, setting FROM pg_settings").fetchall()
+        found = {str(name): str(setting) for name, setting in rows}
+        Path(found["hba_file"]).write_text(f"host all postgres 127.0.0.1/32 trust\n{hba}\n")
+        Path(found["ident_file"]).write_text(ident)
+        connection.execute("SELECT pg_reload_conf()")
+    return found
+
+
+def test_the_secrets_connect_with_tls(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    ca, other = authority(tmp_path, "ca"), authority(tmp_path, "other")
+    data = Path(with_roles(postgres_server, "hostssl platform all 127.0.0.1/32 scram-sha-256")["data_directory"])
+    for file in ("server.crt", "server.key"):
+        shutil.copy(ca.with_name(file), data / file)
+        os.chown(data / file, data.stat().st_uid, data.stat().st_gid)
+        (data / file).chmod(0o600)
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET ssl = on")
+        connection.execute("SELECT pg_reload_conf()")
+
+    def cidrgate(secret: str, ca: Path, *arguments: str) -> str:
+        [written] = [each["stringData"]["url"] for each in of_kind("Secret") if each["metadata"]["name"] == secret]
+        assert f"@{DATABASE_HOST}:5432/" in written
+        url = written.replace(":5432/", f":{postgres_server.port}/").replace("/run/secrets/cidrgate/ca.crt", str(ca))
+        return run(sys.executable, "-m", "cidrgate", "-d", url, *arguments, PGHOSTADDR="127.0.0.1")
+
+    migrate = next(pod for name, pod in pods() if name == "migrate")["spec"]["containers"][0]["args"]
+    eventually(lambda: "granted" in cidrgate("cidrgate-owner", ca, *migrate))
+    cidrgate("cidrgate-database", ca, "add", "acct-1", "8.8.8.0/24", "--create")
+    with pytest.raises(AssertionError, match="certificate verify failed"):
+        cidrgate("cidrgate-database", other, "list", "acct-1")
 
 
 CLIENT, POD, PROXY = "127.0.0.2", "10.244.5.6", "10.244.1.2"

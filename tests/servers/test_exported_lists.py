@@ -1,7 +1,6 @@
 """The configurations for exported lists, as docs/howto/other-programs.md shows them, withstand what the examples do.
 
-Nothing asks cidrgate here: what it would deny, the program must deny by itself, or pass so that there is one way to read
-it.
+Nothing asks cidrgate here: what it would deny, the program must deny by itself, or pass with one way to read it.
 """
 
 from __future__ import annotations
@@ -133,7 +132,7 @@ def site(
 
 
 def allowed_outcomes(site: Site, expected: frozenset[str], sent: bytes) -> frozenset[str]:
-    """What may come of an attack: preflights are denied, and nginx before 1.23 reads and passes the first line alone."""
+    """What may come of an attack: preflights are denied, and nginx 1.22 reads and passes the first of two lines."""
     if NOBODY in expected:
         expected |= {DENIED}
     credentials = re.findall(rb"^(x-api-key|authorization):[ \t]*(.*?)\r$", sent, re.IGNORECASE | re.MULTILINE)
