@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 PAGE = (Path(__file__).parents[1] / "docs" / "operating.md").read_text()
 
 
-def run(what: str, folder: Path, **variables: str) -> str:
-    """Type the commands that follow a mark in the page, in folders of the test's own."""
+def run(what: str, folder: Path, programs: Path | None = None, **variables: str) -> str:
+    """Type the commands that follow a mark in the page, in folders of the test's own, with these programs first."""
     [commands] = re.findall(rf"<!-- run: {what} -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
     for place in ("/var/lib/app", "/backup"):
         (folder / place.strip("/")).mkdir(parents=True, exist_ok=True)
         commands = commands.replace(f"{place}/", f"{folder}{place}/")
     binaries = find_binaries()
-    path = os.pathsep.join(map(str, filter(None, (Path(sys.executable).parent, binaries, os.environ["PATH"]))))
+    path = os.pathsep.join(
+        map(str, filter(None, (programs, Path(sys.executable).parent, binaries, os.environ["PATH"])))
+    )
     done = subprocess.run(
         ["sh", "-ec", commands],
         env={**os.environ, "PATH": path, **variables},
@@ -106,14 +108,37 @@ def sqlite(tmp_path: Path) -> Path:
 def test_a_file_is_backed_up_while_others_write(what: str, made: str, sqlite: Path, tmp_path: Path) -> None:
     with a_writer(str(sqlite)) as acknowledged, RuleManager.open(sqlite) as reader:
         before = list(acknowledged)
-        said = run(what, tmp_path)
+        run(what, tmp_path)
+        said = run(what, tmp_path)  # as every night
         eventually(lambda: reader.staleness < 1)  # whoever runs does not notice
-    assert said in ("ok\n", "")
+    assert said == ""
     copy = tmp_path / "backup" / made
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert_holds(str(copy), before)
+
+
+def test_a_copy_that_is_not_whole_replaces_no_earlier_one(sqlite: Path, tmp_path: Path) -> None:
+    run("sqlite backup", tmp_path)
+    copy = tmp_path / "backup" / "allowlist.db"
+    before = copy.read_bytes()
+    broken = tmp_path / "programs"
+    broken.mkdir()
+    (broken / "sqlite3").write_text('#!/bin/sh\necho "row 1 missing from index"\n: > "$(dirname "$1")/made"\n')
+    (broken / "sqlite3").chmod(0o755)
+    with pytest.raises(AssertionError):
+        run("sqlite backup", tmp_path, programs=broken)
+    assert copy.read_bytes() == before
+
+
+def test_the_page_lists_the_loggers() -> None:
+    source = "\n".join(path.read_text() for path in (Path(__file__).parents[1] / "src" / "cidrgate").rglob("*.py"))
+    loggers = set(re.findall(r'^LOGGER = logging\.getLogger\("([\w.]+)"\)', source, re.MULTILINE))
+    [row] = re.findall(r"^\| `logger` \| (`cidrgate`.*) \|$", PAGE, re.MULTILINE)
+    [text] = re.findall(r"records of the loggers (.*?):", PAGE, re.DOTALL)
+    assert len(loggers) > 3
+    assert set(re.findall("`([^`]+)`", row)) == loggers == set(re.findall("`([^`]+)`", text))
 
 
 def test_a_store_is_moved_while_others_write(sqlite: Path, tmp_path: Path) -> None:
