@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from cidrgate.errors import CidrgateError, VersionConflictError
+from cidrgate.errors import CidrgateError, StoreError, VersionConflictError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.changes import Listing, changed, sweep
 from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed, with_wide
@@ -51,6 +51,8 @@ class ListRequest:
         origin: How the actor is known, and from where the change comes, for the change log.
         existing: Where `make` puts the entries that made a part of the request needless.
         policy: The policy of the process, for what no stored policy says.
+        check: Called in the transaction with the account, which is locked, before anything is told of its list. If it
+            raises a `CidrgateError`, nothing is stored.
     """
 
     account: str
@@ -64,6 +66,7 @@ class ListRequest:
     origin: Origin | None = None
     existing: list[Entry] = field(default_factory=list)
     policy: Policy = DEFAULT_POLICY
+    check: Callable[[Transaction, StoredAccount], object] | None = None
 
 
 def change_lists(
@@ -92,6 +95,8 @@ def change_lists(
             outcome, changes = worked_out(transaction, request, owners, listed, at, certain, ids)
             if not dry_run:
                 refuse_unconfirmed(outcome, request.address, request.confirmed)
+        except StoreError:
+            raise  # the transaction cannot be used any more
         except CidrgateError as error:
             results.append(error)
         else:
@@ -151,6 +156,8 @@ def worked_out(
     owner = owners.get(request.account)
     if owner is None:
         raise no_such_account(request.account)
+    if request.check is not None:
+        request.check(transaction, owner)
     refuse_subaccount(owner)
     if request.expect_version not in (None, owner.version):
         raise VersionConflictError(

@@ -122,7 +122,7 @@ if TYPE_CHECKING:
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
-    from cidrgate.stores import Store, StoredChange, Transaction
+    from cidrgate.stores import Store, StoredAccount, StoredChange, Transaction
     from cidrgate.traffic.recorder import Recorder
     from cidrgate.values import (
         Address,
@@ -223,6 +223,7 @@ class RuleManager:
         self._commits = CommitGroups(self._replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._before_store: Callable[[ListOutcome], object] | None = None
         self._in_transaction: Callable[[Transaction, Changed], object] | None = None
+        self._check_account: Callable[[Transaction, StoredAccount], object] | None = None
         self._recorder: Recorder | None = None
         """What records traffic, or None."""
         self._last_write: tuple[threading.Thread | None, float] = (None, 0.0)
@@ -2334,6 +2335,17 @@ class RuleManager:
         seen._in_transaction = _both(self._in_transaction, hook)
         return seen
 
+    def _with_account_check(self, check: Callable[[Transaction, StoredAccount], object]) -> Self:
+        """Return a copy of this manager that checks each account whose list it changes.
+
+        Args:
+            check: Called in the transaction of the change with the account, which no other writer can change then, and
+                before anything is told of its list. If it raises, nothing is stored. Dry runs do not call it.
+        """
+        seen = copy(self)
+        seen._check_account = _both(self._check_account, check)
+        return seen
+
     def policy_state(self, account: str | None = None) -> PolicyState:
         """Return the stored policy of the store or of an account, and the policy that applies to it.
 
@@ -2470,6 +2482,7 @@ class RuleManager:
             self._origin,
             [] if existing is None else existing,
             self.policy,
+            None if self._dry_run else self._check_account,
         )
         if self._dry_run:
             with self._store.read() as transaction:

@@ -93,10 +93,10 @@ def end_session(
     def carry_out() -> Answer:
         require_own(principal, service.credentials.session_by_id(session_id))
         with service.manager._store.write() as transaction:
-            principal.rely_on(transaction)
+            present = principal.now(transaction)
             credentials = service.credentials.with_origin(principal.origin)
             ended = credentials.end_session_in(transaction, session_id, actor=principal.name)
-            require_own(principal, ended)
+            require_own(present, ended)
             answer = Answer(session_record(ended))
             service.answers.record(transaction, once, answer)
         return answer

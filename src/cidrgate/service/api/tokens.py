@@ -142,7 +142,7 @@ def create_token(
     def carry_out() -> Answer:
         scopes = [Scope.parse(text) for text in new.scopes]
         with service.manager._store.write() as transaction:
-            principal.rely_on(transaction)
+            principal.now(transaction).require_admin()
             made = service.credentials.with_origin(principal.origin).create_token_in(
                 transaction, new.name, scopes, expires_at=new.expires_at, actor=principal.name
             )
@@ -173,7 +173,7 @@ def revoke_token(
 
     def carry_out() -> Answer:
         with service.manager._store.write() as transaction:
-            principal.rely_on(transaction)
+            principal.now(transaction).require_admin()
             credentials = service.credentials.with_origin(principal.origin)
             answer = Answer(token_record(credentials.revoke_token_in(transaction, token_id, actor=principal.name)))
             service.answers.record(transaction, once, answer)

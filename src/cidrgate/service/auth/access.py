@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from cidrgate.service.auth.origins import origin_of
 from cidrgate.service.auth.principals import Principal
-from cidrgate.service.auth.values import Token
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.problems import ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY
@@ -81,8 +81,8 @@ async def _authenticate(request: Request) -> Principal:
         await run_in_threadpool(refuse_failure, request)
         raise _unauthorized("this token is unknown, revoked or expired")
 
-    def rely_on(transaction: Transaction) -> Token:
-        return service.credentials.rely_on_token(transaction, token.id, token.scopes)
+    def rely_on(transaction: Transaction) -> tuple[Scope, ...]:
+        return service.credentials.rely_on_token(transaction, token.id).scopes
 
     origin = origin_of(request, "token", f"{token.id}")
     return Principal(token.name, token.scopes, f"token:{token.id}", token.id, rely_on, origin)

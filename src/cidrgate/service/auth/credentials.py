@@ -526,19 +526,18 @@ class Credentials:
             raise CredentialEndedError("this token is revoked or expired: nothing was changed")
         return token
 
-    def rely_on_session(self, transaction: Transaction, secret: str, scopes: Iterable[Scope]) -> Session:
+    def rely_on_session(self, transaction: Transaction, secret: str) -> Session:
         """Check a session in a transaction. The session and its token cannot end before the transaction ends.
 
         Args:
             transaction: A write transaction.
             secret: The secret of the session.
-            scopes: The scopes from the first check.
 
         Raises:
-            CredentialEndedError: If the session has ended or expired, or if its scopes have changed.
+            CredentialEndedError: If the session has ended or expired.
         """
         found = _session(CredentialRows(transaction).session_to_rely_on(_hash(secret)), datetime.now(UTC))
-        if found is None or found.scopes != tuple(scopes):
+        if found is None:
             raise CredentialEndedError("this session has ended: nothing was changed")
         return found
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager.accounts import no_such_account
+from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.service.http.problems import ForbiddenError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from cidrgate.manager import RuleManager
     from cidrgate.service.auth.values import Scope
-    from cidrgate.stores import Transaction
+    from cidrgate.stores import StoredAccount, Transaction
     from cidrgate.values import Origin
 
 __all__ = ["Principal"]
@@ -29,8 +30,9 @@ class Principal:
         scopes: What the principal may do.
         key: A unique identity, for data that is stored for the principal.
         token_id: The token of the request, or the token that the session depends on; None if there is none.
-        rely_on: Checks the credential again in a transaction that makes a change for the principal. It raises
-            `CredentialEndedError` if the credential is no longer valid, and then nothing is changed.
+        rely_on: Checks the credential again in a transaction that makes a change for the principal, and returns its
+            present scopes. It raises `CredentialEndedError` if the credential is no longer valid, and then nothing is
+            changed.
         origin: How the principal is known, and from where its request came, for the change log.
     """
 
@@ -38,7 +40,7 @@ class Principal:
     scopes: tuple[Scope, ...]
     key: str
     token_id: int | None
-    rely_on: Callable[[Transaction], object]
+    rely_on: Callable[[Transaction], tuple[Scope, ...]]
     origin: Origin
 
     @property
@@ -52,8 +54,32 @@ class Principal:
         return sorted({scope.account for scope in self.scopes if scope.account is not None})
 
     def changing(self, manager: RuleManager) -> RuleManager:
-        """Return a manager for the principal's changes. Each change checks the credential in its transaction."""
-        return manager.with_origin(self.origin)._with_transaction_hook(lambda transaction, _: self.rely_on(transaction))
+        """Return a manager for the principal's changes. Each checks in its transaction what the principal may do.
+
+        A change of a list checks that after it has locked the account: while it waited for the lock, the account may
+        have got another parent or another name, and the name another account. Only admins make other changes.
+        """
+
+        def check_list(transaction: Transaction, account: StoredAccount) -> None:
+            self.now(transaction)._require(account.name, lambda: account.parent, write=True)
+
+        def check_other(transaction: Transaction, made: object) -> None:
+            if not isinstance(made, ListOutcome):
+                self.now(transaction).require_admin()
+
+        seen = manager.with_origin(self.origin)._with_account_check(check_list)
+        return seen._with_transaction_hook(check_other)
+
+    def now(self, transaction: Transaction) -> Principal:
+        """Return the principal with its present scopes. Its credential cannot end before the transaction does.
+
+        Args:
+            transaction: A write transaction that makes a change for the principal.
+
+        Raises:
+            CredentialEndedError: If the credential is no longer valid.
+        """
+        return replace(self, scopes=self.rely_on(transaction))
 
     def require_admin(self) -> None:
         """Check that the principal is an admin.
@@ -83,14 +109,21 @@ class Principal:
             ForbiddenError: If the principal may read the account, but not change its list.
             StoreError: If the store cannot be read.
         """
+
+        def parent() -> str | None:
+            try:
+                return manager.account(account).parent
+            except AccountNotFoundError:
+                return None
+
+        self._require(account, parent, write=write)
+
+    def _require(self, account: str, parent_of: Callable[[], str | None], *, write: bool) -> None:
         if self.admin:
             return
         scopes = self._scopes_of(account)
         if not scopes:
-            try:
-                parent = manager.account(account).parent
-            except AccountNotFoundError:
-                parent = None
+            parent = parent_of()
             scopes = [] if parent is None else self._scopes_of(parent)
         if not scopes:
             raise no_such_account(account)

@@ -11,16 +11,15 @@ from cidrgate.errors import (
     AccountHasSubaccountsError,
     AccountNotFoundError,
     CidrgateError,
-    CredentialEndedError,
     InvalidAccountError,
     InvalidTextError,
-    StoreError,
     SubaccountError,
     VersionConflictError,
 )
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard
 from cidrgate.service.console.changing import (
+    NOT_OF_THE_FORM,
     Agreement,
     NeedsConfirmationError,
     Preview,
@@ -188,7 +187,7 @@ def delete(
     agreement = _agreement(account, version, tuple(confirm), shown_for)
     try:
         make_change(manager._with_transaction_hook(in_transaction), change, None, agreement)
-    except (StoreError, CredentialEndedError, AccountNotFoundError):
+    except NOT_OF_THE_FORM:
         raise
     except NeedsConfirmationError:
         return _delete_form(

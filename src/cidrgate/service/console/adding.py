@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 
-from cidrgate.errors import CidrgateError, CredentialEndedError, Problem, StoreError, VersionConflictError
-from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.errors import CidrgateError, Problem, VersionConflictError
+from cidrgate.service.console.changing import NOT_OF_THE_FORM, NeedsConfirmationError, make_change
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.drafts import (
     LIFETIMES,
@@ -87,7 +87,7 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
         change = draft.change(manager.entries(draft.account), person.principal.name)
         sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.agreement)
         return go(request, "list", account=draft.account, done=sequence)
-    except (StoreError, CredentialEndedError):
+    except NOT_OF_THE_FORM:
         raise
     except VersionConflictError:
         conflict = conflict_since(manager, draft.account, draft.version or 0)

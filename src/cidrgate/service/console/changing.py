@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cidrgate.errors import CidrgateError, StoreBusyError
+from cidrgate.errors import AccountNotFoundError, CidrgateError, CredentialEndedError, StoreBusyError, StoreError
 from cidrgate.foresight import ChangedList
 from cidrgate.manager import RuleManager
 from cidrgate.manager.evaluations import Foresight, changed_lists
@@ -17,16 +17,21 @@ from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import enforced
 from cidrgate.service.console.formatting import DENY_TRAFFIC, ENABLE_ENFORCEMENT
+from cidrgate.service.http.problems import ForbiddenError
 from cidrgate.stores import Transaction
 
 __all__ = [
     "Agreement",
     "NeedsConfirmationError",
+    "NOT_OF_THE_FORM",
     "Preview",
     "make_asked_change",
     "make_change",
     "preview_change",
 ]
+
+NOT_OF_THE_FORM = (StoreError, CredentialEndedError, AccountNotFoundError, ForbiddenError)
+"""Errors of a change after which its form is not shown again: nothing in it is wrong, or it is not the person's."""
 
 ListEdit = Callable[[RuleManager], object]
 """Makes one change of one list with a manager."""

@@ -5,16 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.errors import (
-    CidrgateError,
-    CredentialEndedError,
-    EntryNotFoundError,
-    Problem,
-    StoreError,
-    VersionConflictError,
-)
+from cidrgate.errors import CidrgateError, EntryNotFoundError, Problem, VersionConflictError
 from cidrgate.manager.changes import named_entries
-from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.service.console.changing import NOT_OF_THE_FORM, NeedsConfirmationError, make_change
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, corrections_for
 from cidrgate.service.console.fields import ListQuery, numbers_in
@@ -98,7 +91,7 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
         change = draft.change(*_listed(request, draft), person.principal.name, version=draft.version)
         sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.agreement)
         return go(request, "list", account=draft.account, done=sequence)
-    except (StoreError, CredentialEndedError, EntryNotFoundError):
+    except (*NOT_OF_THE_FORM, EntryNotFoundError):
         raise
     except VersionConflictError:
         conflict = conflict_since(manager, draft.account, draft.version)

@@ -5,9 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from cidrgate.errors import CidrgateError, CredentialEndedError, StoreError, VersionConflictError
+from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.manager import RuleManager
 from cidrgate.service.console.changing import (
+    NOT_OF_THE_FORM,
     Agreement,
     NeedsConfirmationError,
     Preview,
@@ -93,7 +94,7 @@ def set_mode(
         changing = person.principal.changing(manager)
         sequence = make_asked_change(changing, change, person.guarded_address, agreement)
         return go(request, "list", account=account, done=sequence)
-    except (StoreError, CredentialEndedError):
+    except NOT_OF_THE_FORM:
         raise
     except VersionConflictError:
         conflict, status = conflict_since(manager, account, version), 409

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from cidrgate.errors import CidrgateError
 from cidrgate.service.auth.origins import origin_of
 from cidrgate.service.auth.principals import Principal
-from cidrgate.service.auth.values import Session
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.console.messages import ConsoleForbiddenError
 from cidrgate.service.http.problems import ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY
@@ -161,8 +161,8 @@ def _person_of(request: Request) -> Person:
     if secret is None or session is None:
         raise SignInNeededError
 
-    def rely_on(transaction: Transaction) -> Session:
-        return credentials.rely_on_session(transaction, secret, session.scopes)
+    def rely_on(transaction: Transaction) -> tuple[Scope, ...]:
+        return credentials.rely_on_session(transaction, secret).scopes
 
     key = f"token:{session.token_id}" if session.token_id is not None else f"session:{session.id}"
     began = f"token:{session.token_id}" if session.link_id is None else f"link:{session.link_id}"

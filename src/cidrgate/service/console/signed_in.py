@@ -1,5 +1,6 @@
 """The page of sessions: it shows who is signed in to the console, and ends sessions."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -48,10 +49,10 @@ def end_session(
     """End a session."""
     service = service_of(request)
     with service.manager._store.write() as transaction:
-        person.principal.rely_on(transaction)
+        present = replace(person, principal=person.principal.now(transaction))
         credentials = service.credentials.with_origin(person.principal.origin)
         ended = credentials.end_session_in(transaction, session, actor=person.principal.name)
-        if not _may_see(person, ended.token_id, ended.id):
+        if not _may_see(present, ended.token_id, ended.id):
             raise SessionNotFoundError(f"there is no session {session!r}", session=session)
     return go(request, "sessions")
 

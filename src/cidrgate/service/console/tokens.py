@@ -67,7 +67,7 @@ def create_token(
             raise InvalidExpiryError("a token ends after a number of days, or never")
         days = _DAYS[ends]
         with service.manager._store.write() as transaction:
-            person.principal.rely_on(transaction)
+            person.principal.now(transaction).require_admin()
             made = service.credentials.with_origin(person.principal.origin).create_token_in(
                 transaction,
                 name.strip(),
@@ -100,7 +100,7 @@ def revoke_token(
     person.principal.require_admin()
     service = service_of(request)
     with service.manager._store.write() as transaction:
-        person.principal.rely_on(transaction)
+        person.principal.now(transaction).require_admin()
         credentials = service.credentials.with_origin(person.principal.origin)
         credentials.revoke_token_in(transaction, token, actor=person.principal.name)
     return go(request, "tokens")
