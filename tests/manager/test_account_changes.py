@@ -23,6 +23,7 @@ from cidrgate import (
     UnconfirmedChangeError,
     VersionConflictError,
 )
+from cidrgate.manager import DeclaredAccount
 from cidrgate.manager.outcomes import Guard
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
@@ -434,6 +435,51 @@ def test_names_for_people_are_validated_like_labels(manager: RuleManager) -> Non
         assert manager.account("a").display_name is None
         with pytest.raises(InvalidTextError):
             manager.edit_account("a", display_name="a\x07")
+
+
+def _import_copy(manager: RuleManager) -> None:
+    with RuleManager.open("memory://") as other:
+        other.create_account("again")
+        manager.import_export(list(other.export()))
+
+
+def _renamed(manager: RuleManager) -> None:
+    manager.create_account("new")
+    manager.rename_account("new", "again")
+
+
+WAYS_TO_GET_A_NAME: dict[str, Callable[[RuleManager], object]] = {
+    "create": lambda manager: manager.create_account("again"),
+    "create, with settings": lambda manager: manager.create_account("again", display_name="Again", closed=True),
+    "create a subaccount": lambda manager: manager.create_account("again", parent="acct-1"),
+    "apply": lambda manager: manager.apply({"again": ["9.9.9.9/32"]}),
+    "apply an empty list": lambda manager: manager.apply({"again": []}),
+    "apply a subaccount": lambda manager: manager.apply({"again": DeclaredAccount(parent="acct-1")}),
+    "import": lambda manager: manager.import_accounts({"again": ["9.9.9.9/32"]}),
+    "import an empty list": lambda manager: manager.import_accounts({"again": []}),
+    "import a copy": _import_copy,
+    "rename": _renamed,
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_GET_A_NAME)
+def test_an_account_that_gets_a_name_again_has_later_versions(store_url: str, way: str) -> None:
+    with RuleManager.open(store_url, create=True, follow=False) as manager:
+        manager.create_account("acct-1")
+        manager.create_account("again")
+        for number in range(6):
+            manager.add("again", f"8.8.8.{number}/32")
+        left = manager.account("again").version
+        manager.delete_account("again", confirmed=["disable_enforcement"])
+        WAYS_TO_GET_A_NAME[way](manager)
+        assert manager.account("again").version > left
+        assert manager.create_account("other").version == 0
+
+
+def test_every_way_to_create_accounts_continues_their_versions() -> None:
+    source = Path(__file__).parents[2] / "src" / "cidrgate"
+    callers = [path.name for path in source.rglob("*.py") if ".insert_accounts(" in path.read_text()]
+    assert callers == ["account_changes.py"], "create accounts with `new_accounts`"
 
 
 def test_a_follower_that_runs_drops_the_old_name_and_serves_the_new_one(shared_store_url: str) -> None:

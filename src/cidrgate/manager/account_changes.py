@@ -42,10 +42,10 @@ __all__ = [
     "EditedAccount",
     "account_deletion",
     "account_edit",
-    "continued_versions",
     "created_account",
     "created_version",
     "creation_outcome",
+    "new_accounts",
     "sibling_outcome",
 ]
 
@@ -139,12 +139,10 @@ def created_account(
     """
     from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
 
-    rows = AccountRows(transaction)
-    version = rows.versions_left([name]).get(name, -1) + 1
-    made = transaction.insert_accounts([name], parent=parent, at=at, actor=actor, version=version, origin=origin)[name]
+    made = new_accounts(transaction, [name], parent=parent, at=at, actor=actor, origin=origin)[name]
     created = made.value()
     if display_name is not None:
-        rows.change(made, name=name, parent=parent, display_name=display_name)
+        AccountRows(transaction).change(made, name=name, parent=parent, display_name=display_name)
         details = {"before": {"display_name": None}, "after": {"display_name": display_name}}
         transaction.apply([StoredChange(made, "edit_account", actor=actor, details=details, origin=origin)], at=at)
         created = replace(created, version=created.version + 1, display_name=display_name)
@@ -199,20 +197,38 @@ def sibling_outcome(outcome: ListOutcome, account: Account) -> ListOutcome:
     return replace(outcome, account=account, change=change, account_before=before)
 
 
-def continued_versions(transaction: Transaction, created: dict[str, StoredAccount]) -> dict[str, StoredAccount]:
-    """Let new accounts continue the versions of accounts that had their names before, and return them as they are then.
+def new_accounts(
+    transaction: Transaction,
+    names: Sequence[str],
+    *,
+    parent: StoredAccount | None,
+    at: datetime,
+    actor: str | None,
+    origin: Origin | None = None,
+    version: int = 0,
+) -> dict[str, StoredAccount]:
+    """Create accounts in a write transaction, and return them by name: every way to create accounts ends here.
 
-    A client that expects a version of the old account must not change the new one.
+    They continue the versions of accounts that had their names before: a client that expects a version of the old
+    account must not change the new one.
+
+    Args:
+        transaction: The transaction.
+        names: Checked names that no account has.
+        parent: The account whose subaccounts they become, or None.
+        at: The time of the change, with a time zone.
+        actor: Who makes the change.
+        origin: How the actor is known, and from where the change comes.
+        version: The first version where no account had the name; 1 if the transaction also adds their first entries.
     """
-    from cidrgate.stores.account_rows import AccountRows
+    from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
 
-    if not created:
-        return created
-    rows = AccountRows(transaction)
-    found = dict(created)
-    for name, left in rows.versions_left(list(created)).items():
-        found[name] = replace(created[name], version=created[name].version + left + 1)
-        rows.set_version(found[name], found[name].version)
+    found = transaction.insert_accounts(names, parent=parent, at=at, actor=actor, version=version, origin=origin)
+    if found:
+        rows = AccountRows(transaction)
+        for name, left in rows.versions_left(names).items():
+            found[name] = replace(found[name], version=version + left + 1)
+            rows.set_version(found[name], found[name].version)
     return found
 
 

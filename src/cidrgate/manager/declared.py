@@ -18,7 +18,7 @@ from cidrgate.errors import (
     RuleError,
     SubaccountError,
 )
-from cidrgate.manager.account_changes import creation_outcome, sibling_outcome
+from cidrgate.manager.account_changes import creation_outcome, new_accounts, sibling_outcome
 from cidrgate.manager.accounts import check_parent, no_such_account
 from cidrgate.manager.change_requests import ListRequest, certain_expiry_time, worked_out
 from cidrgate.manager.changes import canonical_or_itself, check_expiry, check_labels
@@ -361,7 +361,7 @@ def _store(
             created.setdefault(one.parent, []).append(one.account)
     for parent, names in sorted(created.items(), key=lambda pair: pair[0] is not None):
         owner = None if parent is None else owners[parent]
-        owners |= transaction.insert_accounts(names, parent=owner, at=at, actor=actor, origin=origin)
+        owners |= new_accounts(transaction, names, parent=owner, at=at, actor=actor, origin=origin)
     ids = transaction.new_entry_ids(max(1, sum(len(one.after) for one in changes)))
     lists = {one.account: listed.get(one.account, []) for one in changes}
     made: list[StoredChange] = []

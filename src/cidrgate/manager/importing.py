@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError
-from cidrgate.manager.account_changes import continued_versions
+from cidrgate.manager.account_changes import new_accounts
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import certain_expiry_time, list_outcome
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, stands_for, sweep
@@ -220,9 +220,8 @@ def import_lists(
         )
     filled = [name for name in new if accepted[name]]
     unfilled = [name for name in new if not accepted[name]] + [name for name in closing if name not in known]
-    created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1, origin=origin)
-    created |= transaction.insert_accounts(unfilled, parent=None, at=at, actor=actor, origin=origin)
-    created = continued_versions(transaction, created)
+    created = new_accounts(transaction, filled, parent=None, at=at, actor=actor, version=1, origin=origin)
+    created |= new_accounts(transaction, unfilled, parent=None, at=at, actor=actor, origin=origin)
     listings |= {name: Listing(owner, (), at, ids, actor, origin=origin) for name, owner in created.items()}
     made: list[StoredChange] = []
     first: list[NewList] = []
