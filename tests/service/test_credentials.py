@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
 from sqlalchemy import select
 
+from cidrgate import RuleManager
 from cidrgate.errors import (
     AccountNotFoundError,
     InvalidExpiryError,
     InvalidScopeError,
     InvalidTextError,
+    StoreConflictError,
     TokenNotFoundError,
 )
 from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.failed_sign_ins import FailedSignIns
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 from cidrgate.stores.schema import links, sessions, tokens
+from cidrgate.values import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-    from cidrgate.stores import Store
+    from cidrgate.service.auth.values import NewToken
+    from cidrgate.stores import Store, Transaction
 
 ADMIN = [Scope("admin")]
 HOUR = timedelta(hours=1)
@@ -142,9 +149,9 @@ def test_a_token_must_be_good_for_something_and_be_called_something(store: Store
     for name in ("", " x", "x" * 256, "a\nb"):
         with pytest.raises(InvalidTextError, match="needs a name"):
             credentials.create_token(name, ADMIN)
-    for time in (_in(-HOUR), datetime.now()):
+    for expiry in (_in(-HOUR), datetime.now()):
         with pytest.raises(InvalidExpiryError):
-            credentials.create_token("one", ADMIN, expires_at=time)
+            credentials.create_token("one", ADMIN, expires_at=expiry)
     assert credentials.tokens() == []
 
 
@@ -172,3 +179,84 @@ def test_a_scope_names_an_account_that_exists(store: Store) -> None:
         arguments = {"lifetime": timedelta(hours=1)} if nothing == "create_link" else {}
         with pytest.raises(InvalidScopeError, match="at least one scope"):
             getattr(credentials, nothing)("x", [], **arguments)
+
+
+# --------------------------------------------------------------------------------------------------------- conflicts
+
+CHANGES: dict[str, Callable[[Credentials, NewToken, str], object]] = {
+    "create_token": lambda known, made, link: known.create_token("new", iter(ADMIN)),
+    "revoke_token": lambda known, made, link: known.revoke_token(made.token.id),
+    "create_link": lambda known, made, link: known.create_link("new", ADMIN, lifetime=HOUR, issuer=made.token),
+    "open_link": lambda known, made, link: known.open_link(link, lifetime=HOUR) or pytest.fail("the link is gone"),
+    "begin_session": lambda known, made, link: known.begin_session(made.token, lifetime=HOUR),
+    "end_session": lambda known, made, link: known.end_session("unknown"),
+    "end_session_by_id": lambda known, made, link: known.end_session_by_id(known.sessions()[0].id),
+    "end_all_sessions": lambda known, made, link: known.end_all_sessions(),
+    "log_failures": lambda known, made, link: known.log_failures(iter([FailedSignIns(Origin(kind="token"), 3)])),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_meets_a_conflict_is_made_again(
+    store: Store, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = Credentials(store)
+    made = credentials.create_token("one", ADMIN)
+    link = credentials.create_link("two", ADMIN, lifetime=HOUR)
+    credentials.begin_session(made.token, lifetime=HOUR)
+    write, refused = store.write, [True, True]
+
+    @contextmanager
+    def conflicting(**waits: Any) -> Iterator[Transaction]:
+        with write(**waits) as transaction:
+            yield transaction
+            if refused:
+                refused.pop()
+                raise StoreConflictError("another change was made at the same time: try again")
+
+    monkeypatch.setattr(store, "write", conflicting)
+    with store.read() as transaction:
+        begun = transaction.log_end()
+    CHANGES[change](credentials, made, link)
+    assert not refused
+    with store.read() as transaction:
+        stored = [one.action for one in transaction.changes(None, None, after=begun)]
+    assert len(stored) == (change != "end_session"), "what conflicted is stored once"
+
+
+def test_every_change_of_credentials_is_made_again_after_a_conflict() -> None:
+    source = Path(__file__).parents[2] / "src" / "cidrgate" / "service"
+    callers = {path.name: path.read_text().count("_store.write()") for path in source.rglob("*.py")}
+    assert {name: count for name, count in callers.items() if count} == {"credentials.py": 1}, "use Credentials.written"
+
+
+def test_links_and_tokens_are_made_beside_renames(postgres_url: str) -> None:
+    with RuleManager.open(postgres_url, create=True, follow=False) as manager:
+        manager.create_account("a")
+        credentials = Credentials(manager._store)
+        issuer = credentials.create_token("root", ADMIN).token
+        credentials.create_token("kept", [Scope("account", "a")])
+        end = time.monotonic() + 4
+
+        def rename() -> int:
+            count = 0
+            while time.monotonic() < end:
+                for old, new in (("a", "b"), ("b", "a")):
+                    manager.rename_account(old, new)
+                    count += 1
+            return count
+
+        def make() -> int:
+            count = 0
+            while time.monotonic() < end:
+                try:
+                    link = credentials.create_link("x", [Scope("account", "a")], lifetime=HOUR, issuer=issuer)
+                    credentials.open_link(link, lifetime=HOUR)
+                    count += 1
+                except AccountNotFoundError:
+                    pass
+            return count
+
+        with ThreadPoolExecutor(3) as threads:
+            done = [one.result() for one in [threads.submit(rename), threads.submit(make), threads.submit(make)]]
+        assert all(done), "every thread got its turn, and none met a conflict that it was told of"

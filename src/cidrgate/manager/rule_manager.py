@@ -26,7 +26,6 @@ from cidrgate.errors import (
     HistoryError,
     RuleError,
     StoreBusyError,
-    StoreConflictError,
     StoreError,
     SubaccountError,
     needs_extra,
@@ -93,7 +92,7 @@ from cidrgate.rules import Policy, split_submission, validate_addition
 from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
-from cidrgate.stores.waits import answer_by, time_left
+from cidrgate.stores.waits import answer_by, tried_again
 from cidrgate.traffic import Traffic
 from cidrgate.values import (
     Account,
@@ -157,9 +156,6 @@ _Result = TypeVar("_Result", bound="Account | AccountDeletion")
 
 _LONGEST_AGE = 50 * 365 * 86400.0
 """The age in seconds that stands for all longer ones, because no time can be before the year 1."""
-
-_ATTEMPTS = 5
-"""How often a change is tried if the store reports conflicts with other writers."""
 
 _FAREWELL = 2.0
 """How many seconds `close` waits for locks, so that it can store when entries last matched."""
@@ -2490,7 +2486,7 @@ class RuleManager:
             if isinstance(result, CidrgateError):
                 raise result
             return result
-        return self._attempted(lambda: self._commits.change_list(request))
+        return tried_again(lambda: self._commits.change_list(request), self._store.lock_timeout)
 
     def _confirmed_with(self, *, allow_empty: bool) -> frozenset[Guard]:
         truth(allow_empty, "allow_empty")
@@ -2503,7 +2499,7 @@ class RuleManager:
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
         """Return the result of a function that is called in its own write transaction, and again after a conflict."""
-        return self._attempted(lambda: self._write_once(make))
+        return tried_again(lambda: self._write_once(make), self._store.lock_timeout)
 
     def _write_once(self, make: Callable[[Transaction], _Made]) -> _Made:
         """Return the result of a function that is called in its own write transaction."""
@@ -2517,21 +2513,6 @@ class RuleManager:
         """Return the sequence of the last row of the change log."""
         with self._store.read() as transaction:
             return transaction.log_end()
-
-    def _attempted(self, change: Callable[[], _Made]) -> _Made:
-        """Return the result of a change, and try it again after a conflict with another writer.
-
-        After an `OutcomeUnknownError` it is not tried again: the change may be stored already.
-        """
-        end = time.monotonic() + time_left(self._store.lock_timeout)
-        with answer_by(end):
-            for _ in range(_ATTEMPTS - 1):
-                try:
-                    return change()
-                except StoreConflictError:
-                    if time.monotonic() >= end:
-                        raise
-            return change()
 
     def before_fork(self) -> None:
         """Do nothing: the store itself closes what a child must not inherit."""

@@ -218,7 +218,8 @@ class CredentialRows:
             return
         if self._connection.dialect.name == "postgresql":
             # Other transactions lock tokens in any order, as their changes need them. After this lock none of them can
-            # hold one of the rows below, and none waits for another.
+            # hold one of the rows below. One that makes a credential for an account, which this transaction has locked,
+            # may hold a token and wait for the account: the database then ends one of the two, and it is tried again.
             for table in (tokens, sessions, links):
                 preparer = self._connection.dialect.identifier_preparer
                 schema = self._connection.get_execution_options().get("schema_translate_map", {}).get(None)

@@ -1,4 +1,4 @@
-"""How long work on a store may wait for locks: the lock timeout, or less if a request has been waiting already.
+"""How long work on a store may wait for locks and be tried again: the lock timeout, or less if there is a deadline.
 
 A request that has waited for a thread has less time left to wait for a lock. `answer_by` stores its deadline in the
 context of the thread, and `time_left` returns the time until this deadline.
@@ -9,17 +9,28 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import StoreConflictError, StoreError
 from cidrgate.values import seconds, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cidrgate.values import Duration
 
-__all__ = ["CONNECTIONS", "LOCK_TIMEOUT", "SILENCE", "answer_by", "check_lock_timeout", "check_pool_size", "time_left"]
+__all__ = [
+    "CONNECTIONS",
+    "LOCK_TIMEOUT",
+    "SILENCE",
+    "answer_by",
+    "check_lock_timeout",
+    "check_pool_size",
+    "time_left",
+    "tried_again",
+]
+
+_Made = TypeVar("_Made")
 
 LOCK_TIMEOUT = 10.0
 """The default of the lock timeout: how many seconds a change or a query waits for locks."""
@@ -31,6 +42,9 @@ CONNECTIONS = 15
 """The default of the largest number of connections from a process to its store, besides one that listens."""
 
 _LEAST = 0.001
+
+_ATTEMPTS = 5
+"""How often a change is tried if the store reports conflicts with other writers."""
 
 _deadline: ContextVar[float | None] = ContextVar("cidrgate_deadline", default=None)
 
@@ -65,6 +79,29 @@ def time_left(longest: float) -> float:
     """
     deadline = _deadline.get()
     return longest if deadline is None else max(_LEAST, min(longest, deadline - time.monotonic()))
+
+
+def tried_again(change: Callable[[], _Made], lock_timeout: float) -> _Made:
+    """Return the result of a change of a store, and try it again after a conflict with another writer.
+
+    After an `OutcomeUnknownError` it is not tried again: the change may be stored already.
+
+    Args:
+        change: Makes the change in a write transaction; called up to five times.
+        lock_timeout: The seconds for all attempts together; less if there is a deadline.
+
+    Raises:
+        StoreConflictError: If the last attempt meets a conflict.
+    """
+    end = time.monotonic() + time_left(lock_timeout)
+    with answer_by(end):
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return change()
+            except StoreConflictError:
+                if time.monotonic() >= end:
+                    raise
+        return change()
 
 
 def check_lock_timeout(duration: Duration) -> float:

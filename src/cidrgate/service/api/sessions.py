@@ -18,6 +18,7 @@ from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
+from cidrgate.stores import Transaction
 
 __all__ = [
     "SessionModel",
@@ -92,14 +93,17 @@ def end_session(
 
     def carry_out() -> Answer:
         require_own(principal, service.credentials.session_by_id(session_id))
-        with service.manager._store.write() as transaction:
+
+        def store(transaction: Transaction) -> Answer:
             present = principal.now(transaction)
             credentials = service.credentials.with_origin(principal.origin)
             ended = credentials.end_session_in(transaction, session_id, actor=principal.name)
             require_own(present, ended)
             answer = Answer(session_record(ended))
             service.answers.record(transaction, once, answer)
-        return answer
+            return answer
+
+        return service.credentials.written(store)
 
     return service.answers.once(once, carry_out)
 

@@ -29,6 +29,7 @@ from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_NAME, MOST_SC
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
+from cidrgate.stores import Transaction
 
 __all__ = [
     "CreatedTokenModel",
@@ -141,7 +142,8 @@ def create_token(
 
     def carry_out() -> Answer:
         scopes = [Scope.parse(text) for text in new.scopes]
-        with service.manager._store.write() as transaction:
+
+        def store(transaction: Transaction) -> Answer:
             principal.now(transaction).require_admin()
             made = service.credentials.with_origin(principal.origin).create_token_in(
                 transaction, new.name, scopes, expires_at=new.expires_at, actor=principal.name
@@ -149,7 +151,9 @@ def create_token(
             record = token_record(made.token)
             headers = {"Location": str(request.app.url_path_for("get_token", token_id=made.token.id))}
             service.answers.record(transaction, once, Answer({**record, "token": None}, 201, headers))
-        return Answer({**record, "token": made.secret}, 201, headers)
+            return Answer({**record, "token": made.secret}, 201, headers)
+
+        return service.credentials.written(store)
 
     return service.answers.once(once, carry_out)
 
@@ -171,12 +175,11 @@ def revoke_token(
     service = service_of(request)
     once = request_key(request, principal, idempotency_key, body)
 
-    def carry_out() -> Answer:
-        with service.manager._store.write() as transaction:
-            principal.now(transaction).require_admin()
-            credentials = service.credentials.with_origin(principal.origin)
-            answer = Answer(token_record(credentials.revoke_token_in(transaction, token_id, actor=principal.name)))
-            service.answers.record(transaction, once, answer)
+    def store(transaction: Transaction) -> Answer:
+        principal.now(transaction).require_admin()
+        credentials = service.credentials.with_origin(principal.origin)
+        answer = Answer(token_record(credentials.revoke_token_in(transaction, token_id, actor=principal.name)))
+        service.answers.record(transaction, once, answer)
         return answer
 
-    return service.answers.once(once, carry_out)
+    return service.answers.once(once, lambda: service.credentials.written(store))

@@ -14,7 +14,7 @@ import time
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cidrgate.errors import (
     CredentialEndedError,
@@ -30,7 +30,7 @@ from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.characters import checked_text, unseen_character
 from cidrgate.service.auth.values import NewToken, Scope, Session, Token
 from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow
-from cidrgate.stores.waits import SILENCE
+from cidrgate.stores.waits import SILENCE, tried_again
 from cidrgate.values import Origin, in_utc, seconds
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from cidrgate.values import Action, Duration
 
 __all__ = ["Credentials", "lifetime_of"]
+
+_Made = TypeVar("_Made")
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"cidrgate_([1-9][0-9]{0,17})_([A-Za-z0-9_-]{43})")
@@ -103,6 +105,19 @@ class Credentials:
         seen._origin = checked_origin(origin)
         return seen
 
+    def written(self, make: Callable[[Transaction], _Made]) -> _Made:
+        """Return the result of a function that is called in a write transaction, and again after a conflict.
+
+        Raises:
+            StoreError: If what it changes cannot be stored.
+        """
+
+        def once() -> _Made:
+            with self._store.write() as transaction:
+                return make(transaction)
+
+        return tried_again(once, self._store.lock_timeout)
+
     # -------------------------------------------------------------------------------------------------- tokens
 
     def create_token(
@@ -128,8 +143,10 @@ class Credentials:
             InvalidExpiryError: If the expiry is in the past or has no time zone.
             StoreError: If the token cannot be stored.
         """
-        with self._store.write() as transaction:
-            return self.create_token_in(transaction, name, scopes, expires_at=expires_at, actor=actor)
+        wanted = list(scopes)
+        return self.written(
+            lambda transaction: self.create_token_in(transaction, name, wanted, expires_at=expires_at, actor=actor)
+        )
 
     def create_token_in(
         self,
@@ -224,8 +241,7 @@ class Credentials:
             TokenNotFoundError: If no token has this id.
             StoreError: If the change cannot be stored.
         """
-        with self._store.write() as transaction:
-            return self.revoke_token_in(transaction, token_id, actor=actor)
+        return self.written(lambda transaction: self.revoke_token_in(transaction, token_id, actor=actor))
 
     def revoke_token_in(self, transaction: Transaction, token_id: int, *, actor: str | None = None) -> Token:
         """Revoke a token in an existing transaction; see `revoke_token`."""
@@ -289,13 +305,16 @@ class Credentials:
             actor,
             token_id,
         )
-        with self._store.write() as transaction:
+
+        def store(transaction: Transaction) -> None:
             if issuer is not None:
                 self.rely_on_token(transaction, issuer.id, issuer.scopes)
             _check_accounts(transaction, wanted)
             CredentialRows(transaction).insert_link(row, now)
             link_id = row.secret_hash[:SESSION_ID_LENGTH]
             self._log(transaction, "create_link", now, checked_text(actor, "actor"), after=_told(row, link=link_id))
+
+        self.written(store)
         return secret
 
     def open_link(self, secret: str, *, lifetime: Duration, address: str | None = None) -> str | None:
@@ -310,7 +329,8 @@ class Credentials:
             StoreError: If the session cannot be stored.
         """
         now = datetime.now(UTC)
-        with self._store.write() as transaction:
+
+        def start(transaction: Transaction) -> str | None:
             rows = CredentialRows(transaction)
             link = rows.take_link(_hash(secret))
             if link is None or link.expires_at <= now:
@@ -326,7 +346,9 @@ class Credentials:
             row = SessionRow(_hash(session), link.name, link.scopes, link.token_id, now, end, link_id, address)
             rows.insert_session(row)
             self._log_sign_in(transaction, row, Origin(kind="link", id=link_id))
-        return session
+            return session
+
+        return self.written(start)
 
     def begin_session(self, token: Token, *, lifetime: Duration, address: str | None = None) -> str:
         """Start a session with a token, and return its secret. The session has the token's scopes and ends with it.
@@ -342,7 +364,8 @@ class Credentials:
         """
         now = datetime.now(UTC)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
-        with self._store.write() as transaction:
+
+        def start(transaction: Transaction) -> None:
             known = self.rely_on_token(transaction, token.id)
             end = (
                 now + lifetime_of(lifetime, "lifetime")
@@ -353,6 +376,8 @@ class Credentials:
             row = SessionRow(_hash(secret), known.name, scopes, known.id, now, end, address=address)
             CredentialRows(transaction).insert_session(row)
             self._log_sign_in(transaction, row, Origin(kind="token", id=f"{known.id}"))
+
+        self.written(start)
         return secret
 
     def session(self, secret: str) -> Session | None:
@@ -405,11 +430,14 @@ class Credentials:
         Raises:
             StoreError: If the change cannot be stored.
         """
-        with self._store.write() as transaction:
+
+        def end(transaction: Transaction) -> None:
             rows = CredentialRows(transaction)
             row = rows.session(_hash(secret))
             if row is not None and rows.delete_session(row.secret_hash):
                 self._log_end(transaction, row, row.name)
+
+        self.written(end)
 
     def end_session_by_id(self, session_id: str, *, actor: str | None = None) -> Session:
         """End the session with this public id.
@@ -425,8 +453,7 @@ class Credentials:
             SessionNotFoundError: If no session has this id, or if it has ended.
             StoreError: If the change cannot be stored.
         """
-        with self._store.write() as transaction:
-            return self.end_session_in(transaction, session_id, actor=actor)
+        return self.written(lambda transaction: self.end_session_in(transaction, session_id, actor=actor))
 
     def end_session_in(self, transaction: Transaction, session_id: str, *, actor: str | None = None) -> Session:
         """End a session in an existing transaction; see `end_session_by_id`."""
@@ -453,7 +480,8 @@ class Credentials:
         Raises:
             StoreError: If the change cannot be stored.
         """
-        with self._store.write() as transaction:
+
+        def end(transaction: Transaction) -> int:
             rows = CredentialRows(transaction)
             links, sessions = rows.delete_links(), rows.delete_sessions()
             if links or sessions:
@@ -463,6 +491,8 @@ class Credentials:
                 )
             return sessions
 
+        return self.written(end)
+
     # ---------------------------------------------------------------------------------------- in the change log
 
     def log_failures(self, failures: Iterable[FailedSignIns]) -> None:
@@ -471,11 +501,15 @@ class Credentials:
         Raises:
             StoreError: If they cannot be stored.
         """
-        with self._store.write() as transaction:
-            for one in failures:
+        told = list(failures)
+
+        def log(transaction: Transaction) -> None:
+            for one in told:
                 transaction.record_event(
                     "sign_in_failed", at=datetime.now(UTC), actor=None, origin=one.origin, details=one.details()
                 )
+
+        self.written(log)
 
     def _log(
         self,

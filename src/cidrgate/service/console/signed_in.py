@@ -10,6 +10,7 @@ from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
+from cidrgate.stores import Transaction
 
 __all__ = ["router"]
 
@@ -48,12 +49,15 @@ def end_session(
 ) -> Response:
     """End a session."""
     service = service_of(request)
-    with service.manager._store.write() as transaction:
+
+    def end(transaction: Transaction) -> None:
         present = replace(person, principal=person.principal.now(transaction))
         credentials = service.credentials.with_origin(person.principal.origin)
         ended = credentials.end_session_in(transaction, session, actor=person.principal.name)
         if not _may_see(present, ended.token_id, ended.id):
             raise SessionNotFoundError(f"there is no session {session!r}", session=session)
+
+    service.credentials.written(end)
     return go(request, "sessions")
 
 

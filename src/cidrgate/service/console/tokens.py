@@ -12,7 +12,7 @@ from cidrgate.errors import (
     InvalidTextError,
     TokenNotFoundError,
 )
-from cidrgate.service.auth.values import Scope
+from cidrgate.service.auth.values import NewToken, Scope
 from cidrgate.service.console.fields import ShortQuery
 from cidrgate.service.console.messages import message_of
 from cidrgate.service.console.pages import go, page
@@ -20,6 +20,7 @@ from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
+from cidrgate.stores import Transaction
 
 __all__ = ["router"]
 
@@ -66,15 +67,15 @@ def create_token(
         if ends not in _DAYS:
             raise InvalidExpiryError("a token ends after a number of days, or never")
         days = _DAYS[ends]
-        with service.manager._store.write() as transaction:
+        expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+
+        def store(transaction: Transaction) -> NewToken:
             person.principal.now(transaction).require_admin()
-            made = service.credentials.with_origin(person.principal.origin).create_token_in(
-                transaction,
-                name.strip(),
-                [scope],
-                expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
-                actor=person.principal.name,
+            return service.credentials.with_origin(person.principal.origin).create_token_in(
+                transaction, name.strip(), [scope], expires_at=expires_at, actor=person.principal.name
             )
+
+        made = service.credentials.written(store)
     except (InvalidScopeError, InvalidExpiryError, InvalidTextError, AccountNotFoundError) as error:
         return _form(request, person, refused=message_of(error), status=422, **typed)
     return page(request, "new_token_made.html", person=person, made=made)
@@ -99,10 +100,13 @@ def revoke_token(
     """Revoke a token."""
     person.principal.require_admin()
     service = service_of(request)
-    with service.manager._store.write() as transaction:
+
+    def revoke(transaction: Transaction) -> None:
         person.principal.now(transaction).require_admin()
         credentials = service.credentials.with_origin(person.principal.origin)
         credentials.revoke_token_in(transaction, token, actor=person.principal.name)
+
+    service.credentials.written(revoke)
     return go(request, "tokens")
 
 
