@@ -661,7 +661,9 @@ def test_prometheus_reads_the_servers_as_they_are_shipped(
     [down] = [rule["expr"] for rule in alerts() if rule["alert"] == "CidrgateDown"]
     [of_jobs] = re.findall(r'up\{job=~"([^"]+)"\}', down)
     asked = set()
-    with a_server(url) as server, authorize_endpoint(tmp_path, url) as port:
+    port = free_port()
+    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--port", str(port), "--unlisted", "allow"]
+    with a_server(url) as server, running(command, tmp_path, port):
         ports = {"serve": int(server.url.rpartition(":")[2]), "authorize": port}
         for job in jobs:
             assert re.fullmatch(of_jobs, job["job_name"])

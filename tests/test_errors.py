@@ -33,7 +33,13 @@ from tests.test_layers import MODULES
 INSIDE = {"AccountsLockedError", "MissingAccountError"}
 """Names of `cidrgate.errors` that stay inside of a change or an edge: no caller of the library gets them."""
 
-SHARED = {"AccountsLockedError", "ConsoleForbiddenError", "UnconfirmedError", "NeedsConfirmationError"}
+SHARED = {
+    "AccountsLockedError",
+    "ClosedClientError",
+    "ConsoleForbiddenError",
+    "UnconfirmedError",
+    "NeedsConfirmationError",
+}
 """Errors whose code is the one of a base class or of the library's error that they stand for."""
 
 for name, path in MODULES.items():
@@ -69,6 +75,7 @@ HINTS = {
 OF_THE_SERVICE: dict[str, st.SearchStrategy[Any]] = {
     "code": st.sampled_from([one.code for one in PROBLEM_TYPES if one.status is not None]),
     "errors": st.lists(st.fixed_dictionaries({"code": st.text(), "detail": st.text()})),
+    "preview": st.none(),
 }
 """Arguments of which the types do not say enough."""
 

@@ -190,10 +190,10 @@ def test_a_note_is_checked_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="checksum"):
         Matcher.open(path)
     size = image.index((10).to_bytes(8, "little"), 48)
-    for forged in (9_000, 2**63, 2**26 + 1):
+    for forged in (9_000, 2**63, 2**30 + 1):
         path.write_bytes(_seal_snapshot(image[:size] + forged.to_bytes(8, "little") + image[size + 8 :]))
         with pytest.raises(SnapshotError, match="not consistent"):
             Matcher.open(path)
     assert at > size
-    with pytest.raises(ValueError, match="67,108,864 bytes, not 67,108,865"):
-        Matcher().save(path, note=bytes(2**26 + 1))
+    with pytest.raises(ValueError, match="1,073,741,824 bytes, not 1,073,741,825"):
+        Matcher().save(path, note=bytes(2**30 + 1))

@@ -12,6 +12,8 @@ __all__ = ["ClosedClientError", "cause_of", "reason_of", "unreachable"]
 class ClosedClientError(ApiConnectionError):
     """The client, or the httpx client that was passed to it, was closed before the request; nothing was sent."""
 
+    code = ApiConnectionError.code
+
 
 def unreachable(error: httpx.RequestError | UnicodeError) -> ApiConnectionError:
     """Return the error for a request after which nothing was changed."""
