@@ -412,3 +412,13 @@ def test_workers_start_without_a_snapshot_that_cannot_be_written(tmp_path: Path,
     with running(changed(url, change, port, "--workers", "2"), tmp_path, port):
         eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
         assert asked(port, "acct-1", STRANGER).status == 403
+
+
+@pytest.mark.fault(
+    "the snapshot cannot be written or locked (a folder of another user, a file system without locks, no space)"
+)
+def test_workers_start_where_no_snapshot_can_be_written(tmp_path: Path, url: str) -> None:
+    missing = str(tmp_path / "missing" / "lists.snapshot")
+    with authorize_endpoint(tmp_path, url, "--workers", "2", "--snapshot", missing) as port:
+        eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+        assert asked(port, "acct-1", STRANGER).status == 403

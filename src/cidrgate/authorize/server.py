@@ -258,7 +258,7 @@ def serve(
             with settings.open() as lists:
                 try:
                     lists.save_snapshot(shared)
-                except SnapshotError as error:  # the workers read the store instead
+                except (SnapshotError, OSError) as error:  # the workers read the store instead
                     log_event(logging.WARNING, "snapshot_failed", f"the workers share no snapshot: {error}")
                 on_loaded(where, len(lists.matcher))
             counts = folder / "metrics"
