@@ -252,7 +252,7 @@ def entry_id(account: str, listed: Iterable[EntryInfo], network: str | IPv4Netwo
     """
     wanted = reference_key(network)
     for entry in listed:
-        if reference_key(entry.cidr) == wanted:
+        if entry.cidr == wanted:
             return entry.id
     named = text_of(network)
     raise EntryNotFoundError(f"account {account!r} does not list {named!r}", account=account, entries=[named])
