@@ -89,6 +89,7 @@ LIBRARY: Rows = {
     "Credentials.create_link": ["create_link"],
     "Credentials.begin_session": SESSION,
     "Credentials.open_link": SESSION,
+    "Credentials.written": "it carries out what the other rows make or end",
     "Credentials.with_origin": "it says who makes the changes of the other rows",
     "Credentials.log_failures": "it logs wrong credentials, and changes no list",
     "Credentials.revoke_token": ENDS_CREDENTIALS,

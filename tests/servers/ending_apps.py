@@ -1,12 +1,18 @@
-"""Guarded applications whose server is ended by a signal: they record traffic, and count repeated denials."""
+"""Guarded applications whose server is ended by a signal: they record traffic, and count repeated denials.
+
+A request for `/slow` takes half a second, after it has made the file of `TEST_SLOW`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
+import time
 from contextlib import asynccontextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cidrgate import FromHeader, Gate, RuleManager
@@ -33,6 +39,7 @@ __all__ = [
 ]
 
 ACCOUNT = FromHeader("x-account")
+_SLOW = 0.5
 
 
 @cache
@@ -45,8 +52,17 @@ def _gate() -> Gate:
     return Gate(_manager(), unlisted="deny_unknown", require_account=True, note_matches=True)
 
 
+def _seconds(path: str) -> float:
+    """How long a request for a path takes."""
+    if path != "/slow":
+        return 0
+    Path(os.environ["TEST_SLOW"]).touch()
+    return _SLOW
+
+
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http", "no lifespan"
+    await asyncio.sleep(_seconds(scope["path"]))
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
@@ -88,7 +104,11 @@ def closing() -> App:
 
     manager, gate = _manager(), _gate()
     app = FastAPI(lifespan=lifespan, dependencies=[Depends(allowlist(gate, ACCOUNT))])
-    app.get("/")(lambda: "")
+
+    @app.get("/{path:path}")
+    async def answer(path: str) -> None:
+        await asyncio.sleep(_seconds(f"/{path}"))
+
     return app
 
 
@@ -103,17 +123,24 @@ def plain_django() -> Any:
     """Django's middleware, in Django's own application."""
     from django.conf import settings
     from django.core.asgi import get_asgi_application
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import re_path
 
     from tests.middleware import django_project
 
+    async def answer(request: HttpRequest) -> HttpResponse:
+        await asyncio.sleep(_seconds(request.path))
+        return HttpResponse()
+
     settings.CIDRGATE = {"GATE": _gate(), "ACCOUNT": ACCOUNT}
-    assert django_project.urlpatterns
+    django_project.urlpatterns.insert(0, re_path("", answer))
     return get_asgi_application()
 
 
 @cache
 def _of_wsgi() -> Any:
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        time.sleep(_seconds(environ["PATH_INFO"]))
         start_response("200 OK", [])
         return [b""]
 
@@ -138,10 +165,11 @@ def of_aiohttp(arguments: list[str]) -> web.Application:
     from cidrgate.middleware.aiohttp import allowlist
 
     async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(_seconds(request.path))
         return web.Response()
 
     app = web.Application(middlewares=[allowlist(_gate(), ACCOUNT)])
-    app.router.add_get("/", answer)
+    app.router.add_get("/{path:.*}", answer)
     return app
 
 

@@ -1,10 +1,17 @@
-"""What servers keep of counted denials, last matches and traffic when a signal ends them: each server, for real."""
+"""What servers keep of counted denials, last matches and traffic when a signal ends them: each server, for real.
+
+The signal comes in the middle of a request, as it does in production. A server may answer that request, end it with an
+error, or close its connection.
+"""
 
 from __future__ import annotations
 
 import re
 import signal
 import sys
+import threading
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +21,7 @@ from cidrgate import Policy, RuleManager
 from tests.new_stores import copy_of
 from tests.servers.requests import ask
 from tests.servers.running import free_port, program, running
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,6 +34,7 @@ ASGI, WSGI = f"{APPS}:APP_{{app}}", f"{APPS}:wsgi_middleware"
 GUNICORN = ["gunicorn", "--log-level", "critical", "--bind", "127.0.0.1:{port}"]
 UVICORN = ["uvicorn", "--log-level", "critical", "--port", "{port}", ASGI]
 GRANIAN = ["granian", "--no-access-log", "--log-level", "critical", "--port", "{port}", "--interface"]
+UWSGI = ["uwsgi", "--master", "--enable-threads", "--http-socket", "127.0.0.1:{port}", "--module", WSGI]
 SERVERS = {
     "uvicorn": UVICORN,
     "uvicorn, several workers": [*UVICORN, "--workers", "2"],
@@ -35,7 +44,8 @@ SERVERS = {
     "daphne": ["daphne", "--verbosity", "0", "--bind", "127.0.0.1", "--port", "{port}", ASGI],
     "aiohttp": ["aiohttp.web", "-H", "127.0.0.1", "-P", "{port}", f"{APPS}:of_aiohttp"],
     "gunicorn, WSGI": [*GUNICORN, WSGI],
-    "uWSGI": ["uwsgi", "--master", "--enable-threads", "--http-socket", "127.0.0.1:{port}", "--module", WSGI],
+    "uWSGI": UWSGI,
+    "uWSGI, with a hook": [*UWSGI, "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"],
     "waitress": ["waitress", "--listen=127.0.0.1:{port}", WSGI],
     "waitress, with a handler": ["waitress", "--listen=127.0.0.1:{port}", f"{APPS}:APP_with_handler"],
     "granian, WSGI": [*GRANIAN, "wsgi", WSGI],
@@ -48,6 +58,11 @@ def _filled(path: Path) -> None:
         manager.add("acct-1", "127.0.0.1/32")
 
 
+def _ask_slowly(port: int) -> None:
+    with suppress(OSError, HTTPException):
+        ask(port, "127.0.0.1", [("X-Account", "acct-1")], path="/slow")
+
+
 def kept(command: list[str], app: str, number: int, folder: Path) -> tuple[int, int, int, int]:
     """The requests of each kind that are stored, the denials in the log, and the last matches, after a signal."""
     url, port = copy_of(_filled, folder / "lists.db"), free_port()
@@ -55,12 +70,18 @@ def kept(command: list[str], app: str, number: int, folder: Path) -> tuple[int, 
     as_program = [program(name, "from PyPI: pip install pyuwsgi")] if name == "uwsgi" else [sys.executable, "-m", name]
     started = [*as_program, *arguments]
     process: subprocess.Popen[bytes]
-    with running(started, folder, port, {"PYTHONPATH": str(ROOT), "TEST_DATABASE": url}) as process:
-        for source, times, status in (("127.0.0.1", ALLOWED, 200), ("127.0.0.9", DENIED, 403)):
+    begun = folder / "begun"
+    variables = {"PYTHONPATH": str(ROOT), "TEST_DATABASE": url, "TEST_SLOW": str(begun)}
+    with running(started, folder, port, variables) as process:
+        for source, times, status in (("127.0.0.1", ALLOWED - 1, 200), ("127.0.0.9", DENIED, 403)):
             for _ in range(times):
                 assert ask(port, source, [("X-Account", "acct-1")]).status == status
+        last = threading.Thread(target=_ask_slowly, args=(port,))
+        last.start()
+        eventually(begun.exists)
         process.send_signal(number)
         process.wait(20)
+        last.join()
     [log] = folder.glob("*.log")
     text = log.read_text()
     lines = len(re.findall(r'"event": "cidrgate.decision",', text))
