@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from cidrgate.stores.postgres.database import BEGIN, Database
 from cidrgate.stores.postgres.failures import explained
 from cidrgate.stores.postgres.grants import grant
 from tests.command_line import typed
+from tests.length import length
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually
 
@@ -62,7 +64,19 @@ SETTINGS = [
     ("lc_messages", "'C'"),
     ("check_function_bodies", "off"),
 ]
-"""All are set at once by `ALTER DATABASE`, and each alone."""
+"""What is set by `ALTER DATABASE`."""
+
+
+def groups() -> list[list[tuple[str, str]]]:
+    """Settings to set at once, each in one group; in the long run each alone."""
+    if length(0, 1):
+        return [[one] for one in SETTINGS]
+    seen: Counter[str] = Counter()
+    found: dict[int, list[tuple[str, str]]] = {}
+    for name, value in SETTINGS:
+        found.setdefault(seen[name], []).append((name, value))
+        seen[name] += 1
+    return list(found.values())
 
 SHADOW = """
     CREATE SCHEMA shadow;
@@ -160,13 +174,14 @@ def check(url: str) -> None:
     assert "kunde-€" in done.output
 
 
-@pytest.mark.parametrize(("setting", "value"), SETTINGS)
-def test_a_default_of_the_database_changes_nothing(
-    database: str, url_of: Callable[[str], str], setting: str, value: str
+@pytest.mark.parametrize("settings", groups())
+def test_defaults_of_the_database_change_nothing(
+    database: str, url_of: Callable[[str], str], settings: list[tuple[str, str]]
 ) -> None:
     with psycopg.connect(database) as connection:
         connection.execute(SHADOW)
-    set_default(database, setting, value)
+    for setting, value in settings:
+        set_default(database, setting, value)
     check(url_of(database))
 
 
