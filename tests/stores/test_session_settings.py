@@ -78,6 +78,7 @@ def groups() -> list[list[tuple[str, str]]]:
         seen[name] += 1
     return list(found.values())
 
+
 SHADOW = """
     CREATE SCHEMA shadow;
     CREATE FUNCTION shadow.lower(text) RETURNS text LANGUAGE sql AS $$ SELECT 'shadow' $$;
