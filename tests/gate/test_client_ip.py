@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import assume, given, strategies as st
 
 from cidrgate import ClientAddress, ClientIPResolver, Gate, InvalidAddressError, Matcher
 from cidrgate.gate.forwarded import MOST_HOPS
+from cidrgate.gate.rewritten_peers import holds
 from tests.golden import read_address
 from tests.strategies import address_texts
 
@@ -98,8 +99,10 @@ def test_the_client_is_the_rightmost_hop_that_is_no_trusted_proxy(peer: str, lin
     found = ClientIPResolver(trusted_proxies=PROXIES).resolve(peer, in_lines(lines))
     if chain[0] is not None and not trusted(chain[0]):
         written = [hop.strip(" \t") for line in lines for hop in line]
-        assert (found.problem == "rewritten_peer") == (chain[0] in map(bare_address, written))
+        if chain[0] in map(bare_address, written):
+            assert found.problem == "rewritten_peer"
         if found.problem == "rewritten_peer":
+            assert any(holds(hop.encode(), chain[0]) for hop in written)
             return
     assert found.address == client
     assert (found.problem is None) == (client is not None)
@@ -170,10 +173,73 @@ def test_a_peer_that_is_no_address_is_nobody(peer: str) -> None:
         ClientIPResolver(),
         ClientIPResolver(trusted_proxies=["10.0.0.0/8"]),
         ClientIPResolver(trusted_proxies=["0.0.0.0/0"], trust_everybody=True),
-        ClientIPResolver(trusted_hops=1),
+        ClientIPResolver(trusted_proxies=["unix:"]),
+        ClientIPResolver(resolved_by_server=True),
     ):
         found = resolver.resolve(peer, [(FIELD, b"203.0.113.9")])
         assert found == ClientAddress(address=None, source="peer", problem="invalid_peer")
+
+
+@pytest.mark.parametrize("peer", ["testclient", "localhost", "<local>", "0.0.0.0/0", "fe80::1%eth0", b"x"])
+def test_a_number_of_hops_needs_no_peer(peer: Any) -> None:
+    resolver = ClientIPResolver(trusted_hops=2)
+    forged = [(FIELD, b"8.8.8.8, 203.0.113.9, 10.0.0.1")]
+    assert resolver.resolve(peer, forged) == ClientAddress(address="203.0.113.9", source="x-forwarded-for", hop=2)
+    assert resolver.address(peer, forged) == "203.0.113.9"
+    assert resolver.resolve(peer, forged, port=0).problem == "rewritten_peer"
+    assert resolver.resolve(peer, [(FIELD, b"8.8.8.8")]).problem == "too_few_hops"
+    assert resolver.resolve(peer, []).problem == "missing_header"
+
+
+PEERS = [
+    (ip_address("10.0.0.1"), "10.0.0.1"),
+    (ip_address("10.0.0.1").packed, "10.0.0.1"),
+    (ip_address("::ffff:10.0.0.1"), "10.0.0.1"),
+    (ip_address("::ffff:10.0.0.1").packed, "10.0.0.1"),
+    (ip_interface("10.0.0.1/8"), "10.0.0.1"),
+    (ip_address("2001:db8::1"), "2001:db8::1"),
+    (ip_address("fe80::1%eth0"), "fe80::1%eth0"),
+    (b"", "b''"),
+    (b"10.0.0.1", "b'10.0.0.1'"),
+]
+RESOLVERS: list[dict[str, Any]] = [
+    {},
+    {"trusted_proxies": ["10.0.0.0/8"]},
+    {"trusted_hops": 1},
+    {"trusted_proxies": ["unix:"]},
+    {"resolved_by_server": True},
+]
+
+
+@pytest.mark.parametrize("settings", RESOLVERS, ids=repr)
+@pytest.mark.parametrize(("peer", "text"), PEERS, ids=repr)
+def test_a_peer_may_have_each_form_of_an_address(peer: Any, text: str, settings: dict[str, Any]) -> None:
+    resolver = ClientIPResolver(**settings)
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24", "10.0.0.1/32"])
+    gate = Gate(matcher, unlisted="deny", resolver=resolver, log="none")
+    for headers in ([], [(FIELD, b"8.8.8.8:1")], [(FIELD, b"8.8.8.8, 10.0.0.1:4711")]):
+        for port in (None, 4711):
+            found = resolver.resolve(text, headers, port=port)
+            assert resolver.resolve(peer, headers, port=port) == found
+            assert resolver.address(peer, headers, port) == found.address
+            assert gate.decide("acct-1", peer, headers, port=port).client == found
+            assert gate.allows("acct-1", peer, headers, port) == gate.allows("acct-1", text, headers, port)
+
+
+@pytest.mark.parametrize("settings", RESOLVERS, ids=repr)
+@pytest.mark.parametrize("peer", [5, 8.8, False, ("10.0.0.1", 4711), bytearray(4), ip_network("10.0.0.0/24")], ids=repr)
+def test_a_peer_that_is_no_address_of_any_form_is_refused(peer: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"peer must be a str, packed bytes \(4 or 16\), an ipaddress object or None"):
+        ClientIPResolver(**settings).resolve(peer, [])
+
+
+@pytest.mark.parametrize("settings", RESOLVERS, ids=repr)
+@pytest.mark.parametrize("port", ["0", "4711", 0.0, False, b"1"], ids=repr)
+def test_a_port_that_is_no_int_is_refused(port: Any, settings: dict[str, Any]) -> None:
+    """It would equal no port, and so hide a rewritten peer."""
+    with pytest.raises(TypeError, match="port must be an int or None"):
+        ClientIPResolver(**settings).resolve("10.0.0.1", [], port=port)
 
 
 @pytest.mark.parametrize(

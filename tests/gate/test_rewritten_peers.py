@@ -129,6 +129,7 @@ def test_a_trusted_peer_with_the_port_of_a_header_was_rewritten(
     resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
     assert (resolver.resolve(PROXY, headers, port=4711).problem == "rewritten_peer") == rewritten
     assert resolver.resolve(PROXY, headers, port=50_000).problem != "rewritten_peer"
+    assert (resolver.resolve(f"::ffff:{PROXY}", headers, port=4711).problem == "rewritten_peer") == rewritten
 
 
 def test_the_servers_answer_excludes_a_second_one() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate._engine import PrefixTrie, _HeaderField, _HeaderNames, canonical_address
@@ -21,6 +22,8 @@ from cidrgate.values import check_switches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cidrgate.values import Address
 
 __all__ = ["ClientAddress", "ClientIPResolver", "ClientProblem", "header_lines"]
 
@@ -41,6 +44,7 @@ ClientProblem: TypeAlias = (
 _Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
 
 _UNIX_PEERS = (UNIX_SOCKET, "/")
+_PACKED_SIZES = (4, 16)
 _LISTS = ("x-forwarded-for", "forwarded")
 _SAY_HEADERS = 'headers must be pairs of bytes, as in [(b"x-forwarded-for", b"203.0.113.9")]'
 _NO_NAME = _HeaderNames([b"\0"])
@@ -60,7 +64,7 @@ class ClientAddress:
         problem: Why there is no address, or None; later versions may add values:
 
             - `no_address`: the client is on a Unix socket, or the server does not report a peer
-            - `invalid_peer`: the peer that the server reports is not an address
+            - `invalid_peer`: the peer that the server reports is not an address; `trusted_hops` does not check the peer
             - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has replaced the peer with
               an address from a header, by its own rules. The peer is not a trusted proxy and also stands in a header
               that names clients, or it has a port that no client has.
@@ -199,7 +203,7 @@ class ClientIPResolver:
         return f"ClientIPResolver({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def resolve(
-        self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], *, port: int | None = None
+        self, peer: Address | None, headers: Iterable[tuple[bytes, bytes]], *, port: int | None = None
     ) -> ClientAddress:
         """Return the client of a request.
 
@@ -211,12 +215,15 @@ class ClientIPResolver:
                 to detect a server that has replaced the peer with an address from a header.
 
         Raises:
-            TypeError: If the headers are not pairs of bytes: a dict would lose repeated lines.
+            TypeError: If the peer is no address or the port no int, or if the headers are not pairs of bytes: a dict
+                would lose repeated lines.
         """
         address, source, hop, problem = self._find(peer, header_lines(headers), port)
         return ClientAddress(address=address, source=source, hop=hop, problem=problem)
 
-    def address(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None) -> str | None:
+    def address(
+        self, peer: Address | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
+    ) -> str | None:
         """Return only the `address` of the client; this is faster than `resolve`.
 
         Args:
@@ -225,13 +232,17 @@ class ClientIPResolver:
             port: As in `resolve`.
 
         Raises:
-            TypeError: As in `resolve`, if a header is read.
+            TypeError: As in `resolve`; of the headers, if one is read.
         """
         return self._find(peer, headers, port)[0]
 
-    def _find(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None) -> _Found:
+    def _find(self, peer: Address | None, headers: Sequence[tuple[bytes, bytes]], port: int | None) -> _Found:
         """Return the attributes of a `ClientAddress`."""
         header = self.client_header
+        if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
+            raise TypeError(f"port must be an int or None, not {type(port).__name__}")
+        if peer is not None and not isinstance(peer, str):
+            peer = _peer_text(peer)
         try:
             if not peer or peer.startswith(_UNIX_PEERS):
                 node, trusted = UNIX_SOCKET, self._unix
@@ -241,7 +252,9 @@ class ClientIPResolver:
             else:
                 node, trusted = canonical_address(peer), False
         except InvalidAddressError:
-            return None, "peer", None, "invalid_peer"
+            if self._hops is None:
+                return None, "peer", None, "invalid_peer"
+            node, trusted = "", False
         if self.resolved_by_server:
             return _found(node, "server", None)
         if port == 0 and node != UNIX_SOCKET:
@@ -316,6 +329,22 @@ def header_lines(headers: object) -> tuple[tuple[bytes, bytes], ...]:
                 kinds = ", ".join(type(part).__name__ for part in line) if isinstance(line, (tuple, list)) else ""
                 raise TypeError(f"{_SAY_HEADERS}, not a {type(line).__name__}{kinds and f' of {kinds}'}")
     return lines
+
+
+def _peer_text(peer: bytes | IPv4Address | IPv6Address) -> str:
+    """Return the text of a peer that is given in another form; bytes of another length become text of no address.
+
+    Raises:
+        TypeError: If it has no form of an address.
+    """
+    if isinstance(peer, bytes):
+        return str(ip_address(peer)) if len(peer) in _PACKED_SIZES else repr(peer)
+    if not isinstance(peer, (IPv4Address, IPv6Address)):
+        raise TypeError(
+            f"peer must be a str, packed bytes (4 or 16), an ipaddress object or None, not {type(peer).__name__}"
+        )
+    # An address with a network is the address.
+    return str(getattr(peer, "ip", peer))
 
 
 def _found(node: str, source: str, hop: int | None) -> _Found:

@@ -47,7 +47,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 class _Allows(Protocol):
     def __call__(
-        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None, /
+        self, account: str, peer: Address | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None, /
     ) -> bool: ...
 
 
@@ -266,20 +266,20 @@ class Gate:
         return "enforce"
 
     def _allows_watched(
-        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
+        self, account: str, peer: Address | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Return False: a hook or the log needs a verdict for every request, which the fast path does not make."""
         return False
 
     def _allows_client(
-        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
+        self, account: str, peer: Address | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Return whether the client may act for the account."""
         address = self.resolver.address(peer, headers, port)
         return address is not None and self._lets_in(account, address)
 
     def _allows_counted(
-        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
+        self, account: str, peer: Address | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Return whether the client may act for the account, and count the request."""
         started = perf_counter()
@@ -316,7 +316,7 @@ class Gate:
     def decide(
         self,
         account: str | Exempt | None,
-        peer: str | None,
+        peer: Address | None,
         headers: Iterable[tuple[bytes, bytes]] = (),
         *,
         port: int | None = None,
@@ -393,7 +393,7 @@ class Gate:
         return verdict
 
     def allowed_verdict(
-        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
+        self, account: str, peer: Address | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> Verdict:
         """Return the verdict of a request that `allows` or `allows_peer` has allowed. Nothing is logged or counted.
 

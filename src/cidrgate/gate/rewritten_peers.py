@@ -92,20 +92,21 @@ def came_with_port(peer: str, port: int, headers: Iterable[tuple[bytes, bytes]])
         port: The port as the server reports it.
         headers: Header lines; names in upper or lower case.
     """
-    own = peer.encode("latin-1", "replace")
+    address: str | None = None
     for name, value in headers:
         lower = name.lower()
         if lower == b"x-forwarded-port":
             if any(_number(number) == port for number in value.split(b",")):
                 return True
-        elif lower in PORT_HEADERS and b":" in value and own in value and _names(value, peer, port):
-            return True
+        elif lower in PORT_HEADERS and b":" in value:
+            address = address or canonical_address(peer)
+            if _names(value, address, port):
+                return True
     return False
 
 
-def _names(value: bytes, peer: str, port: int) -> bool:
-    """Return whether a list contains an address with this port, parsed as leniently as servers do."""
-    address = canonical_address(peer)
+def _names(value: bytes, address: str, port: int) -> bool:
+    """Return whether a list contains a canonical address with this port, parsed as leniently as servers do."""
     for element in _SEPARATOR.split(value.replace(b"\\", b"")):
         node = element.rpartition(b"=")[2].strip(b' \t"')
         host, _, number = node.rpartition(b":")
