@@ -139,6 +139,7 @@ def wsgi_environ(attack: Attack, path: str) -> dict[str, Any]:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        "SERVER_SOFTWARE": "gunicorn/27.0.1",
         "REMOTE_ADDR": attack.peer or "",
         "REMOTE_PORT": str(attack.port),
     }

@@ -22,7 +22,7 @@ import httpx
 import psycopg
 import pytest
 
-from cidrgate import Gate, Matcher, Policy, RuleManager
+from cidrgate import ClientIPResolver, Gate, Matcher, Policy, RuleManager
 from cidrgate.event_log import Event, JsonFormatter, event_name, json_line, log_event
 from cidrgate.process import forking
 from cidrgate.service.auth.credentials import Credentials
@@ -422,6 +422,29 @@ def test_a_server_that_rewrites_peers(heard: Heard, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("cidrgate.gate.decision_log._advice_given", threading.Event())
     Gate(Matcher(), unlisted="allow").decide("acct-1", "9.9.9.9", [(b"x-forwarded-for", b"9.9.9.9")])
     assert heard.one("peer_rewritten")["level"] == "warning"
+
+
+def test_a_server_that_may_take_an_alias_for_the_header_of_a_proxy(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cidrgate.gate.decision_log._told_of_aliases", threading.Event())
+    gate = Gate(Matcher(), unlisted="allow", resolver=ClientIPResolver(trusted_proxies=["10.0.0.1/32"]))
+    for _ in range(2):
+        gate.decide("acct-1", "10.0.0.1", [(b"x-forwarded-for", b"9.9.9.9")], aliases=True)
+    said = heard.one("aliases_possible")
+    assert said["level"] == "warning"
+    for word in ("gunicorn", "waitress", "allow_aliases=True", "ALLOW_ALIASES"):
+        assert word in said["message"]
+
+
+def test_a_proxy_whose_header_is_missing(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.gate.decision_log._told_of_missing_headers", threading.Event())
+    gate = Gate(Matcher(), unlisted="allow", resolver=ClientIPResolver(trusted_proxies=["10.0.0.1/32"]))
+    for _ in range(2):
+        gate.decide("acct-1", "10.0.0.1")
+    said = heard.one("client_header_missing")
+    assert said["level"] == "warning"
+    assert "--no-clear-untrusted-proxy-headers" in said["message"]
 
 
 def test_a_file_that_everybody_can_read(tmp_path: Path, heard: Heard) -> None:

@@ -39,6 +39,8 @@ Event: TypeAlias = Literal[
     "decision_failed",
     "change",
     "peer_rewritten",
+    "aliases_possible",
+    "client_header_missing",
     "store_lost",
     "store_back",
     "store_busy",

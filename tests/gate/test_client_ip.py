@@ -306,6 +306,10 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
         ClientIPResolver(trusted_proxies=PROXIES, trusted_hops=1)
     with pytest.raises(ValueError, match="name trusted_proxies"):
         ClientIPResolver(client_header="x-real-ip")
+    with pytest.raises(ValueError, match="allow_aliases is about the header of a proxy"):
+        ClientIPResolver(allow_aliases=True)
+    with pytest.raises(TypeError, match="allow_aliases must be True or False"):
+        ClientIPResolver(trusted_hops=1, allow_aliases="no")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no list"):
         ClientIPResolver(trusted_hops=1, client_header="x-real-ip")
     for hops in (0, -1, True):
@@ -370,6 +374,7 @@ def test_any_pairs_of_bytes_will_do(headers: Any) -> None:
         {"trusted_proxies": ["10.0.0.1/32"], "client_header": "CF-Connecting-IP"},
         {"trusted_proxies": ["0.0.0.0/0"], "trust_everybody": True},
         {"trusted_hops": 2},
+        {"trusted_hops": 2, "allow_aliases": True},
         {"trusted_hops": 1, "client_header": "forwarded"},
         {"resolved_by_server": True},
     ],

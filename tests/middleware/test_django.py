@@ -54,7 +54,8 @@ async def broken_account(request: Any) -> str:
 
 def wsgi_status(peer: str, settings: dict[str, Any], path: str = "/", **headers: str) -> int:
     with override_settings(CIDRGATE=settings):
-        return Client(WSGIHandler()).get(path, environ_base={"REMOTE_ADDR": peer}, headers=headers).status_code
+        base = {"REMOTE_ADDR": peer, "SERVER_SOFTWARE": "gunicorn/27.0.1"}
+        return Client(WSGIHandler()).get(path, environ_base=base, headers=headers).status_code
 
 
 def asgi_response(peer: str, settings: dict[str, Any], path: str = "/", **headers: str) -> httpx.Response:
@@ -208,6 +209,10 @@ def test_stale_lists_deny_where_the_settings_say_so(tmp_path: Path, every_second
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "TRUSTED_PROXIES": ["::/0"]},
             "trust_everybody=True",
+        ),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "ALLOW_ALIASES": True},
+            "allow_aliases is about the header of a proxy",
         ),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "REQUEST_ID_HEADER": "x id"},

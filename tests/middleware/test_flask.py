@@ -75,7 +75,8 @@ def test_an_account_that_cannot_be_told_denies() -> None:
 
 
 def test_proxy_fix_changes_nothing() -> None:
-    app = an_app(lambda request: "acct-1", resolver=ClientIPResolver(trusted_proxies=["127.0.0.2/32"]))
+    resolver = ClientIPResolver(trusted_proxies=["127.0.0.2/32"], allow_aliases=True)
+    app = an_app(lambda request: "acct-1", resolver=resolver)
     app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     assert status(app, STRANGER, **{"X-Forwarded-For": LISTED}) == 403
     assert status(app, "127.0.0.2", **{"X-Forwarded-For": f"{LISTED}, {STRANGER}"}) == 403

@@ -147,7 +147,8 @@ def test_a_request_without_account_passes_unless_it_may_not() -> None:
 
 
 def test_behind_a_proxy() -> None:
-    guarded = client(resolver=ClientIPResolver(trusted_proxies=["127.0.0.2/32"]), request_id_header="x-request-id")
+    resolver = ClientIPResolver(trusted_proxies=["127.0.0.2/32"], allow_aliases=True)
+    guarded = client(resolver=resolver, request_id_header="x-request-id")
     for forwarded, status in ((f"{STRANGER}, {LISTED}", 200), (f"{LISTED}, {STRANGER}", 403)):
         headers = {"X-Forwarded-For": forwarded, "X-Request-Id": "req-42"}
         answer = guarded.get("/", environ_base=peer("127.0.0.2"), headers=headers)
@@ -156,8 +157,74 @@ def test_behind_a_proxy() -> None:
         assert guarded.get("/", environ_base=peer(STRANGER), headers=headers).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("server", "drops"),
+    [
+        ({"SERVER_SOFTWARE": "gunicorn/22.0.0"}, True),
+        ({"SERVER_SOFTWARE": "gunicorn/21.2.0"}, False),
+        ({"SERVER_SOFTWARE": "gunicorn"}, False),
+        ({"SERVER_SOFTWARE": "Werkzeug/3.1.9"}, True),
+        ({"SERVER_SOFTWARE": "Werkzeug/2.0.3 Python/3.11"}, False),
+        ({"SERVER_SOFTWARE": "an api", "waitress.client_disconnected": lambda: False}, True),
+        ({"SERVER_SOFTWARE": "Granian"}, False),
+        ({"SERVER_SOFTWARE": "WSGIServer/0.2"}, False),
+        ({"SERVER_SOFTWARE": ""}, False),
+        ({"SERVER_SOFTWARE": None}, False),
+        ({"uwsgi.version": b"2.0.30"}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("settings", "headers", "has_alias"),
+    [
+        ({"trusted_proxies": ["127.0.0.2/32"]}, {"X-Forwarded-For": LISTED}, True),
+        ({"trusted_hops": 1}, {"X-Forwarded-For": LISTED}, True),
+        ({"trusted_proxies": ["127.0.0.2/32"], "client_header": "x-real-ip"}, {"X-Real-IP": LISTED}, True),
+        ({"trusted_proxies": ["127.0.0.2/32"], "client_header": "forwarded"}, {"Forwarded": f"for={LISTED}"}, False),
+        ({"trusted_hops": 1, "allow_aliases": True}, {"X-Forwarded-For": LISTED}, False),
+    ],
+)
+def test_a_header_that_may_be_an_alias_names_nobody(
+    server: dict[str, Any], settings: dict[str, Any], headers: dict[str, str], *, drops: bool, has_alias: bool
+) -> None:
+    told: list[Any] = []
+    for hooks in ([], [told.append]):
+        guarded = client(resolver=ClientIPResolver(**settings), hooks=hooks)
+        status = guarded.get("/", environ_base=peer("127.0.0.2") | server, headers=headers).status_code
+        assert status == (200 if drops or not has_alias else 403)
+    assert told[0].client.problem == (None if status == 200 else "possible_alias")
+    if "trusted_hops" not in settings:
+        assert guarded.get("/", environ_base=peer(LISTED) | server).status_code == 200
+        assert guarded.get("/", environ_base=peer("127.0.0.2") | server).status_code == 403
+        assert told[-1].client.problem == "missing_header"
+
+
+@pytest.mark.parametrize(
+    ("source", "clear"),
+    [
+        (FromHeader("x-account"), False),
+        (FromHeader("X_Account"), False),
+        (FromHeader("x-account", lambda key: key), False),
+        (FromHeader("x-account", exempt=["GET /healthz"]), False),
+        (FromHeader("account"), True),
+        (FromHeader("authorization", scheme="Bearer"), True),
+        (FromHeader("x-account", allow_aliases=True), True),
+        (FromHeader("x-account", exempt=["GET /healthz"], allow_aliases=True), True),
+    ],
+    ids=repr,
+)
+def test_the_account_is_unclear_where_the_server_passes_one_of_a_header_and_its_alias(
+    source: FromHeader, *, clear: bool
+) -> None:
+    value = "Bearer acct-1" if source.scheme else "acct-1"
+    for software in ("Granian", "gunicorn/27.0.1"):
+        base = peer(LISTED) | {"SERVER_SOFTWARE": software}
+        answer = client(source).get("/", environ_base=base, headers={source.name.replace("_", "-"): value})
+        assert answer.status_code == (200 if clear or software != "Granian" else 403)
+
+
 def test_proxy_fix_around_it_changes_nothing() -> None:
-    for settings in ({}, {"resolver": ClientIPResolver(trusted_proxies=["127.0.0.2/32"])}):
+    for settings in ({}, {"resolver": ClientIPResolver(trusted_proxies=["127.0.0.2/32"], allow_aliases=True)}):
         fixed = Client(ProxyFix(AllowlistMiddleware(app, a_gate(**settings), lambda environ: "acct-1")))
         spoofed = {"X-Forwarded-For": LISTED}
         assert fixed.get("/", environ_base=peer(STRANGER), headers=spoofed).status_code == 403

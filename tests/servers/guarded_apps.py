@@ -7,10 +7,11 @@ account comes from. An application is made when it is first asked, so that a ser
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cidrgate import ClientIPResolver, Gate, Matcher
+from cidrgate import ClientIPResolver, FromHeader, Gate, Matcher
 from tests.edges import SOURCES, guarded
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
 """The one address of the victim's list, and the one of the attacker's own."""
 
 
+def _allows_aliases() -> bool:
+    return bool(os.environ.get("TEST_ALLOW_ALIASES"))
+
+
 @cache
 def _gate() -> Gate:
     """A gate over two lists; the resolver is the one that the environment asks for."""
@@ -32,8 +37,12 @@ def _gate() -> Gate:
     matcher.publish(VICTIM, [f"{LISTED}/32"])
     matcher.publish(OWN, [f"{STRANGER}/32"])
     trusted = os.environ.get("TEST_TRUSTED_PROXIES", "").split()
+    hops = os.environ.get("TEST_TRUSTED_HOPS")
     resolver = ClientIPResolver(
-        trusted_proxies=trusted or None, resolved_by_server=bool(os.environ.get("TEST_RESOLVED_BY_SERVER"))
+        trusted_proxies=trusted or None,
+        trusted_hops=int(hops) if hops else None,
+        allow_aliases=_allows_aliases() and bool(trusted or hops),
+        resolved_by_server=bool(os.environ.get("TEST_RESOLVED_BY_SERVER")),
     )
     return Gate(matcher, unlisted="deny_unknown", resolver=resolver, require_account=True)
 
@@ -41,7 +50,10 @@ def _gate() -> Gate:
 @cache
 def _application(name: str, protocol: str) -> Any:
     edge, source = name.split()
-    return guarded(edge, _gate(), SOURCES[source], protocol)
+    asked = SOURCES[source]
+    if isinstance(asked, FromHeader):
+        asked = replace(asked, allow_aliases=_allows_aliases())
+    return guarded(edge, _gate(), asked, protocol)
 
 
 async def asgi_application(scope: Any, receive: Any, send: Any) -> None:

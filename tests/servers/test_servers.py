@@ -43,6 +43,9 @@ SERVERS = {
     "aiohttp path": ["aiohttp.web", "-H", "127.0.0.1", "-P", "{port}", "tests.servers.guarded_apps:by_path"],
 }
 
+ALIASES = {"TEST_ALLOW_ALIASES": "yes"}
+"""For granian's WSGI interface, which passes `X_Account` as `X-Account`; `test_wsgi_headers` tests that."""
+
 
 @contextmanager
 def serving(command: list[str], folder: Path, **environment: str) -> Iterator[int]:
@@ -68,7 +71,7 @@ def one_of_each_edge(server: str) -> list[str]:
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    with serving(SERVERS[request.param], tmp_path_factory.mktemp("server")) as port:
+    with serving(SERVERS[request.param], tmp_path_factory.mktemp("server"), **ALIASES) as port:
         yield request.param, port
 
 
@@ -170,7 +173,7 @@ def rewriter(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, int, Path]]:
     folder = tmp_path_factory.mktemp("rewriter")
-    with serving(REWRITERS[request.param], folder) as port:
+    with serving(REWRITERS[request.param], folder, **ALIASES) as port:
         yield request.param, port, folder
 
 

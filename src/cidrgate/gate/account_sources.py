@@ -17,6 +17,7 @@ from cidrgate._engine import _is_plain
 from cidrgate.errors import MissingAccountError, UnclearAccountError
 from cidrgate.gate.header_names import check_token
 from cidrgate.gate.request_paths import Exemptions, clear_path
+from cidrgate.values import check_switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,9 @@ class FromHeader:
             the header contains the account itself.
         scheme: The scheme before the value, as in `Authorization: Bearer …`. A value without it names no account.
         exempt: Requests that need no account, as in `cidrgate.gate.request_paths.Exemptions`.
+        allow_aliases: Whether to use the header under granian's WSGI interface, which passes the last of `X-Account`
+            and `X_Account`. Use it only if a proxy drops names such as `X_Account`, or if the client itself writes the
+            header, as for an API key. A name without `-` and `_`, such as `authorization`, does not need it.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -65,10 +69,12 @@ class FromHeader:
     lookup: Callable[[str], str | None] | None = None
     scheme: str | None = field(default=None, kw_only=True)
     exempt: Sequence[str] = field(default=(), kw_only=True)
+    allow_aliases: bool = field(default=False, kw_only=True)
     _exemptions: Exemptions = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_token(self.name, "the name of a header")
+        check_switches(allow_aliases=self.allow_aliases)
         if self.scheme is not None:
             check_token(self.scheme, "a scheme")
         if self.lookup is not None and not callable(self.lookup):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from cidrgate._engine import PrefixTrie, _HeaderField, _HeaderNames, canonical_address
 from cidrgate.errors import InvalidAddressError
 from cidrgate.gate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
-from cidrgate.gate.header_names import check_token
+from cidrgate.gate.header_names import check_token, has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
 from cidrgate.gate.trusted_networks import refuse_everybody
 from cidrgate.rules.format_hints import format_hint
@@ -34,6 +34,7 @@ ClientProblem: TypeAlias = (
         "invalid_peer",
         "rewritten_peer",
         "missing_header",
+        "possible_alias",
         "repeated_header",
         "too_few_hops",
         "too_many_hops",
@@ -68,7 +69,10 @@ class ClientAddress:
             - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has replaced the peer with
               an address from a header, by its own rules. The peer is not a trusted proxy and also stands in a header
               that names clients, or it has a port that no client has.
-            - `missing_header`: the peer is a trusted proxy that did not send the header
+            - `missing_header`: the peer is a trusted proxy that did not send the header, or the server removed it, as
+              waitress does by default
+            - `possible_alias`: the WSGI server does not drop names such as `X_Forwarded_For`, so the header may be one
+              that the client wrote; see `allow_aliases`
             - `repeated_header`: a header for a single value is repeated
             - `malformed_hop`: the hop is empty, is not an address, or has a zone or an impossible port
             - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
@@ -109,6 +113,11 @@ class ClientIPResolver:
             single address needs `trusted_proxies`.
         trust_everybody: Whether the trusted proxies may cover the whole public address space. Anyone who can reach the
             server can then claim any client address.
+        allow_aliases: Whether to use the header under WSGI servers that do not drop names such as `X_Forwarded_For`.
+            There a client's header of this name looks like the proxy's `X-Forwarded-For`. Use it only if the proxies
+            drop such names. Other servers need no argument: names can be told apart under ASGI and aiohttp; and
+            gunicorn (22 or later), waitress and Werkzeug (3 or later) drop them. Neither does `Forwarded`, whose name
+            has no alias.
         resolved_by_server: Whether to use the server's peer address as it is. Use it only if the server is configured
             to read forwarded headers from its own proxies only. Excludes all other arguments.
 
@@ -130,8 +139,14 @@ class ClientIPResolver:
 
     __slots__ = (
         *("_claims", "_field", "_hops", "_only", "_other_ports", "_proxies", "_trusts_everybody", "_unix"),
-        *("client_header", "resolved_by_server"),
+        *("allow_aliases", "client_header", "refuses_aliases", "resolved_by_server"),
     )
+
+    allow_aliases: bool
+    """Whether the header counts under WSGI servers that do not drop names such as `X_Forwarded_For`."""
+
+    refuses_aliases: bool
+    """Whether a header counts that has aliases, and `allow_aliases` is not set."""
 
     client_header: str | None
     """The header that may count, in lower case; None if only the peer counts."""
@@ -146,9 +161,12 @@ class ClientIPResolver:
         trusted_hops: int | None = None,
         client_header: str | None = None,
         trust_everybody: bool = False,
+        allow_aliases: bool = False,
         resolved_by_server: bool = False,
     ) -> None:
-        check_switches(trust_everybody=trust_everybody, resolved_by_server=resolved_by_server)
+        check_switches(
+            trust_everybody=trust_everybody, allow_aliases=allow_aliases, resolved_by_server=resolved_by_server
+        )
         if resolved_by_server and not (trusted_proxies is None and trusted_hops is None and client_header is None):
             raise ValueError(
                 "resolved_by_server uses the server's peer address: do not combine it with trusted_proxies, "
@@ -156,6 +174,8 @@ class ClientIPResolver:
             )
         if trusted_proxies is not None and trusted_hops is not None:
             raise ValueError("name trusted_proxies or trusted_hops, not both")
+        if allow_aliases and trusted_proxies is None and trusted_hops is None:
+            raise ValueError("allow_aliases is about the header of a proxy: name trusted_proxies or trusted_hops")
         if client_header is not None:
             check_token(client_header, "the header with the client's address")
         if trusted_proxies is None and trusted_hops is None and client_header is not None:
@@ -181,6 +201,8 @@ class ClientIPResolver:
         self._trusts_everybody = trust_everybody
         self._hops = trusted_hops
         self.client_header = name if named or trusted_hops is not None else None
+        self.allow_aliases = allow_aliases
+        self.refuses_aliases = self.client_header is not None and has_alias(name) and not allow_aliases
         self._field = name.encode("latin-1")
         self._only = _HeaderField(self._field)
         self._claims = _HeaderNames(CLIENT_HEADERS | {self._field})
@@ -198,6 +220,8 @@ class ClientIPResolver:
             given["client_header"] = self.client_header
         if self._trusts_everybody:
             given["trust_everybody"] = True
+        if self.allow_aliases:
+            given["allow_aliases"] = True
         if self.resolved_by_server:
             given["resolved_by_server"] = True
         return f"ClientIPResolver({', '.join(f'{name}={value!r}' for name, value in given.items())})"

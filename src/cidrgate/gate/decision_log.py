@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from cidrgate.gate.verdict import Verdict
     from cidrgate.values import Duration
 
-__all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "Log", "advise_about_rewritten_peers", "check_log", "check_log_every"]
+__all__ = [
+    "LOGGER",
+    "LOG_EVERY",
+    "DecisionLog",
+    "Log",
+    "advise_about_aliases",
+    "advise_about_missing_headers",
+    "advise_about_rewritten_peers",
+    "check_log",
+    "check_log_every",
+]
 
 LOGGER = logging.getLogger("cidrgate.decisions")
 
@@ -51,6 +61,23 @@ _ADVICE = (
     "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). If instead the "
     "server is to find the client address, and reads these headers only from its own proxies, use "
     "ClientIPResolver(resolved_by_server=True). This message is logged once."
+)
+
+_told_of_aliases = WakeUp()
+_ADVICE_ABOUT_ALIASES = (
+    "a request is denied because the WSGI server may pass a client's header such as X_Forwarded_For under the name of "
+    "X-Forwarded-For, so that a client could forge its address or its account. Use gunicorn (22 or later) or waitress, "
+    "which drop such names, or an ASGI server. Or let the proxy in front drop them, as nginx does by default, and say "
+    "so with allow_aliases=True in ClientIPResolver(...) or FromHeader(...), or ALLOW_ALIASES in Django's CIDRGATE. "
+    "This message is logged once."
+)
+
+_told_of_missing_headers = WakeUp()
+_ADVICE_ABOUT_MISSING_HEADERS = (
+    "a trusted proxy sent a request without the header that names the client, or the server has removed the header. "
+    "waitress removes it by default: start it with --no-clear-untrusted-proxy-headers "
+    "(clear_untrusted_proxy_headers=False). Otherwise configure the proxy to write the header. This message is logged "
+    "once."
 )
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}
@@ -261,3 +288,17 @@ def advise_about_rewritten_peers() -> None:
     if not _advice_given.is_set():
         _advice_given.set()
         log_event(logging.WARNING, "peer_rewritten", _ADVICE)
+
+
+def advise_about_aliases() -> None:
+    """Log once what to do about a server that does not drop header names such as `X_Account`."""
+    if not _told_of_aliases.is_set():
+        _told_of_aliases.set()
+        log_event(logging.WARNING, "aliases_possible", _ADVICE_ABOUT_ALIASES)
+
+
+def advise_about_missing_headers() -> None:
+    """Log once why the header of a trusted proxy may be missing."""
+    if not _told_of_missing_headers.is_set():
+        _told_of_missing_headers.set()
+        log_event(logging.WARNING, "client_header_missing", _ADVICE_ABOUT_MISSING_HEADERS)

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard, 
 from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
 from cidrgate.gate.account_sources import EXEMPT, Exempt
 from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver, header_lines
-from cidrgate.gate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers, check_log
+from cidrgate.gate.decision_log import (
+    LOG_EVERY,
+    DecisionLog,
+    advise_about_aliases,
+    advise_about_missing_headers,
+    advise_about_rewritten_peers,
+    check_log,
+)
 from cidrgate.gate.header_names import check_token
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter, check_hook, name_of
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
@@ -321,6 +328,7 @@ class Gate:
         *,
         port: int | None = None,
         rewritten: bool = False,
+        aliases: bool = False,
         failure: Exception | None = None,
     ) -> Verdict:
         """Decide about one request, write the log and call the hooks.
@@ -332,6 +340,7 @@ class Gate:
             headers: Every header line as it was received, in order: pairs of bytes.
             port: The port of the socket's other end, as the server reports it, or None if it does not.
             rewritten: Whether something in the server has replaced the peer by its own rules.
+            aliases: Whether the server may have passed a header such as `X_Forwarded_For` as `X-Forwarded-For`.
             failure: An exception raised before the account was known; the request is denied.
         """
         started = perf_counter()
@@ -355,8 +364,13 @@ class Gate:
                 client = ClientAddress(address=None, source="peer", problem="rewritten_peer")
             else:
                 client = self.resolver.resolve(peer, headers, port=port)
+            if aliases and client.problem is None and self._may_be_alias(client.source):
+                client = ClientAddress(address=None, source=client.source, problem="possible_alias")
+                advise_about_aliases()
             if client.problem == "rewritten_peer":
                 advise_about_rewritten_peers()
+            elif client.problem == "missing_header":
+                advise_about_missing_headers()
             if failure is not None:
                 raise failure
             if exempt:
@@ -427,6 +441,10 @@ class Gate:
             seconds=perf_counter() - started,
             mode="report_only" if self._report_only and mode == "enforce" else mode,
         )
+
+    def _may_be_alias(self, source: str) -> bool:
+        """Return whether a client address came from a header whose aliases are refused."""
+        return self.resolver.refuses_aliases and source == self.resolver.client_header
 
     def _decide(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None, Mode]:
         """Return whether the request is allowed, the reason, the matching entry and the mode of the list.

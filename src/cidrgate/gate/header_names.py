@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["check_token", "folded_name"]
+__all__ = ["check_token", "folded_name", "has_alias"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
@@ -22,6 +22,16 @@ def folded_name(name: bytes) -> bytes:
         b'x-api-key'
     """
     return name.translate(_FOLDED)
+
+
+def has_alias(name: str) -> bool:
+    """Return whether a WSGI server can take another header for this one, as it can take `X_Account` for `X-Account`.
+
+    Example:
+        >>> has_alias("x-account"), has_alias("authorization")
+        (True, False)
+    """
+    return "-" in name or "_" in name
 
 
 def check_token(text: str, what: str) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import _lines_of_environ
+from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import Exempt
+from cidrgate.gate.decision_log import advise_about_aliases
+from cidrgate.gate.header_names import has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 from cidrgate.middleware._request_account import RequestReader, account_finder
 
@@ -24,10 +31,12 @@ __all__ = [
     "account_of_headers",
     "client_header_names",
     "decide",
+    "drops_aliases",
     "environ_name",
     "header_names",
     "peer_of",
     "raw_path_of",
+    "unclear_servers",
 ]
 
 AccountFinder: TypeAlias = Callable[[dict[str, Any]], str | Exempt | None]
@@ -51,26 +60,77 @@ def decide(
         failure: The error that occurred before the account was known.
     """
     peer, port, headers = None, None, []
+    aliases = gate.resolver.refuses_aliases and not drops_aliases(environ)
     try:
         headers = _lines_of_environ(environ, header_names(gate))
         peer, port = peer_of(environ, gate)
     except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
         failure = failure or error
-    return gate.decide(account, peer, headers, port=port, failure=failure)
+    return gate.decide(account, peer, headers, port=port, aliases=aliases, failure=failure)
+
+
+def drops_aliases(environ: dict[str, Any]) -> bool:
+    """Return whether the server is known to drop headers such as `X_Account`, which would look like `X-Account`.
+
+    hypercorn, uWSGI, `wsgiref` and bridges from ASGI join the two, and granian passes the last. Most of them do not say
+    who they are, so a server that is not known counts as one of these.
+    """
+    return "waitress.client_disconnected" in environ or _is_known_to_drop(environ.get("SERVER_SOFTWARE"))
+
+
+_FIRST_TO_DROP = {"gunicorn": 22, "Werkzeug": 3}
+"""The first major version of each server that drops names with `_`."""
+
+
+@lru_cache(maxsize=16)
+def _is_known_to_drop(software: str | None) -> bool:
+    """Return whether a server drops names with `_`, by its `SERVER_SOFTWARE`."""
+    name, _, version = (software or "").partition("/")
+    major = version.partition(".")[0]
+    return name in _FIRST_TO_DROP and major.isdecimal() and int(major) >= _FIRST_TO_DROP[name]
+
+
+def unclear_servers(source: FromHeader) -> frozenset[str]:
+    """Return the `SERVER_SOFTWARE` of the servers under which a header with the account may be an alias.
+
+    Servers that join a header and its alias put a comma between them, which makes the account unclear in any case.
+    """
+    return frozenset({"Granian"} if has_alias(source.name) and not source.allow_aliases else ())
 
 
 def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:
     """Return the address and the port of the socket's other end, from before Werkzeug's `ProxyFix` changed them.
 
     If the gate uses the server's address as it is (`resolved_by_server`), the current values count. The port is None if
-    the server does not provide it.
+    the server does not provide it. Both are None on a Unix socket.
     """
     port = environ.get("REMOTE_PORT")
     number = int(port) if port.__class__ is int or (port.__class__ is str and port.isdecimal()) else None
+    peer: str | None
     if REWRITTEN in environ and not gate.resolver.resolved_by_server:
-        peer: str | None = environ[REWRITTEN]["REMOTE_ADDR"]
-        return peer, number
-    return environ.get("REMOTE_ADDR"), number
+        peer = environ[REWRITTEN]["REMOTE_ADDR"]
+    else:
+        peer = environ.get("REMOTE_ADDR")
+    if peer in _NAMES_OF_UNIX_PEERS and _is_on_unix_socket(environ):
+        return None, None
+    return peer, number
+
+
+_NAMES_OF_UNIX_PEERS = frozenset({"localhost", "<local>", "0.0.0.0"})  # noqa: S104 - not an address to listen on
+"""What waitress, Werkzeug and uWSGI report as the peer on a Unix socket."""
+
+
+def _is_on_unix_socket(environ: dict[str, Any]) -> bool:
+    """Return whether the request came by a Unix socket: its socket says so, which no client can forge."""
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        return False
+    if "uwsgi.version" in environ:
+        with socket.socket(fileno=os.dup(import_module("uwsgi").connection_fd())) as connection:
+            return bool(connection.family == family)
+    channel = getattr(environ.get("waitress.client_disconnected"), "__self__", None)
+    connected = environ.get("werkzeug.socket") or getattr(channel, "socket", None)
+    return bool(getattr(connected, "family", None) == family)
 
 
 def header_names(gate: Gate) -> tuple[tuple[str, bytes], ...]:
@@ -108,7 +168,17 @@ def account_of_environ(account: AccountFinder | FromHeader | FromPath) -> Accoun
 def account_of_headers(source: FromHeader) -> Callable[[dict[str, Any]], str | None]:
     """Return the function that finds the account in the headers of an environ; it runs for every request."""
     key = environ_name(source.name)
-    return lambda environ: source.of_value(environ[key]) if key in environ else None
+    unclear = unclear_servers(source)
+
+    def account(environ: dict[str, Any]) -> str | None:
+        if key not in environ:
+            return None
+        if environ.get("SERVER_SOFTWARE") in unclear:
+            advise_about_aliases()
+            raise UnclearAccountError(f"the server may pass another header as {source.name}")
+        return source.of_value(environ[key])
+
+    return account
 
 
 def path_of(environ: dict[str, Any]) -> str:

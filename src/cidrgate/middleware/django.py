@@ -77,6 +77,7 @@ class Settings:
         trusted_hops: As in `ClientIPResolver`.
         client_header: As in `ClientIPResolver`.
         trust_everybody: As in `ClientIPResolver`.
+        allow_aliases: As in `ClientIPResolver`.
         resolved_by_server: As in `ClientIPResolver`.
         unlisted: As in `Gate`; required, unless `gate` is set.
         report_only: As in `Gate`.
@@ -98,6 +99,7 @@ class Settings:
     trusted_hops: int | None = None
     client_header: str | None = None
     trust_everybody: bool = False
+    allow_aliases: bool = False
     resolved_by_server: bool = False
     unlisted: Unlisted | None = None
     report_only: bool = False
@@ -155,6 +157,7 @@ class Settings:
                 trusted_hops=self.trusted_hops,
                 client_header=self.client_header,
                 trust_everybody=self.trust_everybody,
+                allow_aliases=self.allow_aliases,
                 resolved_by_server=self.resolved_by_server,
             )
             settings: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """WSGI middleware around any application (PEP 3333).
 
 A WSGI server passes headers by names in which `-` and `_` are the same, so a client's `X_Forwarded_For` may look
-like the proxy's `X-Forwarded-For`. Use a server or a proxy that drops such names: gunicorn, waitress and nginx do.
+like the proxy's `X-Forwarded-For`. Use a server that drops such names, as gunicorn and waitress do. Under other servers
+the header of a proxy does not count, unless `allow_aliases` says that the proxy drops them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from cidrgate.middleware._wsgi_requests import (
     account_of_environ,
     client_header_names,
     decide,
+    drops_aliases,
     environ_name,
     header_names,
     peer_of,
+    unclear_servers,
 )
 from cidrgate.values import check_callable
 
@@ -49,8 +52,8 @@ class AllowlistMiddleware:
     """Runs the application for requests that the gate allows, and answers 403 to the others.
 
     It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
-    It trusts forwarded headers only if the server or the proxy drops names with `_`, such as `X_Forwarded_For`: a
-    client can forge the headers otherwise.
+    A client address that comes from a header is unknown if the server does not drop names such as `X_Forwarded_For`,
+    with which a client could forge it, unless `ClientIPResolver(allow_aliases=True)` says that the proxies drop them.
 
     The application finds the verdict in `environ["cidrgate.verdict"]`.
 
@@ -98,9 +101,12 @@ class AllowlistMiddleware:
         # The account of most requests is in a plain header, which needs no further call.
         self._key: str | None = None
         self._lookup: Callable[[str], str | None] | None = None
+        self._unclear: frozenset[str] = frozenset()
+        self._refuses_aliases = gate.resolver.refuses_aliases
         if isinstance(account, FromHeader) and account.scheme is None and not account.exempt:
             self._key = environ_name(account.name)
             self._lookup = account.lookup
+            self._unclear = unclear_servers(account)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Ask the gate, then run the application or deny."""
@@ -108,7 +114,11 @@ class AllowlistMiddleware:
         allowed = False
         # The same as `find_account`, inline to save the time of a call.
         try:
-            if self._key in environ and _is_plain(text := environ[self._key]):
+            if (
+                self._key in environ
+                and environ.get("SERVER_SOFTWARE") not in self._unclear
+                and _is_plain(text := environ[self._key])
+            ):
                 account = text if self._lookup is None else self._lookup(text)
             else:
                 account = self._account(environ)
@@ -119,8 +129,9 @@ class AllowlistMiddleware:
                 try:
                     headers = _lines_of_environ(environ, self._names)
                     if headers or self._allows_peer is None:
-                        peer, port = peer_of(environ, self._gate)
-                        allowed = self._allows(account, peer, headers, port)
+                        if not self._refuses_aliases or drops_aliases(environ):
+                            peer, port = peer_of(environ, self._gate)
+                            allowed = self._allows(account, peer, headers, port)
                     elif REWRITTEN not in environ and environ.get("REMOTE_PORT") not in _NO_PORT:
                         peer, port = environ["REMOTE_ADDR"], None
                         allowed = self._allows_peer(account, peer)
