@@ -239,6 +239,17 @@ def test_a_client_without_a_port_is_nobody(client: Any) -> None:
     assert asked({"client": [LISTED, 4711]}) == 200
 
 
+def test_a_port_may_be_text() -> None:
+    """So granian reports it."""
+    for hooks in ([], [lambda verdict: None]):
+        for port, status in (("4711", 200), (4711, 200), ("0", 403), ("", 403), ("x", 403), (b"1", 403), (4.5, 403)):
+            assert asked({"client": (LISTED, port)}, hooks=hooks) == status, port
+    proxied = [(b"x-account", b"acct-1"), (b"x-forwarded-for", f"127.0.0.2:4711, {LISTED}".encode())]
+    resolver = ClientIPResolver(trusted_proxies=["127.0.0.2/32"])
+    for port, status in (("80", 200), ("4711", 403)):
+        assert asked({"client": ("127.0.0.2", port), "headers": proxied}, resolver=resolver) == status
+
+
 @pytest.mark.parametrize(
     "name", [b"x-forwarded-for", b"X-Forwarded-For", b"FORWARDED", b"x-real-ip", b"True-Client-IP"]
 )

@@ -33,6 +33,7 @@ __all__ = [
     "denial_in",
     "hand_over",
     "peer_of",
+    "port_number",
     "sending_mode",
 ]
 
@@ -64,13 +65,20 @@ def peer_of(scope: Scope) -> tuple[str | None, int | None]:
     """Return the address and the port of the socket's other end, as the server reports them.
 
     No client has port 0: the servers' own proxy middlewares write it beside an address from a header. If the port is
-    missing beside an address, it counts as 0.
+    missing beside an address, or is no number, it counts as 0. granian reports it as text.
     """
     client = scope.get("client")
     if not client:
         return None, None
     host = client[0]
-    return host, (client[1] if len(client) > 1 else None) or 0
+    return host, port_number(client[1]) if len(client) > 1 else 0
+
+
+def port_number(port: object) -> int:
+    """Return a port that a server reports, as a number or as text; 0 if it is neither."""
+    if isinstance(port, str):
+        return int(port) if port.isascii() and port.isdecimal() else 0
+    return port if isinstance(port, int) else 0
 
 
 def account_of_scope(account: AccountFinder | FromHeader | FromRoute | FromPath) -> AccountFinder:

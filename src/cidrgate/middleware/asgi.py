@@ -18,6 +18,7 @@ from cidrgate.middleware._asgi_requests import (
     account_of_scope,
     decide,
     denial_in,
+    port_number,
     sending_mode,
 )
 from cidrgate.values import check_callable
@@ -137,8 +138,10 @@ class AllowlistMiddleware:
             if account.__class__ is str:
                 try:
                     host, port = scope["client"]
+                    if port.__class__ is not int:
+                        port = port_number(port)
                     if self._allows_peer is None or (clear is None and self._claims.may_be_in(headers)):
-                        allowed = self._allows(account, host, headers, port or 0)
+                        allowed = self._allows(account, host, headers, port)
                     elif port or self._portless:
                         allowed = self._allows_peer(account, host)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
