@@ -86,8 +86,7 @@ def ports(applications: Guarded) -> Iterator[dict[str, list[int]]]:
         await by_query[scope["query_string"].decode()](scope, receive, send)
 
     def by_environ(environ: Any, start_response: Any) -> Any:
-        # The gate would not believe a proxy's header under wsgiref, for the sake of such names.
-        return by_query[environ["QUERY_STRING"]](environ | {"SERVER_SOFTWARE": "gunicorn/27.0.1"}, start_response)
+        return by_query[environ["QUERY_STRING"]](environ, start_response)
 
     with ExitStack() as stack:
         if applications.protocol == "aiohttp":

@@ -24,9 +24,10 @@ WERKZEUG = (
     "import sys; from werkzeug.serving import run_simple; from tests.servers.guarded_apps import wsgi_application; "
     "run_simple(sys.argv[1], int(sys.argv[2]), wsgi_application)"
 )
-WSGIREF = (
-    "import sys; from wsgiref.simple_server import make_server; from tests.servers.guarded_apps import "
-    "wsgi_application; make_server(sys.argv[1], int(sys.argv[2]), wsgi_application).serve_forever()"
+BRIDGE = (
+    "import sys; import uvicorn; from tests.servers.guarded_apps import wsgi_application; "
+    "uvicorn.run(wsgi_application, host=sys.argv[1], port=int(sys.argv[2]), interface='wsgi', log_level='critical', "
+    "proxy_headers=False)"
 )
 ON_PORT = {
     "gunicorn": ["-m", "gunicorn", "--log-level", "critical", "--bind", "127.0.0.1:{port}", APP],
@@ -35,7 +36,7 @@ ON_PORT = {
     "granian": ["-m", "granian", "--no-access-log", "--interface", "wsgi", "--port", "{port}", APP],
     "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", f"wsgi:{APP}"],
     "uWSGI": ["uwsgi", "--master", "--http-socket", "127.0.0.1:{port}", "--module", APP],
-    "wsgiref": ["-c", WSGIREF, "127.0.0.1", "{port}"],
+    "uvicorn's bridge": ["-W", "ignore", "-c", BRIDGE, "127.0.0.1", "{port}"],
 }
 ON_SOCKET = {
     "gunicorn": ["-m", "gunicorn", "--log-level", "critical", "--bind", "unix:{port}", APP],

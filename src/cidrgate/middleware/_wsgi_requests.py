@@ -72,20 +72,32 @@ def decide(
 def drops_aliases(environ: dict[str, Any]) -> bool:
     """Return whether the server is known to drop headers such as `X_Account`, which would look like `X-Account`.
 
-    hypercorn, uWSGI, `wsgiref` and bridges from ASGI join the two, and granian passes the last. Most of them do not say
-    who they are, so a server that is not known counts as one of these.
+    hypercorn, uWSGI and bridges from ASGI join the two, and do not say who they are; granian passes the last. A server
+    that names itself and is not known counts as one of these. A test client has no name either, but does not claim to
+    have both threads and processes, as those do. Nothing is in front of the servers for development.
     """
-    return "waitress.client_disconnected" in environ or _is_known_to_drop(environ.get("SERVER_SOFTWARE"))
+    if "waitress.client_disconnected" in environ:
+        return True
+    software = environ.get("SERVER_SOFTWARE")
+    if software is None:
+        is_server = environ.get("wsgi.multithread") and environ.get("wsgi.multiprocess")
+        return not is_server and "uwsgi.version" not in environ
+    return _is_known_to_drop(software)
 
 
-_FIRST_TO_DROP = {"gunicorn": 22, "Werkzeug": 3}
+_FIRST_TO_DROP = {"Apache": 2, "gunicorn": 22, "Werkzeug": 3}
 """The first major version of each server that drops names with `_`."""
+
+_FOR_DEVELOPMENT = "WSGIServer"
+"""What `wsgiref`, which joins, and Django's `runserver`, which drops, call themselves."""
 
 
 @lru_cache(maxsize=16)
-def _is_known_to_drop(software: str | None) -> bool:
+def _is_known_to_drop(software: str) -> bool:
     """Return whether a server drops names with `_`, by its `SERVER_SOFTWARE`."""
-    name, _, version = (software or "").partition("/")
+    name, _, version = software.partition("/")
+    if name == _FOR_DEVELOPMENT:
+        return True
     major = version.partition(".")[0]
     return name in _FIRST_TO_DROP and major.isdecimal() and int(major) >= _FIRST_TO_DROP[name]
 
