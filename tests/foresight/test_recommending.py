@@ -164,6 +164,17 @@ def test_a_forced_network_is_allowed_whole() -> None:
     assert (recommend([]).networks, recommend([]).curve) == ((), ())
 
 
+def test_networks_may_be_objects() -> None:
+    found = recommend(
+        ["8.8.8.8", "8.8.8.10", "8.8.4.4", "9.9.9.9"],
+        forced=[ip_network("1.1.1.0/24")],
+        excluded=[ip_network("8.8.4.0/24"), ip_address("8.8.8.9"), "9.9.9.9"],
+        max_entries=3,
+    )
+    assert found.cidrs == ["1.1.1.0/24", "8.8.8.8/32", "8.8.8.10/32"]
+    assert {one.network for one in found.left_out} == {"8.8.4.4/32", "9.9.9.9/32"}
+
+
 def test_forced_networks_that_no_list_may_have_are_refused() -> None:
     with pytest.raises(RuleError) as refused:
         recommend([], forced=["10.0.0.0/8", "x", "8.8.8.8/32", "8.8.8.0/24"])

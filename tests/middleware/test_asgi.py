@@ -346,7 +346,7 @@ def test_an_alias_of_the_header_names_no_other_account(alias: bytes, beside: lis
 
     headers = [*beside, (alias, b"acct-1")]
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": ("9.9.9.9", 4711)}
-    asyncio.run(AllowlistMiddleware(app, gate, FromHeader("X-Account"))(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(AllowlistMiddleware(app, gate, FromHeader("X-Account"))(scope, None, send))
     assert (ran, statuses[0]) == ([], 403)
 
 
@@ -396,7 +396,7 @@ def test_headers_that_no_server_hands_over_let_nobody_in(kind: str, source: Any,
         statuses.append(message.get("status"))
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": (LISTED, 4711)}
-    asyncio.run(AllowlistMiddleware(app, gate, source)(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(AllowlistMiddleware(app, gate, source)(scope, None, send))
     assert statuses[0] == 403
 
 
@@ -408,5 +408,5 @@ def test_a_peer_in_a_header_that_is_text_is_taken_for_one_that_was_rewritten() -
     async def send(message: Any) -> None:
         statuses.append(message.get("status"))
 
-    asyncio.run(AllowlistMiddleware(app, a_gate(), FromHeader("X-Account"))(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(AllowlistMiddleware(app, a_gate(), FromHeader("X-Account"))(scope, None, send))
     assert statuses[0] == 403

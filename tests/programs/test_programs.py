@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from doctest import DocTestParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 
 from cidrgate import RuleManager
 from cidrgate.client import Client
+from tests.docs.pages import PAGES, ROOT
 from tests.servers.running import free_port, running
 from tests.waiting import eventually
 
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-PROGRAMS = [path for path in sorted(HERE.rglob("*.py")) if path.stem not in ("__init__", "conftest", "test_programs")]
+NO_PROGRAMS = ("__init__", "conftest", "mistakes", "test_programs")
+PROGRAMS = [path for path in sorted(HERE.rglob("*.py")) if path.stem not in NO_PROGRAMS]
 
 PRINTED = {
     "with_fastapi.py": "200 {'account': 'acct-1', 'matched': '8.8.8.0/24'}\n403 address_not_allowed\n",
     "with_flask.py": "200 acct-1\n403 address_not_allowed\n403 no_account\n200\n",
+    "around_applications.py": "(IPv4Network('8.8.8.0/24'),)\n['1.1.1.1/32', '8.8.8.0/24']\n",
     "with_aiohttp.py": "200 127.0.0.0/8\n403 address_not_allowed\n",
     "batch_with_numpy.py": "[True, True, False, True] 1\n[True, False]\n['dns', 'none', 'none', 'dns']\n",
     "watch_decisions.py": "9.9.9.9 may not act for acct-1: not_listed\n"
@@ -66,12 +70,34 @@ def ran(program: Path, *arguments: str, folder: Path) -> str:
     return done.stdout
 
 
+def documented(folder: Path) -> Path:
+    """A package of the Python code that the pages and the examples show: the modules, and the sessions of each page."""
+    package = folder / "documented"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for example in (ROOT / "examples").rglob("*.py"):
+        shutil.copy(example, package / f"{example.parent.name}_{example.name}")
+    for page in PAGES:
+        text = page.read_text()
+        name = "_".join(page.relative_to(ROOT).with_suffix("").parts).replace("-", "_")
+        session = "".join(example.source for example in DocTestParser().get_examples(text))
+        (package / f"{name}.py").write_text(session)
+        for number, code in enumerate(_BLOCK.findall(text)):
+            if ">>>" not in code:
+                (package / f"{name}_{number}.py").write_text(code)
+    return package
+
+
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.slow
 def test_their_types_are_right(tmp_path: Path) -> None:
-    """As for a user: strictly, with the package as it is installed."""
+    """As for a user: strictly, with the package as it is installed. The mistakes are found, or ignored for nothing."""
     pytest.importorskip("mypy", reason="needs mypy: pip install mypy")
+    checked = [*PROGRAMS, HERE / "mistakes.py", documented(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", HERE / "mypy.ini", "--cache-dir", tmp_path, *PROGRAMS],
+        [sys.executable, "-m", "mypy", "--config-file", HERE / "mypy.ini", "--cache-dir", tmp_path / "cache", *checked],
         cwd=HERE,
         env={**os.environ, "MYPYPATH": str(HERE / "native")},
         capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -141,7 +142,7 @@ def test_what_is_not_known_is_said(traffic: Api, admin: Caller) -> None:
 def test_the_client_reads_what_the_library_says(traffic: Api) -> None:
     wanted = traffic.manager.recommend("acct-1", 7, max_entries=4, excluded=["9.9.9.9"])
     with served(traffic) as url, Client(url, traffic.token("admin")) as client:
-        found = client.recommend("acct-1", 7, max_entries=4, excluded=["9.9.9.9"])
+        found = client.recommend("acct-1", 7, max_entries=4, excluded=[ip_address("9.9.9.9")])
         with pytest.raises(RecommendationError) as few:
             client.recommend("acct-1", max_entries=1)
         with pytest.raises(NoTrafficError):

@@ -7,7 +7,7 @@ delays every request of an API.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from cidrgate.authorize.client_headers import ClientHeaders
@@ -121,7 +121,7 @@ class AuthorizeApp:
         else:
             self._account = lambda scope: _account_of_query(scope, account_parameter)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one ASGI 3 connection."""
         kind = scope["type"]
         if kind == "http":

@@ -63,7 +63,7 @@ from cidrgate.client.values import (
 )
 from cidrgate.errors import InvalidTextError, VersionConflictError
 from cidrgate.url_paths import account_path, path_segment
-from cidrgate.values import Entry, several_texts, text_of, truth, whole_number
+from cidrgate.values import Entry, prefix_text, several_texts, text_of, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cidrgate.client.requests import Cidrs, EntryReference
-    from cidrgate.values import EntryDetails, Mode
+    from cidrgate.values import EntryDetails, Mode, Prefix
 
 __all__ = ["Client"]
 
@@ -623,8 +623,8 @@ class Client:
         days: int = 30,
         *,
         max_entries: int | None = None,
-        forced: Iterable[str] = (),
-        excluded: Iterable[str] = (),
+        forced: Iterable[Prefix] = (),
+        excluded: Iterable[Prefix | IPv4Address | IPv6Address] = (),
         widest_ipv4: int | None = None,
         widest_ipv6: int | None = None,
         include_denied: bool = False,
@@ -649,8 +649,8 @@ class Client:
         numbers = {"max_entries": max_entries, "widest_ipv4": widest_ipv4, "widest_ipv6": widest_ipv6}
         query: dict[str, Any] = {"days": whole_number(days, "days", least=1)}
         query |= {name: whole_number(one, name) for name, one in numbers.items() if one is not None}
-        query |= {"force": list(several_texts(forced, "forced"))}
-        query |= {"exclude": list(several_texts(excluded, "excluded"))}
+        query |= {"force": list(map(prefix_text, several_texts(forced, "forced")))}
+        query |= {"exclude": list(map(prefix_text, several_texts(excluded, "excluded")))}
         query["include_denied"] = str(truth(include_denied, "include_denied")).lower()
         return self._send(RecommendationInfo, "GET", account_path(account, "recommendation"), query=query)
 

@@ -18,12 +18,14 @@ from cidrgate.rules.checks import validate_replacement
 from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.rules.policy import DEFAULT_POLICY, Policy
 from cidrgate.rules.special_ranges import special_block, special_networks
-from cidrgate.values import NewEntry, check_switches, check_type, several_texts, whole_number
+from cidrgate.values import NewEntry, check_switches, check_type, prefix_text, several_texts, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from ipaddress import IPv4Address, IPv6Address
 
     from cidrgate.foresight.observed import Observed, Seen
+    from cidrgate.values import Prefix
 
 __all__ = [
     "CurvePoint",
@@ -151,8 +153,8 @@ def recommend(
     policy: Policy = DEFAULT_POLICY,
     *,
     max_entries: int | None = None,
-    forced: Iterable[str] = (),
-    excluded: Iterable[str] = (),
+    forced: Iterable[Prefix] = (),
+    excluded: Iterable[Prefix | IPv4Address | IPv6Address] = (),
     widest_ipv4: int | None = None,
     widest_ipv6: int | None = None,
     include_denied: bool = False,
@@ -206,8 +208,8 @@ def recommend(
     widest4 = _limit("widest_ipv4", widest_ipv4, policy.widest_ipv4, policy.widest_ipv4, 32)
     widest6 = _limit("widest_ipv6", widest_ipv6, policy.widest_ipv6, policy.widest_ipv6, 128)
     seen = read_observed(observed, include_denied=include_denied)
-    must = validate_replacement([NewEntry(text) for text in several_texts(forced, "forced")], policy)
-    barred = [asked_network(text) for text in several_texts(excluded, "excluded")]
+    must = validate_replacement([NewEntry(one) for one in several_texts(forced, "forced")], policy)
+    barred = [asked_network(prefix_text(one)) for one in several_texts(excluded, "excluded")]
     networks = list(seen.requests)
     cover = SmallestCover(
         [*networks, *must],

@@ -18,12 +18,12 @@ from cidrgate.gate.header_names import check_token, has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
 from cidrgate.gate.trusted_networks import refuse_everybody
 from cidrgate.rules.format_hints import format_hint
-from cidrgate.values import check_switches
+from cidrgate.values import check_switches, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cidrgate.values import Address
+    from cidrgate.values import Address, Prefix
 
 __all__ = ["ClientAddress", "ClientIPResolver", "ClientProblem", "header_lines"]
 
@@ -157,7 +157,7 @@ class ClientIPResolver:
     def __init__(
         self,
         *,
-        trusted_proxies: Iterable[str] | None = None,
+        trusted_proxies: Iterable[Prefix] | None = None,
         trusted_hops: int | None = None,
         client_header: str | None = None,
         trust_everybody: bool = False,
@@ -377,7 +377,7 @@ def _found(node: str, source: str, hop: int | None) -> _Found:
     return node, source, hop, None
 
 
-def _networks(networks: Iterable[str]) -> PrefixTrie[bool]:
+def _networks(networks: Iterable[Prefix]) -> PrefixTrie[bool]:
     """Return the trusted proxies as a trie, to be asked with `lookup`, which refuses text that is a network.
 
     The error for an invalid network contains a hint.
@@ -387,5 +387,5 @@ def _networks(networks: Iterable[str]) -> PrefixTrie[bool]:
         try:
             PrefixTrie([network])
         except InvalidAddressError as error:
-            raise InvalidAddressError(f"trusted proxy {network!r}: {format_hint(network)}") from error
+            raise InvalidAddressError(f"trusted proxy {network!r}: {format_hint(text_of(network))}") from error
     return PrefixTrie(dict.fromkeys(named, True))

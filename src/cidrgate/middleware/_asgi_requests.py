@@ -41,8 +41,10 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-AccountFinder: TypeAlias = Callable[[Scope], str | Exempt | Awaitable[str | Exempt | None] | None]
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application. Frameworks type a scope as a mapping or as typed dictionaries, and only `Any` fits them all."""
+AccountFinder: TypeAlias = Callable[[Any], str | Exempt | Awaitable[str | Exempt | None] | None]
+"""A function from a scope to its account. The scope may have the type of any framework."""
 
 STATE = "cidrgate"
 """Where the application finds the verdict in `scope["state"]`, which Starlette and FastAPI call `request.state`."""

@@ -110,7 +110,7 @@ class AllowlistMiddleware:
             self._field = _HeaderField(account.name.lower().encode("latin-1"))
             self._lookup = account.lookup
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Ask the gate, then run the application or deny."""
         if scope["type"] == "lifespan":
             await pass_lifespan(self.app, self._gate, scope, receive, send)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from cidrgate.gate.hooks import DecisionHook
     from cidrgate.gate.verdict import Verdict
     from cidrgate.middleware._asgi_requests import App, Receive, Scope, Send
-    from cidrgate.values import Duration
+    from cidrgate.values import Duration, Prefix
 
 __all__ = ["AccountSource", "AllowlistMiddleware", "Settings", "with_lifespan"]
 
@@ -95,7 +95,7 @@ class Settings:
     on_stale: Literal["serve", "deny"] = "serve"
     open: Mapping[str, Any] = field(default_factory=dict)
     gate: str | Gate | None = None
-    trusted_proxies: Sequence[str] | None = None
+    trusted_proxies: Sequence[Prefix] | None = None
     trusted_hops: int | None = None
     client_header: str | None = None
     trust_everybody: bool = False

@@ -27,8 +27,8 @@ from cidrgate.middleware._request_account import decided_once, find_account
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterator
 
-    from fastapi import FastAPI
     from fastapi._compat import ModelField
+    from starlette.applications import Starlette
 
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
@@ -252,7 +252,7 @@ def _allowed_verdict(verdict: Verdict, connection: HTTPConnection, response: Res
     raise AddressDeniedError(verdict)
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Register the handlers of denials when an application is made.
 
     The dependency registers them itself at the first denial, so an application need not call this. Call it for an

@@ -11,7 +11,7 @@ from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.auth.credentials import lifetime_of
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
-from cidrgate.values import Duration, check_switches, check_type, seconds, several_texts, whole_number
+from cidrgate.values import Duration, Prefix, check_switches, check_type, seconds, several_texts, whole_number
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -61,7 +61,7 @@ class Settings:
     login_failures: int = 20
     max_body: int = LARGEST_BODY
     answer_lifetime: Duration = timedelta(hours=24)
-    allow: tuple[str, ...] | None = None
+    allow: tuple[Prefix, ...] | None = None
     allow_account: str | None = None
     authorize: bool = False
     unlisted: Unlisted | None = None

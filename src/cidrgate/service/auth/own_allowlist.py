@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cidrgate.gate.decision_log import Log
     from cidrgate.gate.hooks import DecisionHook
     from cidrgate.manager import RuleManager
-    from cidrgate.values import Duration
+    from cidrgate.values import Duration, Prefix
 
 __all__ = ["gate_of_account", "gate_of_networks", "guarded_account"]
 
@@ -32,7 +32,7 @@ def gate_of_account(
 
 
 def gate_of_networks(
-    networks: Sequence[str], resolver: ClientIPResolver, log: Log, log_every: Duration, hook: DecisionHook
+    networks: Sequence[Prefix], resolver: ClientIPResolver, log: Log, log_every: Duration, hook: DecisionHook
 ) -> Gate:
     """Return a gate that allows the addresses in these networks.
 
