@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi import FastAPI
+from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from cidrgate import ClientIPResolver, FromHeader, Gate, Matcher, Policy, RuleManager
@@ -16,7 +18,7 @@ from cidrgate.foresight import PastTraffic, evaluate, recommend
 from cidrgate.gate import denial_of, parse_proxy_header
 from cidrgate.gate.metrics import GateMetrics
 from cidrgate.lists import normalized
-from cidrgate.middleware import aiohttp, asgi, wsgi
+from cidrgate.middleware import aiohttp, asgi, fastapi, flask, wsgi
 from cidrgate.replay import FORMATS, LogSource, format_of_template, observations, replay
 from cidrgate.service import Settings, create_app
 from cidrgate.stores import open_store
@@ -65,12 +67,16 @@ MADE: dict[str, Callable[[RuleManager], Made]] = {
     "gate of ASGI": lambda _: (lambda it: asgi.AllowlistMiddleware(anything, it, _SOURCE), gate()),
     "gate of WSGI": lambda _: (lambda it: wsgi.AllowlistMiddleware(anything, it, _SOURCE), gate()),
     "gate of aiohttp": lambda _: (lambda it: aiohttp.allowlist(it, _SOURCE), gate()),
+    "gate of FastAPI": lambda _: (lambda it: fastapi.allowlist(it, _SOURCE), gate()),
+    "gate of Flask": lambda _: (lambda it: flask.Allowlist(it, _SOURCE), gate()),
     "gate of authorize": lambda _: (AuthorizeApp, gate()),
     "client_headers": lambda _: (lambda it: AuthorizeApp(gate(), client_headers=it), ClientHeaders()),
     "manager": lambda manager: (create_app, manager),
     "settings": lambda manager: (lambda it: create_app(manager, it), Settings()),
     "resolver of the service": lambda manager: (lambda it: create_app(manager, resolver=it), ClientIPResolver()),
     "app of ASGI": lambda _: (lambda it: asgi.AllowlistMiddleware(it, gate(), _SOURCE), anything),
+    "app of FastAPI": lambda _: (fastapi.install, FastAPI()),
+    "app of Flask": lambda _: (flask.Allowlist(gate(), _SOURCE).init_app, Flask("test")),
     "app of WSGI": lambda _: (lambda it: wsgi.AllowlistMiddleware(it, gate(), _SOURCE), anything),
     "elsewhere": lambda _: (lambda it: AuthorizeApp(gate(), elsewhere=it), anything),
     "registry": lambda _: (GateMetrics, CollectorRegistry()),

@@ -33,6 +33,11 @@ from cidrgate.middleware.drf import AddressDeniedError, Allowlisted, allowlist  
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
 
 
+def test_a_gate_is_needed_when_the_permission_class_is_made() -> None:
+    with pytest.raises(TypeError, match="gate must be an object of the class Gate"):
+        allowlist(Matcher(), FromRoute("account"))  # type: ignore[arg-type]
+
+
 class User:
     """A user of the project, with the account to which it belongs."""
 

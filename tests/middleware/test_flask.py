@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flask import Flask, g, request
+from flask import Blueprint, Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cidrgate import ClientIPResolver, Gate, Matcher
@@ -114,6 +114,43 @@ def test_a_converted_parameter_names_the_account_that_the_view_gets() -> None:
         assert client.get(path, environ_base={"REMOTE_ADDR": LISTED}).text == "7"
         assert client.get(path, environ_base={"REMOTE_ADDR": STRANGER}).status_code == 403
     assert client.get("/accounts/8", environ_base={"REMOTE_ADDR": LISTED}).status_code == 403
+
+
+def test_a_blueprint_protects_its_views_and_those_inside() -> None:
+    app, v1, inner = Flask("test"), Blueprint("v1", __name__, url_prefix="/v1"), Blueprint("inner", __name__)
+    Allowlist(a_gate(), FromRoute("account", exempt=["GET /v1/healthz"]), v1)
+    for blueprint, path in ((v1, "/<account>/calls"), (v1, "/healthz"), (inner, "/<account>/keys"), (app, "/status")):
+        blueprint.add_url_rule(path, path.rpartition("/")[2], lambda account="": g.get("cidrgate").account or "")
+    app.view_functions["status"] = lambda: str("cidrgate" in g)
+    v1.register_blueprint(inner)
+    app.register_blueprint(v1)
+    client = app.test_client()
+    for path in ("/v1/acct-1/calls", "/v1/acct-1/keys"):
+        assert client.get(path, environ_base={"REMOTE_ADDR": LISTED}).text == "acct-1"
+        assert client.get(path, environ_base={"REMOTE_ADDR": STRANGER}).status_code == 403
+    stranger: dict[str, Any] = {"environ_base": {"REMOTE_ADDR": STRANGER}}
+    assert client.get("/v1/healthz", **stranger).status_code == 200
+    assert client.get("/status", **stranger).text == "False"
+    assert client.get("/v1/acct-1/other", **stranger).status_code == 404
+    assert "cidrgate" not in app.extensions
+
+
+def test_the_mode_is_said_once_if_a_blueprint_has_a_second_guard() -> None:
+    app, blueprint = Flask("test"), Blueprint("v1", __name__)
+    for protected in (app, blueprint):
+        Allowlist(a_gate(report_only=True), FromRoute("account"), protected)
+    blueprint.add_url_rule("/<account>", "calls", lambda account: account)
+    app.register_blueprint(blueprint)
+    answer = app.test_client().get("/acct-1", environ_base={"REMOTE_ADDR": STRANGER})
+    assert answer.headers.getlist("X-Cidrgate-Mode") == ["report_only"]
+
+
+def test_another_object_is_refused_before_anything_is_registered() -> None:
+    app = Flask("test")
+    for other in (app.wsgi_app, app.app_context(), "test"):
+        with pytest.raises(TypeError, match="app must be a Flask application or a blueprint, not"):
+            Allowlist(a_gate(), FromRoute("account"), other)  # type: ignore[arg-type]
+    assert (app.before_request_funcs, app.after_request_funcs) == ({}, {})
 
 
 def test_what_is_no_source_is_refused() -> None:

@@ -24,6 +24,7 @@ from rest_framework.request import Request
 
 from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import Denial, denial_of, problem_of
+from cidrgate.gate.gate import check_gate
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._django_requests import GATES, READER as DJANGO_READER, verdict_on
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
@@ -114,8 +115,9 @@ def allowlist(gate: Gate, account: AccountSource) -> type[Allowlisted]:
             `FromRoute`, `FromHeader` or `FromPath`.
 
     Raises:
-        TypeError: If `account` is not a valid account source.
+        TypeError: If `gate` is not a `Gate`, or `account` is not a valid account source.
     """
+    check_gate(gate)
     finder = account_finder(account, _READER)
     GATES.add(gate)
     return type("Allowlisted", (Allowlisted,), {"_asked": (gate, finder)})

@@ -15,6 +15,7 @@ from fastapi.dependencies.utils import solve_dependencies
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
 from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.applications import Starlette
 
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source
@@ -23,12 +24,12 @@ from cidrgate.gate.gate import check_gate
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._asgi_requests import account_of_scope, decide, denial_in, hand_over
 from cidrgate.middleware._request_account import decided_once, find_account
+from cidrgate.values import check_type
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterator
 
     from fastapi._compat import ModelField
-    from starlette.applications import Starlette
 
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
@@ -260,7 +261,11 @@ def install(app: Starlette) -> None:
 
     Args:
         app: The application, or any Starlette application that contains it as a mount.
+
+    Raises:
+        TypeError: If it is something else, such as a router.
     """
+    check_type(app, Starlette, "app")
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from flask import Request, Response, g, request
+from flask import Blueprint, Flask, Request, Response, g, request
 
 from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
@@ -15,8 +15,6 @@ from cidrgate.middleware import _wsgi_requests as wsgi
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
 
@@ -39,10 +37,10 @@ class Allowlist:
         gate: Decides about each request.
         account: A callable from the request to its account, None for no account, or `EXEMPT`; or a `FromRoute`,
             `FromHeader` or `FromPath`.
-        app: The application; without it, call `init_app` later.
+        app: The application, or a blueprint; without it, call `init_app` later.
 
     Raises:
-        TypeError: If `account` is not a valid account source.
+        TypeError: If `account` is not a valid account source, or `app` is something else.
 
     Example:
         >>> from cidrgate import FromRoute, Gate, Matcher
@@ -62,18 +60,29 @@ class Allowlist:
         'the view runs'
     """
 
-    def __init__(self, gate: Gate, account: AccountSource, app: Flask | None = None) -> None:
+    def __init__(self, gate: Gate, account: AccountSource, app: Flask | Blueprint | None = None) -> None:
         check_gate(gate)
         self._gate = gate
         self._account = account_finder(account, _READER)
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Flask) -> None:
-        """Protect every request of an application, also requests that no view answers."""
+    def init_app(self, app: Flask | Blueprint) -> None:
+        """Protect every request of an application, also requests that no view answers.
+
+        Args:
+            app: The application; or a blueprint that is not registered yet, to protect its views and those of the
+                blueprints inside it. A request that no view answers belongs to no blueprint.
+
+        Raises:
+            TypeError: If it is something else, such as a WSGI application around one of Flask.
+        """
+        if not isinstance(app, Flask | Blueprint):
+            raise TypeError(f"app must be a Flask application or a blueprint, not {type(app).__name__}")
         app.before_request(self._before_request)
         app.after_request(_add_mode)
-        app.extensions["cidrgate"] = self
+        if isinstance(app, Flask):
+            app.extensions["cidrgate"] = self
 
     def _before_request(self) -> Response | None:
         """Return the response to a denied request, or None if the request is allowed."""
@@ -90,7 +99,7 @@ def _add_mode(response: Response) -> Response:
     """Add the mode to the response, if only it allows the request; a function that ran earlier may have answered."""
     verdict: Verdict | None = g.get("cidrgate")
     if verdict is not None and verdict.allowed:
-        response.headers.extend(mode_headers(verdict))
+        response.headers.update(mode_headers(verdict))
     return response
 
 
