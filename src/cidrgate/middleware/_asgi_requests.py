@@ -152,7 +152,9 @@ def sending_mode(send: Send, verdict: Verdict) -> Send:
 
     async def with_mode(message: Message) -> None:
         if message["type"] in _STARTS:
-            message = {**message, "headers": [*(message.get("headers") or ()), *headers]}
+            given = list(message.get("headers") or ())
+            said = {name.lower() for name, _ in given}  # by an edge inside this one
+            message = {**message, "headers": [*given, *(one for one in headers if one[0] not in said)]}
         await send(message)
 
     return with_mode

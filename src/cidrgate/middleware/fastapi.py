@@ -21,8 +21,8 @@ from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source
 from cidrgate.gate.denial import STATUS, problem_of
 from cidrgate.gate.gate import check_gate
-from cidrgate.gate.verdict import mode_headers
-from cidrgate.middleware._asgi_requests import account_of_scope, decide, denial_in, hand_over
+from cidrgate.gate.verdict import Verdict, mode_headers
+from cidrgate.middleware._asgi_requests import STATE, account_of_scope, decide, denial_in, hand_over, sending_mode
 from cidrgate.middleware._request_account import decided_once, find_account
 from cidrgate.values import check_type
 
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from fastapi._compat import ModelField
 
     from cidrgate.gate.gate import Gate
-    from cidrgate.gate.verdict import Verdict
-    from cidrgate.middleware._asgi_requests import Scope
+    from cidrgate.middleware._asgi_requests import Message, Receive, Scope, Send
 
 __all__ = [
     "AccountSource",
@@ -156,6 +155,8 @@ class AllowlistRoute(APIRoute):
     account, runs a second time with the others, if the route has a body. A dependency that returns the account and has
     a part of the body as a parameter runs after the body is read, as usual.
 
+    If only a mode allows the request, errors and responses that the route itself makes have `X-Cidrgate-Mode` too.
+
     Example:
         >>> from fastapi import APIRouter, FastAPI
         >>> from fastapi.testclient import TestClient
@@ -170,6 +171,16 @@ class AllowlistRoute(APIRoute):
         >>> TestClient(app).post("/v1/accounts/acct-1/calls", content="no JSON").status_code
         403
     """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the route. Each response of it, also to an error, has the mode if only that allows the request."""
+
+        async def with_mode(message: Message) -> None:
+            verdict = scope.get("state", {}).get(STATE)
+            allowed = isinstance(verdict, Verdict) and verdict.allowed
+            await (sending_mode(send, verdict) if allowed else send)(message)
+
+        await super().handle(scope, receive, with_mode)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function that handles a request."""
