@@ -10,6 +10,7 @@ import os
 import random
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cidrgate import (
     AccountExistsError,
@@ -25,6 +26,9 @@ from cidrgate import (
 )
 from cidrgate.rules.decisions import enforced
 from cidrgate.values import MODES
+
+if TYPE_CHECKING:
+    from cidrgate.errors import Confirmation
 
 ACCOUNTS = ("acct-1", "acct-2", "acct-3")
 NETWORKS = (
@@ -128,7 +132,7 @@ def change_accounts(manager: RuleManager, rng: random.Random, actor: str) -> str
         The account; None when the change was refused.
     """
     account, other = rng.sample(ACCOUNTS, 2)
-    confirmed = ["disable_enforcement", "other_list"]
+    confirmed: list[Confirmation] = ["disable_enforcement", "other_list"]
     try:
         match rng.choice(("list", "list", "list", "rename", "delete", "move", "sub", "show")):
             case "list":

@@ -61,6 +61,7 @@ __all__ = [
     "MissingExtraError",
     "Problem",
     "ProblemCode",
+    "Confirmation",
     "RuleError",
 ]
 
@@ -250,7 +251,7 @@ class UnconfirmedChangeError(CidrgateError):
 
     code = "unconfirmed_change"
 
-    def __init__(self, *, account: str, consequence: str, confirm: Iterable[str], way: str) -> None:
+    def __init__(self, *, account: str, consequence: str, confirm: Iterable[Confirmation], way: str) -> None:
         self.account = account
         self.consequence = consequence
         self.confirm = tuple(confirm)
@@ -275,7 +276,7 @@ class WouldDisableEnforcementError(UnconfirmedChangeError):
         self,
         *,
         account: str,
-        confirm: Iterable[str] = ("disable_enforcement",),
+        confirm: Iterable[Confirmation] = ("disable_enforcement",),
         consequence: str | None = None,
         way: str = "pass allow_empty=True",
     ) -> None:
@@ -298,7 +299,7 @@ class WouldLockOutCallerError(UnconfirmedChangeError):
 
     code = "would_lock_out_caller"
 
-    def __init__(self, *, account: str, address: str, confirm: Iterable[str] = ("lock_out",)) -> None:
+    def __init__(self, *, account: str, address: str, confirm: Iterable[Confirmation] = ("lock_out",)) -> None:
         super().__init__(
             account=account,
             consequence=f"after this change {address}, your own address, could not act for account {account!r} any "
@@ -314,7 +315,7 @@ class WouldUseOtherListError(UnconfirmedChangeError):
 
     code = "would_use_other_list"
 
-    def __init__(self, *, account: str, consequence: str, confirm: Iterable[str] = ("other_list",)) -> None:
+    def __init__(self, *, account: str, consequence: str, confirm: Iterable[Confirmation] = ("other_list",)) -> None:
         super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'other_list'}")
 
 
@@ -328,7 +329,12 @@ class WouldAddWideEntryError(UnconfirmedChangeError):
     code = "would_add_wide_entry"
 
     def __init__(
-        self, *, account: str, networks: Iterable[str], consequence: str, confirm: Iterable[str] = ("wide_entry",)
+        self,
+        *,
+        account: str,
+        networks: Iterable[str],
+        consequence: str,
+        confirm: Iterable[Confirmation] = ("wide_entry",),
     ) -> None:
         super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'wide_entry'}")
         self.networks = tuple(networks)
@@ -640,6 +646,9 @@ def needs_extra(extra: str, part: str) -> Iterator[None]:
         message = f"{part} needs {library}, which is not installed: pip install 'cidrgate[{extra}]'"
         raise MissingExtraError(message, name=error.name) from error
 
+
+Confirmation: TypeAlias = Literal["disable_enforcement", "lock_out", "other_list", "wide_entry"]
+"""The name of a confirmation, for a change that a guard refuses. Later versions may add names."""
 
 ProblemCode: TypeAlias = Literal[
     "invalid_format", "special_range", "duplicate_entry", "subset_exists", "superset_conflict", "limit_reached"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from cidrgate import EntryNotFoundError, NewEntry, RuleError, RuleManager, UnconfirmedChangeError
+from cidrgate.errors import Confirmation
+from cidrgate.manager import Guard
 from tests.command_line import typed
 from tests.guards.cases import OTHER, OWN, a_world, sequence_of
 
@@ -70,9 +72,9 @@ def test_a_confirmation_is_for_the_call_that_carries_it(world: World) -> None:
     with pytest.raises(UnconfirmedChangeError):
         world.manager.remove("acct-1", OWN)
     with pytest.raises(ValueError, match="'yes' confirms nothing: name disable_enforcement or lock_out"):
-        world.manager.with_hooks(confirmed=["yes"])
+        world.manager.with_hooks(confirmed=["yes"])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="as a collection"):
-        world.manager.with_hooks(confirmed="lock_out")
+        world.manager.with_hooks(confirmed="lock_out")  # type: ignore[arg-type]
 
 
 def test_who_runs_the_service_is_asked_about_enforcement_and_not_about_an_own_address(world: World) -> None:
@@ -179,3 +181,7 @@ def test_a_token_ends_when_the_form_says_or_is_not_made(world: World) -> None:
         assert answer.status_code == 422, ends
         assert "Choose when it expires." in answer.text
         assert world.everything() == before
+
+
+def test_each_guard_has_a_name_for_type_checkers() -> None:
+    assert get_args(Confirmation) == tuple(Guard)

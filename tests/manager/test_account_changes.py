@@ -106,7 +106,7 @@ class AccountsMachine(RuleBasedStateMachine):
     def below(self, name: str) -> list[str]:
         return [one for one, held in self.model.items() if held.parent == name]
 
-    def guarded(self, expected: set[Guard], change: Callable[[list[str]], object]) -> None:
+    def guarded(self, expected: set[Guard], change: Callable[[list[Guard]], object]) -> None:
         """A change is refused as long as one of its guards is not confirmed, and then made."""
         before = self.manager.history(limit=1)
         for missing in expected:
@@ -144,7 +144,7 @@ class AccountsMachine(RuleBasedStateMachine):
 
     @rule(old=names, new=names)
     def rename(self, old: str, new: str) -> None:
-        def change(confirmed: list[str]) -> object:
+        def change(confirmed: list[Guard]) -> object:
             return self.manager.rename_account(old, new, confirmed=confirmed)
 
         if old not in self.model:
@@ -169,7 +169,7 @@ class AccountsMachine(RuleBasedStateMachine):
 
     @rule(name=names, parent=st.none() | names)
     def move(self, name: str, parent: str | None) -> None:
-        def change(confirmed: list[str]) -> object:
+        def change(confirmed: list[Guard]) -> object:
             return self.manager.edit_account(name, parent=parent, confirmed=confirmed)
 
         if name not in self.model or (parent is not None and parent not in self.model):
@@ -200,7 +200,7 @@ class AccountsMachine(RuleBasedStateMachine):
 
     @rule(name=names, mode=st.sampled_from(MODES), closed=st.none() | st.booleans())
     def set_mode(self, name: str, mode: Mode, closed: bool | None) -> None:
-        def change(confirmed: list[str]) -> object:
+        def change(confirmed: list[Guard]) -> object:
             return self.manager.set_mode(name, mode, closed=closed, confirmed=confirmed)
 
         if name not in self.model:
@@ -226,7 +226,7 @@ class AccountsMachine(RuleBasedStateMachine):
 
     @rule(name=names, recursive=st.booleans())
     def delete(self, name: str, recursive: bool) -> None:
-        def change(confirmed: list[str]) -> object:
+        def change(confirmed: list[Guard]) -> object:
             return self.manager.delete_account(name, recursive=recursive, confirmed=confirmed)
 
         if name not in self.model:

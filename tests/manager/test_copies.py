@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cidrgate import Entry
+    from cidrgate.errors import Confirmation
     from tests.postgres import PostgresServer
 
 
@@ -371,7 +372,7 @@ def _without_versions(manager: RuleManager) -> list[dict[str, Any]]:
 
 def test_a_copy_carries_what_people_set_also_into_accounts_that_exist(filled: RuleManager, other: RuleManager) -> None:
     other.import_export(filled.export())
-    confirmed = ["disable_enforcement"]
+    confirmed: list[Confirmation] = ["disable_enforcement"]
     filled.set_policy("acct-1", max_entries=7)
     filled.edit("acct-1", "1.1.1.1/32", enabled=False, label="off")
     filled.edit_account("acct-1", display_name="Acme Ltd")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cidrgate.errors import Confirmation
     from cidrgate.foresight import ChangedList, Evaluation
 
 NOW = datetime.now(UTC)
@@ -300,7 +301,7 @@ def test_accounts_of_which_not_every_address_is_kept_are_named(manager: RuleMana
 
 
 def test_what_is_decided_after_a_pause_or_an_end_is_not_known(manager: RuleManager) -> None:
-    confirmed = ["disable_enforcement"]
+    confirmed: list[Confirmation] = ["disable_enforcement"]
     manager.create_account("later")
     manager.create_account("below", parent="later")
     manager.create_account("empty")

@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cidrgate.errors import Confirmation
+
 CIDRS = ("8.8.8.0/24", "1.1.1.1/32", "2606:4700::/32")
 ADDRESSES = ("8.8.8.8", "1.1.1.1", "9.9.9.9", "2606:4700::1", "::ffff:8.8.8.8")
 FAR = datetime(2999, 1, 1, tzinfo=UTC)
 
-CONFIRMED = ("disable_enforcement",)
+CONFIRMED: tuple[Confirmation, ...] = ("disable_enforcement",)
 
 numbers = count()
 

@@ -14,11 +14,13 @@ from tests.texts import EVERY, HONEST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cidrgate.errors import Confirmation
+
     Make = Callable[[str], str]
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = datetime.now(UTC) + timedelta(hours=1)
-CONFIRMED = {"disable_enforcement", "other_list"}
+CONFIRMED: set[Confirmation] = {"disable_enforcement", "other_list"}
 
 # One after another, on one store.
 CALLS: list[Callable[[RuleManager, Make], Any]] = [

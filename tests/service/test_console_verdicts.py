@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cidrgate import RuleManager
+    from cidrgate.errors import Confirmation
     from cidrgate.values import Account, Entry, Mode
     from tests.service.conftest import Api
 
 OWN, PRIVATE = "9.9.9.9", "10.1.2.3"
 _UNTIL = datetime(2199, 1, 31, 18, tzinfo=UTC)
-_GUARDS = ["disable_enforcement", "lock_out"]
+_GUARDS: list[Confirmation] = ["disable_enforcement", "lock_out"]
 MODES: dict[str, tuple[Mode, datetime | None]] = {
     "enforced": ("enforce", None),
     "reporting": ("report_only", None),

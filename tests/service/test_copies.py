@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import pytest
 
     from cidrgate.client import AccountInfo, EntryInfo
+    from cidrgate.errors import Confirmation
 
-CONFIRM = ["disable_enforcement", "lock_out", "wide_entry"]
+CONFIRM: list[Confirmation] = ["disable_enforcement", "lock_out", "wide_entry"]
 
 
 def a_client(manager: RuleManager, stack: ExitStack) -> Client:

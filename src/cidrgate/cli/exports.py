@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cidrgate.cli.past_requests import PastRequests
     from cidrgate.errors import CidrgateError
     from cidrgate.foresight.evaluation import ChangedList
-    from cidrgate.manager import RuleManager
+    from cidrgate.manager import Guard, RuleManager
     from cidrgate.values import Account, Entry
 
 __all__ = [
@@ -200,7 +200,7 @@ def import_exported(
     skip_existing: bool,
     create: bool,
     empty: bool,
-    confirmed: Collection[str],
+    confirmed: Collection[Guard],
     dry_run: bool,
     past: PastRequests,
 ) -> None:

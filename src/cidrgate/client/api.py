@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cidrgate.client.requests import Cidrs, EntryReference
+    from cidrgate.errors import Confirmation
     from cidrgate.values import EntryDetails, Mode, Prefix
 
 __all__ = ["Client"]
@@ -221,7 +222,7 @@ class Client:
         name: str | EllipsisType = ...,
         parent: str | EllipsisType | None = ...,
         display_name: str | EllipsisType | None = ...,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> AccountInfo:
@@ -252,7 +253,7 @@ class Client:
         account: str,
         *,
         recursive: bool = False,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> AccountDeletionInfo:
@@ -359,7 +360,7 @@ class Client:
         account: str,
         cidrs: Cidrs,
         *,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_lock_out: bool = False,
         expect_version: int | None = None,
         if_missing: bool = False,
@@ -396,7 +397,7 @@ class Client:
         account: str,
         cidrs: Cidrs,
         *,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         expect_version: int | None = None,
@@ -427,7 +428,7 @@ class Client:
         entry: EntryReference,
         cidr: str | IPv4Network | IPv6Network | None = None,
         *,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_lock_out: bool = False,
         expect_version: int | None = None,
         idempotency_key: str | None = None,
@@ -459,7 +460,7 @@ class Client:
         account: str,
         entry: EntryReference,
         *,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         expect_version: int | None = None,
@@ -479,7 +480,7 @@ class Client:
         account: str,
         entries: Iterable[EntryReference],
         *,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         expect_version: int | None = None,
@@ -504,7 +505,7 @@ class Client:
         strict: bool = False,
         dry_run: bool = False,
         days: int | None = None,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         expect_versions: Mapping[str, int] | None = None,
@@ -741,7 +742,7 @@ class Client:
         until: datetime | None = None,
         reason: str | None = None,
         closed: bool | None = None,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> AccountInfo:
@@ -765,7 +766,7 @@ class Client:
         account: str,
         to_sequence: int,
         *,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         expect_version: int | None = None,
@@ -786,7 +787,7 @@ class Client:
         account: str,
         sequence: int,
         *,
-        confirm: Iterable[str] = (),
+        confirm: Iterable[Confirmation] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         expect_version: int | None = None,

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -136,6 +136,8 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if is_dataclass(hint):
         return lambda value: value_of(hint, value)  # type: ignore[arg-type]
     kind, arguments = get_origin(hint), get_args(hint)
+    if kind is Literal:  # a newer service may have more values
+        return _reader(str)
     if kind is list:
         return _list_reader(_reader(arguments[0]))
     if kind is dict:

@@ -16,6 +16,7 @@ from cidrgate.values import Entry, NewEntry, in_utc, prefix_text, reference_key,
 if TYPE_CHECKING:
     import httpx
 
+    from cidrgate.errors import Confirmation
     from cidrgate.values import EntryDetails
 
 __all__ = [
@@ -230,7 +231,9 @@ def changes(cidr: str | IPv4Network | IPv6Network | None, details: Mapping[str, 
     return changed if cidr is None else {"cidr": prefix_text(cidr), **changed}
 
 
-def confirmations(confirm: Iterable[str], *, allow_empty: bool = False, allow_lock_out: bool = False) -> list[str]:
+def confirmations(
+    confirm: Iterable[Confirmation], *, allow_empty: bool = False, allow_lock_out: bool = False
+) -> list[str]:
     """Return the names of the confirmations.
 
     Raises:

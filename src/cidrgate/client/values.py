@@ -7,7 +7,7 @@ from datetime import datetime  # noqa: TC003 - the types of fields say how they 
 from typing import TYPE_CHECKING, Any, cast
 
 from cidrgate.client.decoding import DIGITS, UnexpectedJsonError, value_of
-from cidrgate.errors import Problem
+from cidrgate.errors import Confirmation, Problem
 from cidrgate.serialization import EntryInfo
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class ProblemInfo:
     code: str
     errors: list[ProblemErrorInfo] = field(default_factory=list, hash=False)
     more_errors: int = 0
-    confirm: list[str] = field(default_factory=list, hash=False)
+    confirm: list[Confirmation] = field(default_factory=list, hash=False)
     data: dict[str, Any] = field(default_factory=dict, hash=False)
     outcome: str | None = None
     address: str | None = None
@@ -302,7 +302,7 @@ class AccountChange:
     before: list[EntryInfo] = field(hash=False)
     after: list[EntryInfo] = field(hash=False)
     kept: list[str] = field(hash=False)
-    confirm: list[str] = field(hash=False)
+    confirm: list[Confirmation] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +321,7 @@ class AccountProblem:
     code: str
     detail: str
     errors: list[dict[str, Any]] = field(hash=False)
-    confirm: list[str] = field(default_factory=list, hash=False)
+    confirm: list[Confirmation] = field(default_factory=list, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -485,7 +485,7 @@ class PreviewInfo:
     loses_access: list[str] = field(hash=False)
     gains_access: list[str] = field(hash=False)
     caller: CallerInfo | None
-    confirm: list[str] = field(hash=False)
+    confirm: list[Confirmation] = field(hash=False)
     more_errors: int = 0
     more_lose_access: int = 0
     more_gain_access: int = 0

@@ -44,10 +44,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load `GateMetrics` when it is first used: it needs `cidrgate[metrics]`."""
-    if name == "GateMetrics":
-        from cidrgate.gate.metrics import GateMetrics
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
 
-        return GateMetrics
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Load `GateMetrics` when it is first used: it needs `cidrgate[metrics]`."""
+        if name == "GateMetrics":
+            from cidrgate.gate.metrics import GateMetrics
+
+            return GateMetrics
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

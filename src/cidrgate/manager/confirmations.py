@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cidrgate.errors import (
     WouldAddWideEntryError,
@@ -25,7 +25,7 @@ from cidrgate.rules.limits import some_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from cidrgate.errors import UnconfirmedChangeError
+    from cidrgate.errors import Confirmation, UnconfirmedChangeError
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.rules import Policy
     from cidrgate.values import Account, Entry
@@ -177,7 +177,7 @@ def unconfirmed(
         consequence: What the change would do; None for the usual words of the guard.
         networks: The networks that are wider than the policy allows.
     """
-    confirm = [str(one) for one in needed] or [str(guard)]
+    confirm = cast("list[Confirmation]", [str(one) for one in needed] or [str(guard)])
     if guard is Guard.DISABLE_ENFORCEMENT and consequence is not None:
         way = "pass confirmed={'disable_enforcement'}"
         return WouldDisableEnforcementError(account=account, confirm=confirm, consequence=consequence, way=way)

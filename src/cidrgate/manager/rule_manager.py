@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias, Unpack
 
     from cidrgate._engine import Matcher
+    from cidrgate.errors import Confirmation
     from cidrgate.foresight.evaluation import ChangedList, Evaluation
     from cidrgate.manager.evaluations import GivenObservations
     from cidrgate.replica.replica import OnStale
@@ -869,7 +870,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> Account:
         """Rename an account. Its list, its subaccounts and the ids of its entries stay, and tokens for it follow.
 
@@ -915,7 +916,7 @@ class RuleManager:
         display_name: str | EllipsisType | None = ...,
         actor: str | None = None,
         expect_version: int | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> Account:
         """Change the name, the parent or the display name of an account, all in one change.
 
@@ -963,7 +964,7 @@ class RuleManager:
         edit: AccountEdit,
         actor: str | None,
         expect_version: int | None,
-        confirmed: Iterable[str],
+        confirmed: Iterable[Guard | Confirmation],
     ) -> Account:
         edit = edit.checked()
         actor = checked_text(actor, "actor")
@@ -991,7 +992,7 @@ class RuleManager:
         recursive: bool = False,
         actor: str | None = None,
         expect_version: int | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> AccountDeletion:
         """Delete an account and its list. The change log has the deleted list, and its history stays readable.
 
@@ -1047,7 +1048,7 @@ class RuleManager:
         self,
         make: Callable[[Transaction], _AccountChange],
         result: Callable[[_AccountChange], _Result],
-        confirmed: Iterable[str],
+        confirmed: Iterable[Guard | Confirmation],
     ) -> _Result:
         """Make a change of an account, or only compute it if this manager makes dry runs."""
         guards = self._confirmed | named_guards(confirmed)
@@ -1076,7 +1077,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         if_missing: bool = False,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Add entries to a list: all of them, or none.
@@ -1135,7 +1136,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Change the network or the details of one entry. The entry keeps its id, its author and its creation time.
@@ -1193,7 +1194,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> ListChange:
         """Remove entries from a list: all that are named, or none. To remove the last entry, pass `allow_empty=True`.
 
@@ -1244,7 +1245,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Replace the whole list in one change. Entries whose network stays keep their id, author and time.
@@ -1299,7 +1300,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> ListChange:
         """Restore the list to its state after a change in the log. This is a new change, and today's rules apply to it.
 
@@ -1364,7 +1365,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> ListChange:
         """Undo one change of a list, as a new change. What other changes did since stays, unlike with `restore`.
 
@@ -1426,7 +1427,7 @@ class RuleManager:
         closed: bool | None = None,
         actor: str | None = None,
         expect_version: int | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> Account:
         """Set how an account's list decides, for its subaccounts too. The entries stay.
 
@@ -1482,7 +1483,7 @@ class RuleManager:
         reason: str | None = None,
         actor: str | None = None,
         expect_version: int | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> Account:
         """Allow every address for a time: `set_mode` with `off`. Enforcement begins again on every node at that time.
 
@@ -1531,7 +1532,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> Account:
         """Enforce a list again: `set_mode` with `enforce`.
 
@@ -1719,7 +1720,7 @@ class RuleManager:
         strict: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
         actor: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
@@ -1874,7 +1875,7 @@ class RuleManager:
         dry_run: bool = False,
         allow_empty: bool = False,
         actor: str | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
         """Store the accounts of an export exactly as they were: all of them in one commit, or nothing.
@@ -2017,7 +2018,7 @@ class RuleManager:
         expect_versions: Mapping[str, int] | None = None,
         allow_empty: bool = False,
         actor: str | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
         progress: Callable[[int], object] | None = None,
     ) -> ApplyReport:
         """Make accounts what was declared. Applying the same declaration again changes nothing.
@@ -2250,7 +2251,7 @@ class RuleManager:
         before_store: Callable[[ListOutcome], object] | None = None,
         dry_run: bool = False,
         address: str | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> Self:
         """Return a copy of this manager with hooks that see each change before it is committed.
 
@@ -2460,7 +2461,7 @@ class RuleManager:
         *,
         allow_empty: bool = False,
         existing: list[Entry] | None = None,
-        confirmed: Iterable[str] = (),
+        confirmed: Iterable[Guard | Confirmation] = (),
     ) -> ListOutcome:
         actor = checked_text(actor, "actor")
         if expect_version is not None:
@@ -2492,7 +2493,7 @@ class RuleManager:
         truth(allow_empty, "allow_empty")
         return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
 
-    def _confirmed_of_import(self, confirmed: Iterable[str], *, allow_empty: bool) -> frozenset[Guard]:
+    def _confirmed_of_import(self, confirmed: Iterable[Guard | Confirmation], *, allow_empty: bool) -> frozenset[Guard]:
         """Return the guards that an import may meet: all in a dry run of `with_hooks`, as with every other change."""
         given = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
         return frozenset(Guard) if self._dry_run else given

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VERDICT", "AccountSource", "allowlist"]
 
-_Key: Any = getattr(web, "RequestKey", None)
-VERDICT: Final[Any] = "cidrgate" if _Key is None else _Key("cidrgate", Verdict)
+_key: Any = getattr(web, "RequestKey", lambda name, _: name)
+VERDICT: Final[web.RequestKey[Verdict]] = _key("cidrgate", Verdict)
 """The key of the verdict in a request. aiohttp before 3.14 has no `RequestKey`; there it is the text `cidrgate`."""
 
 AccountSource: TypeAlias = (

@@ -63,8 +63,10 @@ _LATER = {
 """What needs numpy, which only a replay loads, and the module that has it."""
 
 
-def __getattr__(name: str) -> Any:
-    """Return a name that is loaded when it is used."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        """Return a name that is loaded when it is used."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "create_app"]
 
 
-def __getattr__(name: str) -> object:
-    """Load what needs `cidrgate[server]` when it is first used."""
-    with needs_extra("server", "cidrgate.service"):
-        if name == "create_app":
-            from cidrgate.service.app import create_app
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
 
-            return create_app
-        if name == "Settings":
-            from cidrgate.service.settings import Settings
+    def __getattr__(name: str) -> object:
+        """Load what needs `cidrgate[server]` when it is first used."""
+        with needs_extra("server", "cidrgate.service"):
+            if name == "create_app":
+                from cidrgate.service.app import create_app
 
-            return Settings
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+                return create_app
+            if name == "Settings":
+                from cidrgate.service.settings import Settings
+
+                return Settings
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

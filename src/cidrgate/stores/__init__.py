@@ -35,13 +35,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load `Transaction` when it is first used: it needs SQLAlchemy."""
-    if name == "Transaction":
-        from cidrgate.stores.sql import Transaction
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
 
-        return Transaction
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Load `Transaction` when it is first used: it needs SQLAlchemy."""
+        if name == "Transaction":
+            from cidrgate.stores.sql import Transaction
+
+            return Transaction
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Watch(Protocol):
