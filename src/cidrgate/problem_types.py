@@ -478,8 +478,8 @@ PROBLEM_TYPES: Final = (
         "unsupported_media_type",
         415,
         "Unsupported media type",
-        "The body has another media type than the operation accepts.",
-        "Send JSON, with `Content-Type: application/json`.",
+        "The body has another media type than the operation accepts, or is encoded.",
+        "Send JSON, with `Content-Type: application/json` and without `Content-Encoding`.",
     ),
     _http("invalid_host", 400, "Invalid host", "The `Host` header is missing, repeated or invalid.", "Send one."),
     _http(

@@ -52,7 +52,8 @@ def test_a_change_that_was_meant_for_another_version_is_refused(api: Api, admin:
             assert refused["code"] == "version_conflict"
         # A change is no request that reads: whatever is there already, it is not made.
         for tag in ("*", '"v1"', '"v9"'):
-            assert admin.problem(412, method, where, body, If_None_Match=tag)["code"] == "version_conflict"
+            [wrong] = admin.problem(422, method, where, body, If_None_Match=tag)["errors"]
+            assert (wrong["header"], wrong["code"]) == ("If-None-Match", "unknown")
     assert api.manager.account("acct-1").version == 1
     version = 1
     for form in ('"v{}"', "*", '"v0", "v{}"', '"v{}", "v99"', ' W/"v7" ,"v{}"', ',,"v{}",'):
@@ -201,8 +202,9 @@ def test_every_change_that_comes_twice_is_carried_out_once(api: Api, route: str)
     assert (again.status_code, again.json()) == (first.status_code, {**first.json(), **without_secret(route)})
     assert again.headers.get("location") == first.headers.get("location")
     assert (api.manager.changes(), api.credentials.sessions()) == (log, sessions)
-    reused = admin.problem(422, method, path, body, Idempotency_Key="k", If_Match='"v7"')
-    assert reused["code"] == "idempotency_key_reused"
+    for other_header in ({"On_Behalf_Of": "bob"}, *([{"If_Match": '"v7"'}] if "if-match" in parameters(route) else [])):
+        reused = admin.problem(422, method, path, body, Idempotency_Key="k", **other_header)
+        assert reused["code"] == "idempotency_key_reused", other_header
 
 
 def without_secret(route: str) -> dict[str, None]:

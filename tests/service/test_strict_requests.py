@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -208,3 +209,138 @@ def test_nobody_who_is_not_known_has_a_body_read(api: Api) -> None:
     for route in WITH_BODY:
         response = sent(api, "cidrgate_1_" + "A" * 43, route, content=b"{")
         assert response.status_code == 401, (route, response.text)
+
+
+CHANGING = [route for route in OPERATIONS if not route.startswith("GET")]
+WITHOUT_BODY = [route for route in OPERATIONS if route not in BODIES]
+TAKES_IF_MATCH = {
+    f"{method.upper()} {path}"
+    for path, operations in openapi_document()["paths"].items()
+    for method, one in operations.items()
+    if any(parameter["name"].lower() == "if-match" for parameter in one.get("parameters", []))
+}
+UNTAKEN = [
+    (name, value)
+    for name, values in {
+        "If-Match": ('"v0"', '"v1"', "*", ""),
+        "If-None-Match": ('"v0"', "*", ""),
+        "If-Unmodified-Since": ("Sat, 29 Oct 1994 19:43:31 GMT", "x"),
+        "Content-Range": ("bytes 0-9/20", "x"),
+    }.items()
+    for value in values
+]
+
+
+def with_headers(api: Api, token: str, route: str, headers: dict[str, str], body: bytes | None = None) -> Response:
+    method, path = filled(route)
+    sent_body = {"json": BODIES.get(route)} if body is None else {"content": body}
+    sent = {"Authorization": f"Bearer {token}", **headers}
+    return api.client.request(method, path, headers=sent, **sent_body)
+
+
+@rows("route", CHANGING)
+@rows("header", UNTAKEN)
+def test_a_condition_that_a_change_does_not_take_is_refused(
+    api: Api, token: str, route: str, header: tuple[str, str]
+) -> None:
+    name, value = header
+    if name == "If-Match" and route in TAKES_IF_MATCH:
+        return
+    before = api.manager.history()
+    response = with_headers(api, token, route, {name: value})
+    refused(response)
+    assert [(one["code"], one["header"]) for one in response.json()["errors"]] == [("unknown", name)]
+    assert api.manager.history() == before
+    assert len(api.credentials.tokens()) == 1
+
+
+def test_a_condition_that_is_refused_names_what_to_send_instead(api: Api, token: str) -> None:
+    for route in CHANGING:
+        detail = with_headers(api, token, route, {"If-None-Match": "*"}).json()["detail"]
+        instead = "send If-Match" if route in TAKES_IF_MATCH else "leave it out"
+        assert ("send expect_versions in the body" if route == "PUT /v1/lists" else instead) in detail, route
+
+
+@rows("route", [route for route in OPERATIONS if route.startswith("GET") and route != "GET /v1/changes/stream"])
+def test_headers_that_cannot_apply_to_a_request_that_reads_are_ignored(api: Api, token: str, route: str) -> None:
+    day = "Sat, 29 Oct 1994 19:43:31 GMT"
+    ignored = {"If-Modified-Since": day, "If-Unmodified-Since": day, "If-Match": '"v9"'}
+    response = with_headers(api, token, route, {"Range": "bytes=0-1", "If-Range": '"x"', **ignored})
+    assert response.status_code in (200, 409), response.text
+
+
+def test_headers_that_are_defined_for_get_alone_do_not_hinder_a_change(api: Api, token: str) -> None:
+    ignored = {"Range": "bytes=0-1", "If-Range": '"x"', "If-Modified-Since": "Sat, 29 Oct 1994 19:43:31 GMT"}
+    assert with_headers(api, token, "PUT /v1/policy", ignored).status_code == 200
+
+
+@rows("route", WITHOUT_BODY)
+@rows("content", [b'{"dry_run": true}', b"{}", b"x", b"null", b" ", b"a" * 3_000_000])
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_that_an_operation_does_not_take_is_refused(
+    api: Api, token: str, route: str, content: bytes, announced: bool
+) -> None:
+    before = api.manager.history()
+    head = {"Content-Type": "application/json"} | ({} if announced else {"Transfer-Encoding": "chunked"})
+    response = with_headers(api, token, route, head, content)
+    if announced or len(content) < 1 << 20:
+        refused(response)
+        assert [(one["code"], one["pointer"]) for one in response.json()["errors"]] == [("unknown", "")]
+    else:
+        assert response.status_code == 413
+    assert api.manager.history() == before
+    assert len(api.credentials.tokens()) == 1
+
+
+@rows(
+    "route",
+    [route for route in WITHOUT_BODY if route not in ("GET /v1/changes/stream", "DELETE /v1/tokens/{token_id}")],
+)
+@rows("empty", [{"Content-Length": "0"}, {"Transfer-Encoding": "chunked"}, {"Content-Type": "application/json"}])
+def test_an_empty_body_is_no_body(api: Api, token: str, route: str, empty: dict[str, str]) -> None:
+    assert with_headers(api, token, route, empty, b"").status_code not in (400, 408, 413, 415, 422)
+
+
+@rows("route", WITH_BODY)
+@rows(
+    "coding",
+    [("Content-Encoding", value) for value in ("gzip", "GZIP", "br", "identity, gzip", "deflate", "x")]
+    + [("Transfer-Encoding", value) for value in ("gzip, chunked", "gzip", "identity")],
+)
+def test_a_body_that_is_encoded_is_refused(api: Api, token: str, route: str, coding: tuple[str, str]) -> None:
+    before = api.manager.history()
+    response = with_headers(api, token, route, dict([coding]))
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+    assert ("accept-encoding" in response.headers) == (coding[0] == "Content-Encoding")
+    assert api.manager.history() == before
+    for plain in ({"Content-Encoding": "identity"}, {"Content-Encoding": ""}, {"Transfer-Encoding": "Chunked"}):
+        assert with_headers(api, token, route, plain).status_code != 415
+
+
+@pytest.mark.parametrize("route", ["DELETE /v1/accounts/{account_name}", "POST /v1/accounts"])
+def test_a_request_that_its_client_ends_early_changes_nothing(api: Api, token: str, route: str) -> None:
+    method, path = filled(route)
+    ended = iter([{"type": "http.request", "body": b"", "more_body": True}, {"type": "http.disconnect"}])
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        return next(ended)
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    headers = {"authorization": f"Bearer {token}", "host": "x", "content-type": "application/json"}
+    headers["transfer-encoding"] = "chunked"
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": method,
+        "path": path.partition("?")[0],
+        "scheme": "http",
+        "root_path": "",
+    }
+    scope |= {"query_string": path.partition("?")[2].encode(), "client": ("198.51.100.7", 1), "server": ("x", 80)}
+    scope |= {"headers": [(name.encode(), value.encode()) for name, value in headers.items()], "http_version": "1.1"}
+    before = api.manager.history()
+    asyncio.run(api.app(scope, receive, send))
+    assert answers[0]["status"] == 400
+    assert api.manager.history() == before

@@ -44,7 +44,7 @@ from cidrgate.service.http.idempotency import Answer, RequestKey
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER, LARGEST_BODY, LONGEST_CURSOR, LONGEST_PIECE
 from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
-from cidrgate.service.http.problems import POINTERS, ServiceError
+from cidrgate.service.http.problems import POINTERS
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
@@ -440,8 +440,6 @@ async def _request_of(
     if_match: str | None,
     idempotency_key: str | None,
 ) -> ChangeRequest:
-    if "if-none-match" in request.headers:
-        raise ServiceError("version_conflict", "If-None-Match is for requests that read: a change takes If-Match")
     once = request_key(request, principal, idempotency_key, await request.body())
     # A list of tags may be sent in several lines (RFC 9110 section 5.3).
     if if_match is not None:

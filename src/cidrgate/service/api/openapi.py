@@ -64,7 +64,7 @@ _ERRORS = {
     412: "The list has another version than `If-Match` or `cursor` names.",
     413: "The body is too large.",
     414: "The query is too long.",
-    415: "The body has another media type than JSON.",
+    415: "The body has another media type than JSON, or is encoded.",
     421: "The service has another host name.",
     422: "The request is invalid, or it breaks rules; `errors` lists what is wrong.",
     429: "This address has sent too many wrong credentials.",
@@ -78,9 +78,9 @@ _HEADERS = {
     429: _RETRY,
     503: _RETRY,
 }
-_ALWAYS = (414, 422, 431)
+_ALWAYS = (408, 414, 422, 431)
 _EVERYWHERE = (400, 401, 403, *_ALWAYS, 421, 429, 503)
-_WITH_BODY = (408, 413, 415)
+_WITH_BODY = (413, 415)
 
 
 def answers(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
+from cidrgate.gate.request_paths import routed_path
 from cidrgate.manager.outcomes import Guard
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.idempotency import RequestKey
@@ -124,6 +125,8 @@ def request_key(request: Request, principal: Principal, key: str | None, body: b
     """
     if key is None:
         return None
-    parts = (request.method, request.scope["path"], ", ".join(request.headers.getlist("if-match")))
+    person = principal.origin.on_behalf_of  # the history names the person, so another one makes another change
+    path = routed_path(request.scope)
+    parts = (request.method, path, ", ".join(request.headers.getlist("if-match")), person or "")
     sent = (part.encode("utf-8", "surrogatepass") for part in parts)
     return RequestKey.make(principal.key, key, *sent, request.scope.get("query_string", b""), body)

@@ -1,6 +1,7 @@
-"""Strict requests: the service refuses unknown and repeated parameters, and bodies of another media type.
+"""Strict requests: the service refuses what it would ignore, and bodies of another media type.
 
-An ignored parameter is dangerous: if the service ignored an unknown `dry_run`, it would make the change.
+What is ignored is dangerous: if the service ignored an unknown `dry_run`, in the query or in a body that the operation
+does not take, or a condition of the change such as `If-Match`, it would make the change.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import params
 from starlette.datastructures import FormData
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from cidrgate.service.http.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_FIELDS, MOST_MEMBERS
 from cidrgate.service.http.problems import InvalidRequestError, MalformedBodyError, ServiceError
@@ -37,6 +38,12 @@ _SINGLE_HEADERS = ("Authorization", "Idempotency-Key", "Content-Type")
 MERGE_PATCH = "application/merge-patch+json"
 """The media type of a JSON merge patch (RFC 7396). `PATCH` also accepts it as plain JSON."""
 
+_CONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+"""Headers on which a client lets a change depend."""
+
+_NO_CHANGE = frozenset({"GET", "HEAD"})
+"""The methods of requests that change nothing. They take every conditional header, and ignore what cannot apply."""
+
 BEFORE_BODY: set[Callable[..., Any]] = set()
 """Coroutine functions of dependencies that need only the request, such as authentication. They run before its body is
 read, and must remember their result: FastAPI calls them again."""
@@ -55,7 +62,8 @@ class StrictRoute(ChangingRoute):
         """Return the function that handles a request."""
         handle = super().get_route_handler()
         query = _names(self.dependant, "query_params")
-        first = [call for call in _calls(self.dependant) if call in BEFORE_BODY] if self.body_field else []
+        untaken = self._untaken_headers()
+        first = [call for call in _calls(self.dependant) if call in BEFORE_BODY]
         fields = _names(self.dependant, "body_params") if self._takes_a_form() else None
         takes = self._media_types()
 
@@ -63,12 +71,17 @@ class StrictRoute(ChangingRoute):
             for name in _SINGLE_HEADERS:
                 if len(request.headers.getlist(name)) > 1:
                     raise InvalidRequestError([{"code": "repeated", "detail": "send it once", "header": name}])
+            _check_headers(request, untaken)
             self._check("query", _pairs(request), query)
             for call in first:
                 await call(request)
+            stricter = _StrictRequest(request.scope, request.receive)
+            if self.body_field is None:
+                await stricter.refuse_body()
+            else:
+                _check_coding(request)
             if takes:
                 _check_media_type(request, takes)
-            stricter = _StrictRequest(request.scope, request.receive)
             if fields is not None:
                 request.scope[FORM] = FormData()
                 form = request.scope[FORM] = await stricter.form(max_fields=MOST_FIELDS, max_files=0)
@@ -76,6 +89,24 @@ class StrictRoute(ChangingRoute):
             return await handle(stricter)
 
         return strict
+
+    def _untaken_headers(self) -> dict[str, str]:
+        """Return the headers without which a change would be another one and that it does not take, each with advice.
+
+        A change ignores `Range`, `If-Range` and `If-Modified-Since`, which RFC 9110 defines for `GET` alone.
+        """
+        if not (self.methods or set()) - _NO_CHANGE:
+            return {}
+        taken = _names(self.dependant, "header_params")
+        model = None if self.body_field is None else self.body_field.field_info.annotation
+        instead = "leave it out"
+        if "if-match" in taken:
+            instead = "send If-Match"
+        elif "expect_versions" in getattr(model, "model_fields", ()):
+            instead = "send expect_versions in the body"
+        conditions = dict.fromkeys(_CONDITIONS, f"this operation does not take it: {instead}")
+        untaken = {name: advice for name, advice in conditions.items() if name.lower() not in taken}
+        return untaken | {"Content-Range": "no operation takes a part of a body: send the whole body without it"}
 
     def _takes_a_form(self) -> bool:
         return self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
@@ -122,6 +153,26 @@ class _StrictRequest(Request):
     async def json(self) -> Any:
         """Return the parsed body."""
         return json_of(await self.body())
+
+    async def refuse_body(self) -> None:
+        """Refuse a body, because the operation takes none. An empty one is accepted.
+
+        Raises:
+            InvalidRequestError: If there is one. It is read only if its beginning must show that it is not empty.
+            MalformedBodyError: If the client closes the connection before its request is complete.
+        """
+        in_parts = "transfer-encoding" in self.headers
+        if not in_parts and self.headers.get("content-length", "0") != "0":
+            raise _needless_body()
+        # Only HTTP/2 leaves open whether there is a body, and a request that changes nothing need not wait for it.
+        if in_parts or self.method not in _NO_CHANGE:
+            try:
+                async for part in self.stream():
+                    if part:
+                        raise _needless_body()
+            except ClientDisconnect:
+                raise MalformedBodyError("the client closed the connection before its end") from None
+            self._body = b""
 
 
 def json_of(body: bytes) -> Any:
@@ -198,6 +249,44 @@ def _deeper(value: Any, most: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _needless_body() -> InvalidRequestError:
+    return InvalidRequestError(
+        [{"code": "unknown", "detail": "this operation takes no body: leave it out", "pointer": ""}]
+    )
+
+
+def _check_headers(request: Request, untaken: dict[str, str]) -> None:
+    """Refuse headers that would be ignored, although they say what a change is or on what it depends.
+
+    Args:
+        request: The request.
+        untaken: Such headers, and what to do about each.
+    """
+    wrong = [
+        {"code": "unknown", "detail": advice, "header": name}
+        for name, advice in untaken.items()
+        if name in request.headers
+    ]
+    if wrong:
+        raise InvalidRequestError(wrong)
+
+
+def _check_coding(request: Request) -> None:
+    """Refuse a body that is encoded, which would be read as if it were not."""
+    if any(coding != "identity" for coding in _codings(request, "content-encoding")):
+        raise ServiceError(
+            "unsupported_media_type", "send the body without Content-Encoding", {"Accept-Encoding": "identity"}
+        )
+    if any(coding != "chunked" for coding in _codings(request, "transfer-encoding")):
+        raise ServiceError("unsupported_media_type", "send the body with no Transfer-Encoding other than chunked")
+
+
+def _codings(request: Request, header: str) -> list[str]:
+    """Return the codings that a header names, which may be sent in several lines."""
+    named = (one.strip().lower() for line in request.headers.getlist(header) for one in line.split(","))
+    return [one for one in named if one]
 
 
 def _check_media_type(request: Request, takes: tuple[str, ...]) -> None:
