@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,11 @@ from starlette.routing import Mount
 
 from cidrgate import ClientIPResolver, RuleManager
 from cidrgate.service import Settings, create_app
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.limits import LARGEST_SIGN_IN
 from tests.app_client import AppClient
+from tests.rows import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,19 +56,30 @@ PLACES: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
-    """Where the service is, and an application that contains it there."""
-    prefix, around = PLACES[request.param]
+@pytest.fixture
+def manager() -> Iterator[RuleManager]:
+    """The lists, with one account."""
     with RuleManager.open("memory://", create=True) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.4.0/24")
-        resolver = ClientIPResolver(trusted_proxies=["127.0.0.1/32"])
-        app = create_app(manager, SETTINGS, resolver=resolver)
-        try:
-            yield prefix, around(app)
-        finally:
-            app.state.service.close()
+        yield manager
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, manager: RuleManager) -> Iterator[tuple[str, Any]]:
+    """Where the service is, and an application that contains it there."""
+    prefix, around = PLACES[request.param]
+    app = create_app(manager, SETTINGS, resolver=ClientIPResolver(trusted_proxies=["127.0.0.1/32"]))
+    try:
+        yield prefix, around(app)
+    finally:
+        app.state.service.close()
+
+
+@pytest.fixture
+def token(manager: RuleManager) -> str:
+    """A token for everything."""
+    return Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
 
 
 def ask(place: tuple[str, Any], method: str, path: str, address: str = INSIDE, **asked: Any) -> httpx2.Response:
@@ -119,3 +134,90 @@ def test_who_has_not_signed_in_sends_only_small_bodies(place: tuple[str, Any]) -
 
 def test_it_names_all_methods_of_a_path(place: tuple[str, Any]) -> None:
     assert ask(place, "DELETE", "/v1/accounts").headers["allow"] == "GET, HEAD, POST"
+
+
+CREATED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/accounts", {"name": "new/one"}),
+    ("/v1/accounts/acct-1/subaccounts", {"name": "sub 1"}),
+    ("/v1/accounts/acct-1/entries?confirm=lock_out", {"cidrs": "8.8.8.0/24"}),
+    ("/v1/tokens", {"name": "ci", "scopes": ["metrics"]}),
+]
+
+
+@rows("created", CREATED)
+def test_what_is_created_is_found_where_the_answer_says(
+    place: tuple[str, Any], token: str, created: tuple[str, dict[str, Any]]
+) -> None:
+    """Also where the answer is repeated for the same key."""
+    path, body = created
+    sent = {"Authorization": f"Bearer {token}", "Idempotency-Key": path}
+    for _ in range(2):
+        made = ask(place, "POST", path, headers=sent, json=body)
+        assert made.status_code == 201, made.text
+        assert get_as_told(place, made.headers["Location"], sent).status_code == 200, made.headers["Location"]
+
+
+def test_a_repeated_answer_has_the_prefix_of_its_request(manager: RuleManager, token: str) -> None:
+    app = create_app(manager)
+    sent = {"Authorization": f"Bearer {token}", "Idempotency-Key": "k"}
+    located = [
+        ask((prefix, around), "POST", "/v1/accounts", headers=sent, json={"name": "a"}).headers["Location"]
+        for prefix, around in (("/old", mounted(app, "/old")), ("", app), ("/new", mounted(app, "/new")))
+    ]
+    app.state.service.close()
+    assert located == ["/old/v1/accounts/a", "/v1/accounts/a", "/new/v1/accounts/a"]
+
+
+def get_as_told(place: tuple[str, Any], path: str, headers: dict[str, str]) -> httpx2.Response:
+    """Ask for a path that a response contains, as a client sees it."""
+    prefix = place[0].rstrip("/") or next(one for one in ("/admin", "") if path.startswith(one))
+    assert path.startswith(f"{prefix}/")
+    assert not path.startswith("//")
+    return ask(place, "GET", path.removeprefix(prefix), headers=headers)
+
+
+PROBLEMS: list[tuple[str, str, dict[str, str], str]] = [
+    ("GET", "/v1/accounts/nobody", {}, "account_not_found"),
+    ("GET", "/v1/me", {"Authorization": "Bearer x"}, "unauthorized"),
+    ("GET", "/nothing", {}, "not_found"),
+    ("PUT", "/v1/me", {}, "method_not_allowed"),
+    ("GET", "/v1/me?unknown=1", {}, "invalid_request"),
+    ("GET", f"/v1/me?{'a' * 9_000}", {}, "query_too_long"),
+    ("GET", "/v1/me", {"Host": "elsewhere"}, "wrong_host"),
+]
+
+
+@rows("problem", PROBLEMS)
+def test_the_type_of_a_problem_leads_to_its_page(
+    place: tuple[str, Any], token: str, problem: tuple[str, str, dict[str, str], str]
+) -> None:
+    method, path, headers, code = problem
+    told = ask(place, method, path, headers={"Authorization": f"Bearer {token}", **headers})
+    assert (told.json()["code"], told.headers["content-length"]) == (code, str(len(told.content)))
+    page = get_as_told(place, told.json()["type"], {})
+    assert (page.status_code, page.json()["code"], page.json()["type"]) == (200, code, told.json()["type"])
+
+
+@pytest.mark.parametrize("place", sorted(set(PLACES) - {REMOVED, REMOVED_SLASH}), indirect=True)
+def test_the_console_is_found_where_the_answer_says(place: tuple[str, Any]) -> None:
+    first = ask(place, "GET", "/")
+    assert first.status_code == 303
+    accounts = get_as_told(place, first.headers["Location"], {})
+    page = get_as_told(place, accounts.headers["Location"], {})
+    assert page.status_code == 303, "nobody has signed in"
+    assert get_as_told(place, page.headers["Location"], {}).status_code == 200
+    [style] = re.findall(r'href="([^"]+console\.css)"', get_as_told(place, page.headers["Location"], {}).text)
+    assert get_as_told(place, style, {}).status_code == 200
+
+
+def test_a_prefix_that_a_client_chose_names_no_other_host(manager: RuleManager) -> None:
+    """As below a mount that takes a part of the path."""
+    app = create_app(manager)
+    for root in ("//evil.example", "/a\r\nX-Evil: 1", "/\\evil.example", "/a b", "/\udc80", "/é"):
+        for path in ("/", "/v1/me"):
+            response = ask(("", told_root(app, root)), "GET", path)
+            assert "x-evil" not in response.headers
+            told = response.headers["Location"] if path == "/" else response.json()["type"]
+            assert re.fullmatch(r"/[!-\[\]-~]*", told, re.ASCII), told
+            assert not told.startswith("//"), told
+    app.state.service.close()

@@ -93,7 +93,7 @@ class ProblemInfo:
     """Problem details (RFC 9457), as the service and the gates answer with them.
 
     Attributes:
-        type: The reference of the type: `/problems/` and the code.
+        type: The path of the type's page: the prefix of the service, if it has one, `/problems/` and the code.
         title: The title of the type.
         status: The HTTP status.
         detail: What is wrong and how to correct it.

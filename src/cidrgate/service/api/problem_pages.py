@@ -12,6 +12,7 @@ from cidrgate.problem_types import PROBLEM_TYPES, TYPE_OF_CODE, ProblemType
 from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import ResponseModel, open_enum, response_example
 from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.prefix import prefix_of
 from cidrgate.service.http.problems import ServiceError
 from cidrgate.service.http.strict_requests import StrictRoute
 
@@ -31,9 +32,9 @@ Code = Annotated[
 ]
 
 
-def _record(kind: ProblemType) -> dict[str, object]:
+def _record(kind: ProblemType, prefix: str = "") -> dict[str, object]:
     return {
-        "type": kind.uri,
+        "type": prefix + kind.uri,
         "code": kind.code,
         "title": kind.title,
         "status": kind.status,
@@ -72,7 +73,7 @@ async def get_problem_type(request: Request, code: Code) -> Response:
         raise ServiceError("not_found", "there is no problem with this code")
     if prefers_html(request.headers.get("accept", "")):
         return HTMLResponse(_page(kind), headers={"Vary": "Accept"})
-    return Answer(_record(kind), headers={"Vary": "Accept"}).read()
+    return Answer(_record(kind, prefix_of(request.scope)), headers={"Vary": "Accept"}).read()
 
 
 def _page(kind: ProblemType) -> str:

@@ -281,7 +281,8 @@ class ProblemModel(BaseModel):
     )
 
     type: str = Field(
-        description="`/problems/` followed by the code: a page of this service that describes the problem.",
+        description="The path of a page of this service that describes the problem: its prefix, if it has one, "
+        "`/problems/` and the code. Compare `code`.",
         json_schema_extra={"format": "uri-reference"},
     )
     title: str = Field(description="The title, the same for each problem of a type.")

@@ -43,6 +43,7 @@ from cidrgate.service.console.pages import in_place, link, page
 from cidrgate.service.console.sessions import known_person
 from cidrgate.service.http.limits import LONGEST_FORM_LIST, LONGEST_NAME, MOST_FIELDS
 from cidrgate.service.http.pagination import storable
+from cidrgate.service.http.prefix import prefix_of
 from cidrgate.service.http.problems import InvalidRequestError, ServiceError
 from cidrgate.service.http.store_events import log_store_error
 from cidrgate.service.http.strict_requests import FORM
@@ -120,7 +121,7 @@ def add_console(app: FastAPI) -> None:
 
 
 def _to_console(request: Request) -> Response:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/console/", 303)
+    return RedirectResponse(f"{prefix_of(request.scope)}/console/", 303)
 
 
 def _first_page(request: Request) -> Response:
@@ -165,7 +166,7 @@ async def _error_page(request: Request, error: Exception) -> Response:
     status, detail, headers = _what_failed(error)
     if status == 401 and request.method == "GET" and not in_place(request):
         query = request.scope.get("query_string", b"").decode("latin-1")
-        path = f"{request.scope['path']}{'?' if query else ''}{query}"
+        path = f"{prefix_of(request.scope)}{routed_path(request.scope)}{'?' if query else ''}{query}"
         return RedirectResponse(f"{link(request, 'sign-in')}?{urlencode({'then': path})}", 303)
     typed: dict[str, str] = {}
     if request.method == "POST":

@@ -28,6 +28,7 @@ from cidrgate.service.console.formatting import (
     utc_text,
 )
 from cidrgate.service.console.sessions import Person
+from cidrgate.service.http.prefix import prefix_of
 
 __all__ = ["go", "in_place", "link", "page", "root_of"]
 
@@ -71,7 +72,7 @@ def in_place(request: Request) -> bool:
 
 def root_of(request: Request) -> str:
     """Return the path of the console as the browser sees it."""
-    return str(request.scope.get("root_path", ""))
+    return prefix_of(request.scope)
 
 
 def link(request: Request, path: str, **query: str | int | None) -> str:

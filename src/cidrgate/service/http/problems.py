@@ -24,6 +24,7 @@ from cidrgate.gate.request_paths import routed_path
 from cidrgate.problem_types import PROBLEM_JSON, TYPE_OF_CODE, problem_details, type_of_error
 from cidrgate.serialization import error_data_record, problem_record
 from cidrgate.service.http.limits import LONGEST_DATA, MOST_INVALID, MOST_PROBLEMS_TOLD
+from cidrgate.service.http.prefix import prefix_of
 from cidrgate.service.http.store_events import log_store_error
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request, Response
     from fastapi.routing import APIRoute
+    from starlette.types import Receive, Scope, Send
 
     from cidrgate.errors import Problem
     from cidrgate.problem_types import ProblemType
@@ -187,7 +189,23 @@ def problem_response(
     said = {name: value for name, value in (data or {}).items() if _is_short(value)}
     more |= {"data": said} if said else {}
     body = problem_details(code, detail, errors=list(errors), more_errors=more_errors, confirm=list(confirm), **more)
-    return JSONResponse(body, body["status"], headers, PROBLEM_JSON)
+    return _ProblemResponse(body, headers)
+
+
+class _ProblemResponse(JSONResponse):
+    """A problem whose `type` leads to the page of its type, also below the prefix at which the service is mounted."""
+
+    def __init__(self, problem: Mapping[str, Any], headers: Mapping[str, str] | None) -> None:
+        super().__init__(problem, problem["status"], headers, PROBLEM_JSON)
+        self._problem = problem
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the problem."""
+        prefix = prefix_of(scope)
+        if prefix:
+            self.body = self.render({**self._problem, "type": prefix + self._problem["type"]})
+            self.headers["Content-Length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 def _is_short(value: object) -> bool:

@@ -18,6 +18,7 @@ from starlette.datastructures import FormData
 from starlette.requests import ClientDisconnect, Request
 
 from cidrgate.service.http.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_FIELDS, MOST_MEMBERS
+from cidrgate.service.http.prefix import prefix_of
 from cidrgate.service.http.problems import InvalidRequestError, MalformedBodyError, ServiceError
 from cidrgate.service.http.threads import ChangingRoute
 
@@ -53,6 +54,8 @@ class StrictRoute(ChangingRoute):
     """A route of the API. It refuses unknown query parameters, and repeated ones unless they are lists."""
 
     refuse_unknown = True
+    adds_prefix = True
+    """Whether a `Location` gets the prefix of the service. A stored response has none: it may be another one later."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
         settings["generate_unique_id_function"] = lambda route: route.name
@@ -86,7 +89,10 @@ class StrictRoute(ChangingRoute):
                 request.scope[FORM] = FormData()
                 form = request.scope[FORM] = await stricter.form(max_fields=MOST_FIELDS, max_files=0)
                 self._check("form", (name for name, _ in form.multi_items()), fields)
-            return await handle(stricter)
+            response = await handle(stricter)
+            if self.adds_prefix and "Location" in response.headers:
+                response.headers["Location"] = prefix_of(request.scope) + response.headers["Location"]
+            return response
 
         return strict
 
@@ -142,9 +148,13 @@ class StrictRoute(ChangingRoute):
 
 
 class ConsoleRoute(StrictRoute):
-    """A route of the console. It ignores unknown parameters, because browsers and their extensions add some."""
+    """A route of the console. It ignores unknown parameters, because browsers and their extensions add some.
+
+    Its redirects lead to `cidrgate.service.console.pages.link`, which has the prefix.
+    """
 
     refuse_unknown = False
+    adds_prefix = False
 
 
 class _StrictRequest(Request):
