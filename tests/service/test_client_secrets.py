@@ -12,7 +12,7 @@ import httpx
 import pytest
 from hypothesis import given, strategies as st
 
-from cidrgate.client import ApiConnectionError, Client
+from cidrgate.client import ApiConnectionError, ApiError, Client
 from cidrgate.client.requests import check_headers, token_header
 from cidrgate.errors import OutcomeUnknownError
 
@@ -117,6 +117,55 @@ def test_a_header_of_the_callers_httpx_client_is_named_and_not_shown() -> None:
     ):
         Client("http://127.0.0.1:1", "t", http=http).who_am_i()
     assert SECRET not in shown(refused.value)
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "auth": {"auth": ("ops", SECRET)},
+    "params": {"params": {"q": SECRET}},
+    **{
+        f"header {name}": {"headers": {name.lower(): SECRET}}
+        for name in ("Idempotency-Key", "If-Match", "If-None-Match", "If-Unmodified-Since", "On-Behalf-Of")
+    },
+}
+"""Settings of an httpx client that would change what requests mean, by the words of the message."""
+
+
+@pytest.mark.parametrize("named", SETTINGS)
+def test_a_setting_of_the_callers_httpx_client_that_changes_requests_is_refused(named: str) -> None:
+    with (
+        httpx.Client(**SETTINGS[named]) as http,
+        pytest.raises(ValueError, match=f"the {named} of the httpx client would") as refused,
+    ):
+        Client("http://127.0.0.1:1", "t", http=http)
+    assert SECRET not in shown(refused.value)
+
+
+def test_the_base_url_of_the_callers_httpx_client_never_names_the_host() -> None:
+    with httpx.Client(base_url="http://elsewhere") as http:
+        for url in ("", "/lists", "lists"):
+            with pytest.raises(ValueError, match="names no host"):
+                Client(url, "t", http=http)
+
+
+def test_what_the_callers_httpx_client_becomes_later_does_not_replace_the_token() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        if request.method == "GET" and len(seen) > 1:
+            return httpx.Response(200, json={"name": "ops", "scopes": [], "address": None})
+        return httpx.Response(302, headers={"Location": "http://elsewhere/v1/me"})
+
+    http = httpx.Client(transport=httpx.MockTransport(answer), cookies={"proxy": "1"}, follow_redirects=True)
+    client = Client("http://x", SECRET, http=http)
+    http.auth = ("ops", "other")
+    for ask in (client.who_am_i, lambda: client.create_account("a"), lambda: next(client.follow_changes())):
+        seen.clear()
+        with pytest.raises(ApiError) as refused:
+            ask()
+        assert refused.value.status == 302
+        assert {(one.url.host, one.headers["Authorization"]) for one in seen} == {("x", f"Bearer {SECRET}")}
+        assert {one.headers["Cookie"] for one in seen} == {"proxy=1"}
 
 
 URLS = {

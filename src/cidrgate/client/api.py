@@ -21,6 +21,7 @@ from cidrgate.client.requests import (
     base_url,
     changes,
     check_headers,
+    check_settings,
     confirmations,
     declared_account,
     entry_id,
@@ -124,12 +125,15 @@ class Client:
         token: The bearer token. Spaces and line breaks around it are dropped, so it may be the text of a file that
             contains nothing else.
         http: The httpx client to use, for example with special settings. It stays as it is: `close` does not close it,
-            and its base URL and headers do not change. None uses one of the `Client` itself.
+            and its base URL and headers do not change. Its redirects are not followed, because a redirected change can
+            become a request that reads. None uses one of the `Client` itself.
 
     Raises:
         TypeError: If the URL or the token is no text.
         ValueError: If the URL, the token, or a proxy that the environment names cannot be used. Neither this message
-            nor that of another error shows them.
+            nor that of another error shows them. Also if the httpx client has a setting that would change what requests
+            mean: `auth`, `params`, a header that the methods send themselves (`If-Match`, `Idempotency-Key`,
+            `On-Behalf-Of`), or a base URL while the URL names no host.
 
     Example:
         >>> from cidrgate import RuleError, VersionConflictError
@@ -147,6 +151,8 @@ class Client:
         self._owned = http is None
         self._url = base_url(url)
         self._headers = {"Authorization": token_header(token)}
+        if http is not None:
+            check_settings(http, self._url)
         self._http = _own_http() if http is None else http
 
     def __enter__(self) -> Self:
@@ -932,7 +938,7 @@ class Client:
         )
         request = self._request(method, path, body, query, sent)
         try:
-            response = self._http.send(request)
+            response = self._transmitted(request)
         except _NOT_SENT as error:
             raise unreachable(error) from error
         except httpx.RequestError:
@@ -983,9 +989,13 @@ class Client:
     def _sent(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         """Send a request that changes nothing."""
         try:
-            return self._http.send(request, stream=stream)
+            return self._transmitted(request, stream=stream)
         except (httpx.RequestError, UnicodeError) as error:
             raise unreachable(error) from cause_of(error)
+
+    def _transmitted(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        """Send a request as it is: with the token, and to the service alone."""
+        return self._http.send(request, stream=stream, auth=None, follow_redirects=False)
 
     def _sent_again(self, request: httpx.Request) -> httpx.Response:
         """Send a change again that may have been carried out; wait while the service still carries it out."""
@@ -1000,7 +1010,7 @@ class Client:
                     "read the list with another one"
                 )
             try:
-                response = self._http.send(again)
+                response = self._transmitted(again)
             except httpx.RequestError as error:
                 raise ApiConnectionLostError(
                     f"the connection to the service was lost: {reason_of(error)}. The change may be made or not: read "

@@ -26,6 +26,7 @@ __all__ = [
     "base_url",
     "changes",
     "check_headers",
+    "check_settings",
     "confirmations",
     "declared_account",
     "entry_id",
@@ -53,6 +54,9 @@ _WORD = re.compile(r"[!-~]+", re.ASCII)
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(rb"(?:[^\x00\s]++(?:[ \t]++[^\x00\s]++)*+)?+")
 """The names and values of headers that can be sent (RFC 9110, section 5.5)."""
+
+_OWN_HEADERS = ("Idempotency-Key", "If-Match", "If-None-Match", "If-Unmodified-Since", "On-Behalf-Of")
+"""Headers that say what one request means, so that no setting may add them to all."""
 
 _LONGEST_KEY = 255
 """Bytes of an idempotency key that the service accepts."""
@@ -164,6 +168,32 @@ def check_headers(headers: httpx.Headers) -> None:
                 f"the header {name.decode()} of the httpx client cannot be sent: its value, which is not shown here, "
                 "has a line break, a control character, or a space at an end; leave it out"
             )
+
+
+def check_settings(http: httpx.Client, url: str) -> None:
+    """Check that an httpx client of the caller does not change what requests mean.
+
+    Args:
+        http: The httpx client.
+        url: The address of the service.
+
+    Raises:
+        ValueError: If it does. The message names the setting and does not show its value.
+    """
+    wrong = [name for name in _OWN_HEADERS if name in http.headers]
+    if http.auth is not None:
+        raise ValueError("the auth of the httpx client would replace the token: leave it out, and pass the token alone")
+    if http.params:
+        raise ValueError("the params of the httpx client would become parameters of every request: leave them out")
+    if wrong:
+        raise ValueError(
+            f"the header {wrong[0]} of the httpx client would be sent with every request: leave it out, and use the "
+            "arguments of the methods, or `for_person`"
+        )
+    if str(http.base_url) and "://" not in url:
+        raise ValueError(
+            "the URL of the service names no host, and the base URL of the httpx client would: write http://host:port"
+        )
 
 
 def submission(cidrs: Cidrs, details: EntryDetails) -> dict[str, Any]:
