@@ -276,7 +276,7 @@ class Rest:
         }
         body = {"name": asked.account} if path.endswith("subaccounts") else bodies[asked.what]
         headers = {"Authorization": f"Bearer {world.token}"}
-        if asked.version is not None:
+        if asked.version is not None and asked.what != "apply":
             headers["If-Match"] = f'"v{asked.version}"'
         url = path.replace("{account_name}", str(account)).replace("{entry_id}", str(entry))
         url = url.replace("{sequence}", str(max(asked.sequence, 1)))
