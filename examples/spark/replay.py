@@ -23,7 +23,8 @@ def main() -> None:
     parser.add_argument("--address", default="address", help="the column with addresses")
     options = parser.parse_args()
     spark = SparkSession.builder.appName("cidrgate").getOrCreate()
-    log = spark.read.format(options.format).load(options.logs)
+    # The name of a folder such as account=x would replace the column of the files.
+    log = spark.read.option("recursiveFileLookup", "true").format(options.format).load(options.logs)
     # One row for each pair, so that each is answered once: most logs have many requests of one client.
     pairs = log.groupBy(options.account, options.address).agg(functions.count("*").alias("requests"))
     answered = allows(pairs, options.snapshot, options.account, options.address).cache()

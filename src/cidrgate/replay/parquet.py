@@ -3,7 +3,7 @@
 Nearly all of a log is text, and to copy each text from a page to a database and from there to an Arrow array takes
 longer than to decide about it. Here pyarrow reads the metadata, decompresses the pages and reads numbers; the engine
 copies the texts once, and a column whose values repeat stays a dictionary, whose values are looked up once. What is
-not plain is left to DuckDB: other types and encodings, and files whose folders are columns.
+not plain is left to DuckDB: other types and encodings, and columns that are not in the files.
 
 The layout of a file is specified by Apache Parquet (https://parquet.apache.org/docs/file-format/), the headers of its
 pages by the compact protocol of Apache Thrift. A file is not trusted.
@@ -82,9 +82,6 @@ def plain_rows(files: Sequence[str], columns: Mapping[str, str]) -> int | None:
     """
     rows = 0
     for file in files:
-        # Folders such as day=1 are columns for DuckDB.
-        if "=" in os.path.dirname(file):  # noqa: PTH120 - a pattern is no path
-            return None
         with _told(file):
             with open(file, "rb", buffering=0) as raw:  # noqa: PTH123 - as it was named
                 metadata = _Metadata(raw.fileno())

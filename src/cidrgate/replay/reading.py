@@ -31,6 +31,7 @@ from cidrgate.replay.sources import (
     LogSource,
     asked_roles,
     csv_rows,
+    folder_values,
     header_fields,
     line_query,
     lines_of,
@@ -40,7 +41,7 @@ from cidrgate.replay.sources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 __all__ = ["MEMORY", "BadLine", "Log", "bad_lines", "is_one_of", "opened_log"]
 
@@ -106,6 +107,7 @@ class Log:
         files: Its files, without patterns.
         memory: How many bytes DuckDB may use before it writes to the disk.
         threads: How many threads read; as many as there are processors if None.
+        partial: Whether they are some files of a log, of which others may have the columns that these do not have.
 
     Attributes:
         rows: How many rows there are; an estimate for files without a number of their own, None if it is unknown.
@@ -113,12 +115,15 @@ class Log:
         header_lines: How many lines the header of the last CSV file takes, with the empty ones before it.
     """
 
-    def __init__(self, source: LogSource, files: Sequence[str], memory: int, threads: int | None) -> None:
+    def __init__(
+        self, source: LogSource, files: Sequence[str], memory: int, threads: int | None, *, partial: bool = False
+    ) -> None:
         self.rows: int | None = None
         self.unclosed: list[_Unclosed] = []
         self.header_lines = 0
         self._source = source
         self._files = files
+        self._partial = partial
         self._config: dict[str, Any] = {"memory_limit": f"{memory // 2**20}MiB", "autoinstall_known_extensions": False}
         if threads is not None:
             self._config["threads"] = threads
@@ -129,8 +134,7 @@ class Log:
         self._checked: list[_Checked] = []
         self._closed = threading.Event()
         self._described: _Described | None = None
-        # The file in which several columns have a name, and which spelling of it means one of them nevertheless.
-        self._repeated: dict[str, tuple[str, str | None]] = {}
+        self._repeated: list[_Repeated] = []
 
     @cached_property
     def _spill(self) -> Path:
@@ -210,18 +214,19 @@ class Log:
                         yield batch if accounts is None else _without_others(batch, accounts)
                 return
             for role, column in asked_roles(source, wanted).items():
-                file, only = self._repeated.get(column.lower(), ("", column))
-                if only != column:
-                    raise LogError(
-                        f"{file} has more than one column {column}, so nothing says which is the {role}: give them "
-                        f"other names, or name another column with --columns {role}=COLUMN"
-                    )
-            table = described.table or f"({line_query(described.files, source.form, numbered=numbered)})"
-            query = request_query(source, table, described.types, wanted=wanted, numbered=numbered)
-            if accounts is not None:
-                listed = ", ".join(map(quoted, accounts)) or "NULL"
-                query = f"SELECT * FROM ({query}) WHERE account IN ({listed}) OR account IS NULL OR address IS NULL"
-            yield from self.connection.sql(query).to_arrow_reader(_BATCH)
+                for one in self._repeated:
+                    if one.name == column.lower() and one.only != column:
+                        raise LogError(
+                            f"{one.file} has more than one column {column}, so nothing says which is the {role}: give "
+                            f"them other names, or name another column with --columns {role}=COLUMN"
+                        )
+            lines = _Table(f"({line_query(described.files, source.form, numbered=numbered)})", {})
+            for table in described.tables or [lines]:
+                query = request_query(source, table.rows, table.types, wanted=wanted, numbered=numbered)
+                if accounts is not None:
+                    listed = ", ".join(map(quoted, accounts)) or "NULL"
+                    query = f"SELECT * FROM ({query}) WHERE account IN ({listed}) OR account IS NULL OR address IS NULL"
+                yield from self.connection.sql(query).to_arrow_reader(_BATCH)
 
     def _plain_columns(self, wanted: frozenset[str]) -> dict[str, str] | None:
         """Return the columns to read, by role, if they need no SQL: whole columns of Parquet files of this machine."""
@@ -254,24 +259,22 @@ class Log:
                 header = self._header(name, path, file)
                 if header is not None:
                     headers.append((file, header))
-                    self._repeated |= dict.fromkeys(header.repeated, (name, None))
+                    self._repeated += [_Repeated(name, one) for one in header.repeated]
                     self.header_lines = header.blank + 1
                 if not _URL.match(path):
                     self._checked.append(_Checked(name, path, None if header is None else header.delimiter))
             if not headers:
-                return _Described([], {}, {}, 0)
-            types = dict.fromkeys(headers[0][1].columns, "VARCHAR")
-            return _Described([file for file, _ in headers], {}, types, self._estimated(), csv_rows(headers))
+                return _Described([], {}, 0)
+            table = _Table(csv_rows(headers), dict.fromkeys(headers[0][1].columns, "VARCHAR"))
+            return _Described([file for file, _ in headers], {}, self._estimated(), [table])
         if form.reader == "parquet":
             listed = ", ".join(quoted(file) for file in files)
             counted = f"SELECT sum(num_rows) FROM parquet_file_metadata([{listed}])"
-            for name, path in zip(named, paths, strict=True):
-                if not _URL.match(path):
-                    self._repeated |= {one: (name, first) for one, first in _repeated_columns(path).items()}
-            rows, table = int(connection.sql(counted).fetchall()[0][0] or 0), parquet_rows(files)
-            return _Described(files, {}, self._types(parquet_rows(files[:1])), rows, table)
+            rows = int(connection.sql(counted).fetchall()[0][0] or 0)
+            copies = {path: name for name, path in zip(named, paths, strict=True) if name != path}
+            return _Described(files, {}, rows, self._parquet_tables(listed, copies))
         if not form.header:
-            return _Described(files, {(): files}, {}, self._estimated())
+            return _Described(files, {(): files}, self._estimated())
         headed: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for name, file in zip(named, files, strict=True):
             cursor = self.cursor()  # has a table of rejected lines of its own
@@ -284,7 +287,38 @@ class Log:
                     f"{name} has no line {HEADER} before its requests, so it is no log of the format {form.name}"
                 )
             headed[header_fields(found[0][0])].append(file)
-        return _Described(files, dict(headed), {}, self._estimated() if headed else 0)
+        return _Described(files, dict(headed), self._estimated() if headed else 0)
+
+    def _parquet_tables(self, files: str, copies: Mapping[str, str]) -> list[_Table]:
+        """Return tables with the rows of Parquet files.
+
+        In each table the columns that the log is asked for are of one type, and either all in the files or all not. So
+        no file changes how another is read.
+
+        Args:
+            files: The SQL of the files.
+            copies: Which of them are copies of what, which are in no folder of the log.
+
+        Raises:
+            LogError: If folders of a file say different things for a column.
+        """
+        elements = f"SELECT file_name, {_ELEMENT} FROM parquet_schema([{files}])"
+        schemas = _schemas(self.connection.sql(elements).fetchall())
+        asked = list(dict.fromkeys(self._source.roles.values()))
+        alike: dict[tuple[object, ...], list[str]] = defaultdict(list)
+        for file, columns in schemas:
+            self._repeated += _repeated_columns(copies.get(file, file), [name for name, _ in columns])
+            own = {name.lower(): tuple(kind) for name, kind in reversed(columns)}
+            alike[tuple(_kind(own, None if file in copies else file, one) for one in asked)].append(_escaped(file))
+        there = {one for kinds in alike for one, kind in zip(asked, kinds, strict=True) if kind is not None}
+        tables = []
+        for kinds, names in alike.items():
+            in_folders = [one for one, kind in zip(asked, kinds, strict=True) if kind is _IN_FOLDER]
+            lacking = [one for one, kind in zip(asked, kinds, strict=True) if kind is None]
+            missing = [one for one in lacking if self._partial or one in there]
+            types = self._types(parquet_rows(names[:1], in_folders, missing))
+            tables.append(_Table(parquet_rows(names, in_folders, missing), types))
+        return tables
 
     def _readable(self, file: str) -> str:
         """Return the name of a file that DuckDB can open.
@@ -403,20 +437,92 @@ class Log:
         return found
 
 
-def _repeated_columns(path: str) -> dict[str, str | None]:
-    """Return the names that more than one column of a Parquet file has, in lower case.
+class _Repeated(NamedTuple):
+    """A name that more than one column of a file has.
 
-    Names that differ by case stand for one column in DuckDB, which is the first. The value is its name, or None if
-    another column has the very same.
+    Attributes:
+        file: The file.
+        name: The name, in lower case.
+        only: Which spelling of it means one of them nevertheless, if there is one.
     """
-    from pyarrow.parquet import read_schema
 
+    file: str
+    name: str
+    only: str | None = None
+
+
+def _repeated_columns(file: str, names: Sequence[str]) -> list[_Repeated]:
+    """Return which names more than one column of a Parquet file has.
+
+    Names that differ by case stand for one column in DuckDB, which is the first.
+    """
     spellings: dict[str, list[str]] = defaultdict(list)
-    for name in read_schema(path).names:
+    for name in names:
         spellings[name.lower()].append(name)
-    return {
-        lower: names[0] if names.count(names[0]) == 1 else None for lower, names in spellings.items() if len(names) > 1
-    }
+    return [
+        _Repeated(file, lower, found[0] if found.count(found[0]) == 1 else None)
+        for lower, found in spellings.items()
+        if len(found) > 1
+    ]
+
+
+_ELEMENT = "name, num_children, type, converted_type, logical_type, repetition_type"
+_IN_FOLDER = "in a folder"
+
+
+def _schemas(elements: Sequence[tuple[Any, ...]]) -> list[tuple[str, list[tuple[str, list[object]]]]]:
+    """Return the columns of Parquet files in their order, each with what its type is made of.
+
+    Args:
+        elements: The elements of their schemas: the file, the name, how many elements are in it, and its types.
+    """
+    found: list[tuple[str, list[tuple[str, list[object]]]]] = []
+    inside: list[int] = []  # how many elements are left of each that holds the current one
+    for file, name, children, *kind in elements:
+        if not inside:
+            found.append((file, []))
+        else:
+            if len(inside) == 1:
+                found[-1][1].append((name, []))
+            found[-1][1][-1][1].append((children, *kind))
+            inside[-1] -= 1
+        if children:
+            inside.append(children)
+        while inside and not inside[-1]:
+            inside.pop()
+    return found
+
+
+def _kind(own: Mapping[str, object], file: str | None, column: str) -> object:
+    """Return what the type of a column is made of, `_IN_FOLDER` if a folder says its value, and None if nothing does.
+
+    Args:
+        own: The columns of the file, in lower case.
+        file: The file; None if it is in no folder of the log.
+        column: The column.
+
+    Raises:
+        LogError: If several folders say its value.
+    """
+    if column.lower() in own or file is None:
+        return own.get(column.lower())
+    values = folder_values(file, column)
+    if len(values) > 1:
+        raise LogError(f"{file} is in several folders {column}=…, so nothing says which of them counts")
+    return _IN_FOLDER if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table with named columns.
+
+    Attributes:
+        rows: Its SQL.
+        types: The types of its columns.
+    """
+
+    rows: str
+    types: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,16 +532,14 @@ class _Described:
     Attributes:
         files: The files as DuckDB opens them.
         headed: The files of each header, which names the fields; one without fields if the format has no header.
-        types: The types of the columns.
         rows: As in `Log`.
-        table: The SQL of the table with its rows, if it is no text.
+        tables: The tables with its rows, if it is no text.
     """
 
     files: list[str]
     headed: dict[tuple[str, ...], list[str]]
-    types: dict[str, str]
     rows: int | None
-    table: str = ""
+    tables: Sequence[_Table] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,7 +638,7 @@ def bad_lines(
     for file in _expanded(source.files):
         if len(found) >= _SHOWN or _is_stream(file):
             continue
-        with opened_log(replace(source, files=(file,))) as log:
+        with opened_log(replace(source, files=(file,)), partial=True) as log:
             rows = _unread(log.batches(wanted, numbered=True), unreadable, has_account)
             rejected = log.rejects("line, min(error_message), min(csv_line)", "GROUP BY line ORDER BY line")
             before = [line for line, _, _ in rejected]
@@ -586,13 +690,16 @@ def _reason(address: str | None) -> str:
 
 
 @contextmanager
-def opened_log(source: LogSource, *, memory: int = MEMORY, threads: int | None = None) -> Iterator[Log]:
+def opened_log(
+    source: LogSource, *, memory: int = MEMORY, threads: int | None = None, partial: bool = False
+) -> Iterator[Log]:
     """Open a log for one reading.
 
     Args:
         source: The log.
         memory: How many bytes DuckDB may use before it writes to the disk.
         threads: How many threads read; as many as there are processors if None.
+        partial: Whether they are some files of a log, of which others may have the columns that these do not have.
 
     Raises:
         LogError: If a file does not exist, or cannot be read.
@@ -602,7 +709,7 @@ def opened_log(source: LogSource, *, memory: int = MEMORY, threads: int | None =
         import duckdb  # noqa: F401 - what needs SQL
         import pyarrow  # noqa: F401 - what the batches are made of
 
-    log = Log(source, _expanded(source.files), memory, threads)
+    log = Log(source, _expanded(source.files), memory, threads, partial=partial)
     try:
         yield log
     finally:

@@ -33,6 +33,7 @@ __all__ = [
     "asked_roles",
     "checked_query",
     "csv_rows",
+    "folder_values",
     "header_fields",
     "line_query",
     "lines_of",
@@ -132,9 +133,9 @@ def _list(files: Sequence[str]) -> str:
 DAMAGED = "it is damaged, cut off, or of another format"
 """Why a file cannot be read, where nothing says more."""
 
-_TEXT = "store_rejects = true, auto_detect = false, parallel = false"
+_TEXT = "store_rejects = true, auto_detect = false, parallel = false, hive_partitioning = false"
 """How every text is read. Several threads in one file begin at guessed places: they take text inside quotes for rows,
-and lose lines that are longer than a buffer."""
+and lose lines that are longer than a buffer. The name of a folder such as `line=x` would replace what a line says."""
 
 
 def lines_of(files: Sequence[str]) -> str:
@@ -205,9 +206,48 @@ def csv_rows(files: Sequence[tuple[str, CsvHeader]]) -> str:
     return f"({' UNION ALL '.join(parts)})"
 
 
-def parquet_rows(files: Sequence[str]) -> str:
-    """Return the SQL of a table with the rows of Parquet files."""
-    return f"read_parquet({_list(files)}, union_by_name = true)"
+def parquet_rows(files: Sequence[str], in_folders: Iterable[str] = (), missing: Iterable[str] = ()) -> str:
+    """Return the SQL of a table with the rows of Parquet files.
+
+    Args:
+        files: The files.
+        in_folders: Columns that are no columns of the files, but of their folders: see `folder_values`.
+        missing: Columns that they do not have; each value is null.
+    """
+    rows = f"read_parquet({_list(files)}, union_by_name = true, hive_partitioning = false, filename = {quoted(_FILE)})"
+    added = [f", {_folder_value(one)} AS {_name(one)}" for one in in_folders]
+    added += [f", CAST(NULL AS VARCHAR) AS {_name(one)}" for one in missing]
+    return f"(SELECT * EXCLUDE ({_name(_FILE)}){''.join(added)} FROM {rows})"
+
+
+_FILE = "file of the row"
+"""The column with the name of the file, which no log has."""
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""What programs write in the name of a folder for a null."""
+
+
+def folder_values(file: str, column: str) -> list[str]:
+    """Return what the names of a file's folders say for a column, as in `account=acct-1`, in the order of the folders.
+
+    Example:
+        >>> folder_values("logs/account=acct-1/day=1/a.parquet", "Account")
+        ['acct-1']
+    """
+    folders = re.sub(_URL_WITH_QUERY, r"\1", file).split("/")[:-1]
+    pairs = (one.partition("=") for one in folders)
+    return [value for name, sign, value in pairs if sign and name.lower() == column.lower()]
+
+
+_URL_WITH_QUERY = "^([A-Za-z][A-Za-z0-9+.-]*://[^?]*)[?].*$"
+"""A URL whose query is left out, as both Python and SQL have it."""
+
+
+def _folder_value(column: str) -> str:
+    """Return the SQL of what one folder of a file says for a column."""
+    file = rf"regexp_replace({_name(_FILE)}, '{_URL_WITH_QUERY}', '\1')"
+    value = f"regexp_extract({file}, {quoted(rf'(?i)(?:^|/){re.escape(column)}=([^/]*)/')}, 1)"
+    return f"nullif(url_decode({value}), {quoted(_NO_VALUE)})"
 
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "DOUBLE")
