@@ -18,7 +18,7 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.output import unwritten
 from cidrgate.process.database_files import open_no_database
 from cidrgate.process.private_files import replacement
-from cidrgate.process.streams import stdin_was_closed
+from cidrgate.process.streams import is_stdin, stdin_was_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,9 +30,6 @@ _QUICKLY = 3
 
 STANDARD_STREAM = Path("-")
 """The name for stdin when a file is read, and for stdout when one is written."""
-
-
-_STDIN = {str(STANDARD_STREAM), "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"}
 
 
 def read_text(path: Path) -> str:
@@ -152,7 +149,7 @@ def check_readable(path: Path) -> None:
     Raises:
         CommandError: If the path means stdin, and the process started without it.
     """
-    if str(path) in _STDIN and stdin_was_closed():
+    if is_stdin(path) and stdin_was_closed():
         raise CommandError(f"cannot read {_name(path)}: it is closed")
 
 
@@ -165,7 +162,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
     """
     check_readable(path)
     try:
-        if path == STANDARD_STREAM:
+        if is_stdin(path):
             yield cast("io.BufferedReader", sys.stdin.buffer)
         else:
             with open(path, "rb", opener=open_no_database) as stream:

@@ -11,10 +11,10 @@ import typer
 
 from cidrgate._engine import Matcher
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.files import STANDARD_STREAM
 from cidrgate.cli.log_options import PAST, FromLog, LogOptions, log_options, log_parameters
 from cidrgate.foresight.evaluation import MOST_DAYS
 from cidrgate.manager.evaluations import changed_lists
+from cidrgate.process.streams import is_stdin
 
 if TYPE_CHECKING:
     from cidrgate.cli.options import Session
@@ -77,7 +77,7 @@ class PastRequests:
         if not dry_run and (self.logs or self.typed_days is not None):
             option = "--from-log" if self.logs else "--days"
             raise CommandError(f"{option} is about requests that a dry run evaluates: add --dry-run")
-        if [*self.logs, *map(str, read)].count(str(STANDARD_STREAM)) > 1:
+        if sum(one is not None and is_stdin(one) for one in (*self.logs, *read)) > 1:
             raise CommandError("stdin can be read once: name a file instead of -")
         if self.logs:
             # What is wrong with the options is said before anything is read.

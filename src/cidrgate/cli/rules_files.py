@@ -11,11 +11,12 @@ from cidrgate._engine import Matcher
 from cidrgate.cli.declared_files import read_declared
 from cidrgate.cli.errors import BadRowsError, CommandError, RowProblem, shell_message
 from cidrgate.cli.exports import exported_lines
-from cidrgate.cli.files import STANDARD_STREAM, opened, read_text
+from cidrgate.cli.files import opened, read_text
 from cidrgate.cli.import_plan import plan_import
 from cidrgate.cli.list_sources import FileSource, read_file
 from cidrgate.errors import CidrgateError
 from cidrgate.manager.outcomes import Guard
+from cidrgate.process.streams import is_stdin
 from cidrgate.process.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class _Lists:
 @contextmanager
 def _lists_of_file(session: Session, file: Path) -> Iterator[_Lists]:
     """Yield the lists of a file as the rules accept them: in a store in memory, which nothing outlives."""
-    if file == STANDARD_STREAM:
+    if is_stdin(file):
         raise CommandError("name the file with the lists: a replay may read its log from stdin")
     with session.in_memory() as manager:
         declared = _document(file)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["can_be_written", "leave", "open_missing_streams", "stderr_was_closed", "stdin_was_closed"]
+__all__ = ["can_be_written", "is_stdin", "leave", "open_missing_streams", "stderr_was_closed", "stdin_was_closed"]
 
 _STREAMS = {"stdin": ("r", os.O_WRONLY), "stdout": ("w", os.O_RDONLY), "stderr": ("w", os.O_WRONLY)}
 """What the process does with each stream, and how the null device is opened in its place.
@@ -21,6 +21,8 @@ _STREAMS = {"stdin": ("r", os.O_WRONLY), "stdout": ("w", os.O_RDONLY), "stderr":
 Nothing can be read from stdin or written to stdout: both are errors, as they are for a closed stream. What is written
 to stderr is lost.
 """
+
+_STDIN = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 
 _missing: set[str] = set()
 """The streams that were closed when the process started."""
@@ -38,6 +40,18 @@ def open_missing_streams() -> None:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional only
             setattr(sys, name, open(descriptor, use, encoding="utf-8", closefd=False))  # noqa: SIM115
             _missing.add(name)
+
+
+def is_stdin(name: str | os.PathLike[str]) -> bool:
+    """Return whether the name of a file means stdin.
+
+    What is left to read is behind its descriptor. To open the name would begin a file again, and cannot open a socket.
+
+    Example:
+        >>> is_stdin("-"), is_stdin(Path("/dev/stdin")), is_stdin("stdin")
+        (True, True, False)
+    """
+    return os.fspath(name) in _STDIN
 
 
 def stdin_was_closed() -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import bz2
 import os
 import re
-import shutil
+import select
 import tempfile
 import threading
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,7 @@ from cidrgate._engine import _OpenQuote
 from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
 from cidrgate.process.database_files import DatabaseFileError, refuse_database
+from cidrgate.process.streams import is_stdin
 from cidrgate.process.temporary_folders import temporary_folder
 from cidrgate.replay.lines import LINES, LineCutter
 from cidrgate.replay.parquet import plain_batches, plain_rows
@@ -76,7 +77,9 @@ _HTTP_STATUS = re.compile(r"\b[45][0-9]{2}\b")
 _WILDCARD = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-_STDIN, _STDIN_DEVICE = "-", "/dev/stdin"
+
+_PIECE = 2**20
+"""How many bytes of a stream are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,9 +339,9 @@ class Log:
         if self._source.form.reader in ("csv", "parquet") or self._source.form.header:
             # DuckDB reads such a file more than once, and would find nothing the second time.
             return self._spooled(file)
-        if file.endswith(".bz2"):
-            return _decompressed(file, self._pipes, self._damaged)
-        return _STDIN_DEVICE if file == _STDIN else file
+        if is_stdin(file) or file.endswith(".bz2"):
+            return _piped(file, self._pipes, self._damaged)
+        return file
 
     def _check(self) -> None:
         """Read files too, one after the other, to find what DuckDB does not tell.
@@ -373,12 +376,11 @@ class Log:
 
     def _spooled(self, file: str) -> str:
         """Write what can be read only once to the disk, and return the name of the copy."""
-        opened = bz2.open if file.endswith(".bz2") else open
         number, name = tempfile.mkstemp(dir=self._spill)
         with os.fdopen(number, "wb") as copy:
             try:
-                with opened(_STDIN_DEVICE if file == _STDIN else file, "rb") as stream:
-                    shutil.copyfileobj(stream, copy, 2**20)
+                with _pieces(file) as pieces:
+                    copy.writelines(pieces)
             except (EOFError, ValueError):
                 raise self._unreadable(file, DAMAGED) from None
         return name
@@ -720,19 +722,21 @@ def _expanded(files: Sequence[str]) -> list[str]:
     """Return the files that patterns stand for; URLs are left to DuckDB.
 
     Raises:
-        LogError: If there is no such file.
+        LogError: If there is no such file, or if stdin is named twice.
     """
     found: list[str] = []
     for file in files:
         if Path(file).is_dir():
             raise LogError(f"{file} is a folder: name the files in it, such as '{file.rstrip('/')}/*'")
-        if _URL.match(file) or file == _STDIN or Path(file).exists():
+        if _URL.match(file) or is_stdin(file) or Path(file).exists():
             found.append(file)
             continue
         matching = sorted(one for one in glob(file, recursive=True) if Path(one).is_file())  # noqa: PTH207
         if not matching:
             raise LogError(f"{file}: there is no such file")
         found += matching
+    if sum(map(is_stdin, found)) > 1:
+        raise LogError("stdin can be read once: name it once")
     for file in found:
         _refuse_database(file)
     return found
@@ -740,7 +744,7 @@ def _expanded(files: Sequence[str]) -> list[str]:
 
 def _refuse_database(file: str) -> None:
     """Refuse a database, before any library opens and closes the file: it may be an open store of this process."""
-    if file == _STDIN or _URL.match(file):
+    if is_stdin(file) or _URL.match(file):
         return
     try:
         refuse_database(file)
@@ -758,19 +762,44 @@ def _escaped(file: str) -> str:
 
 
 def _is_stream(file: str) -> bool:
-    return file == _STDIN or file.endswith(".bz2") or not (_URL.match(file) or Path(file).is_file())
+    return is_stdin(file) or file.endswith(".bz2") or not (_URL.match(file) or Path(file).is_file())
 
 
-def _decompressed(file: str, pipes: list[int], damaged: list[str]) -> str:
-    """Return the name of a pipe through which a thread writes what a bzip2 file holds: DuckDB does not read bzip2.
+@contextmanager
+def _pieces(file: str) -> Iterator[Iterator[bytes]]:
+    """Open stdin, or what a bzip2 file or a pipe holds, in pieces."""
+    if is_stdin(file):
+        yield _pieces_of_stdin()
+        return
+    with bz2.open(file) if file.endswith(".bz2") else open(file, "rb") as stream:  # noqa: PTH123 - as it was named
+        yield iter(partial(stream.read, _PIECE), b"")
+
+
+def _pieces_of_stdin() -> Iterator[bytes]:
+    """Yield what is left to read from stdin."""
+    descriptor = 0
+    while True:
+        try:
+            piece = os.read(descriptor, _PIECE)
+        except BlockingIOError:  # what started this process reads from it too, and does not wait
+            select.select([descriptor], [], [])
+            continue
+        if not piece:
+            return
+        yield piece
+
+
+def _piped(file: str, pipes: list[int], damaged: list[str]) -> str:
+    """Return the name of a pipe through which a thread writes what DuckDB cannot open: stdin, and bzip2 files.
 
     Args:
         file: The file.
         pipes: Gets the pipe, which the caller closes.
         damaged: Gets the file before the pipe ends, if it cannot be read to its end.
     """
+    stream = ExitStack()
     try:
-        stream = bz2.open(file)  # noqa: SIM115 - the thread closes it
+        pieces = stream.enter_context(_pieces(file))
     except OSError as error:
         raise LogError(f"{file} cannot be read: {error.strerror}") from None
     reading, writing = os.pipe()
@@ -779,13 +808,13 @@ def _decompressed(file: str, pipes: list[int], damaged: list[str]) -> str:
     def write() -> None:
         with stream, suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
             try:
-                shutil.copyfileobj(stream, pipe, 2**20)
+                pipe.writelines(pieces)
             except BrokenPipeError:  # nobody reads any more
                 raise
             except (OSError, EOFError, ValueError):
                 damaged.append(file)
 
-    threading.Thread(target=write, name="cidrgate-bzip2", daemon=True).start()
+    threading.Thread(target=write, name="cidrgate-stream", daemon=True).start()
     return f"/dev/fd/{reading}"
 
 
@@ -841,7 +870,7 @@ def _told(source: LogSource, files: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
-        named = [file for file in files if file != _STDIN and file in str(error)] or source.files
+        named = [file for file in files if not is_stdin(file) and file in str(error)] or source.files
         listed = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
         reason = _reason_of(error)
         if source.form.reader == "json" and isinstance(error, duckdb.BinderException):
