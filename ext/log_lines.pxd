@@ -27,6 +27,7 @@ cdef enum Action:
     PART                    # `count` parts between separators, or all if it is MOST_PLACES, from part `place` (from 1)
     DROP                    # without the first `place` and the last `count` characters; empty if there are fewer
     WITHOUT_PORT            # an address without the port behind its last colon, and without the brackets of IPv6
+    PORT                    # what stands before the last colon and a port behind it, or the port if `place` is 2
     PEER                    # the first text without spaces before " [" that ends with a port, WITHOUT_PORT
     CAPTURES                # what the first of the one or two groups "{…} " at the end contains; empty if there is none
     TARGET                  # what a request line asks for, without scheme and authority; empty if it is cut off
@@ -269,6 +270,16 @@ cdef inline Text without_port(Text text) noexcept nogil:
     return unbracketed(dropped(text, 0, 1))
 
 
+cdef inline Text beside_port(Text text, Py_ssize_t place) noexcept nogil:
+    """Return what stands before the port at the end of a text, or the port if `place` is 2; no text without a port."""
+    cdef Py_ssize_t at = text.size
+    while at > 0 and is_digit(text.start[at - 1]):
+        at -= 1
+    if at == text.size or at == 0 or text.start[at - 1] != c':':
+        return no_text()
+    return sliced(text.start, at - 1) if place == 1 else sliced(text.start + at, text.size - at)
+
+
 cdef inline Text peer_before_bracket(Text text) noexcept nogil:
     """Return the address of the first `address:port [`; empty if there is none."""
     cdef Py_ssize_t at, colon, start, bracket = 0
@@ -358,6 +369,10 @@ cdef inline Text field_of(const Field *field, const Text *sections) noexcept nog
             text = dropped(text, step.place, step.count)
         elif step.action == WITHOUT_PORT:
             text = without_port(text)
+        elif step.action == PORT:
+            text = beside_port(text, step.place)
+            if text.start == NULL:
+                return text
         elif step.action == PEER:
             text = peer_before_bracket(text)
         elif step.action == CAPTURES:

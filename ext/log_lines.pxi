@@ -12,13 +12,14 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp
 
 from log_lines cimport (
-    ANY_NUMBER, CAPTURES, CLF, DROP, HAPROXY, MOST_PLACES, NO_CUTTER, NO_SIGN, NO_TIME, PART, PEER, TARGET,
-    WITHOUT_PORT, Check, Column, Ends, Field, Minute, Output, Rules, Step, Text, append, append_column, cut_line,
-    end_row, field_of, is_clear_path, is_whole, no_text, part, read_time, sliced,
+    ANY_NUMBER, CAPTURES, CLF, DROP, HAPROXY, MOST_PLACES, NO_CUTTER, NO_SIGN, NO_TIME, PART, PEER, PORT,
+    TARGET, WITHOUT_PORT, Check, Column, Ends, Field, Minute, Output, Rules, Step, Text, append, append_column,
+    cut_line, end_row, field_of, is_clear_path, is_whole, no_text, part, read_time, sliced,
 )
 
 cdef dict ACTIONS = {
-    "part": PART, "drop": DROP, "without_port": WITHOUT_PORT, "peer": PEER, "captures": CAPTURES, "target": TARGET,
+    "part": PART, "drop": DROP, "without_port": WITHOUT_PORT, "port": PORT, "peer": PEER, "captures": CAPTURES,
+    "target": TARGET,
 }
 cdef dict SIGNS = {"": NO_SIGN, "\\": c'\\', "#": c'#', "%": c'%'}
 cdef dict TIME_FORMS = {"": NO_TIME, "clf": CLF, "haproxy": HAPROXY}

@@ -21,6 +21,7 @@ OCTETS = {
 CHARACTERS = {'"': '"', "\\": "\\", "b": "\b", "n": "\n", "t": "\t", "v": "\v", "r": "\r"}
 codecs.register_error("octets", lambda error: ("\ufffd" * (error.end - error.start), error.end))  # type: ignore[attr-defined]
 PORT = re.compile(r"[0-9]*\Z")
+BEFORE_PORT = re.compile(r"(.*):([0-9]+)", re.DOTALL)
 PEER = re.compile(r"([^\t\n\f\r ]+):[0-9]+ \[")
 ORIGIN = re.compile(r"\A[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*")
 GROUPS = (re.compile(r"\{([^{}]*)\} \{[^{}]*\} \Z"), re.compile(r"\{([^{}]*)\} \Z"))
@@ -33,8 +34,8 @@ FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999 in microseconds since 1970."""
 
 
-def stepped(text: str, step: FieldStep) -> str:
-    """The part of a text to which a step leads."""
+def stepped(text: str, step: FieldStep) -> str | None:
+    """The part of a text to which a step leads; None if there is none, so that the line is bad."""
     if step.action == "part":
         parts = text.split(step.separator)
         end = None if step.number == 10_000 else step.place - 1 + step.number
@@ -43,6 +44,9 @@ def stepped(text: str, step: FieldStep) -> str:
         return text[step.place : max(step.place, len(text) - step.number)]
     if step.action == "without_port":
         return PORT.sub("", text, count=1)[:-1].strip("[]")
+    if step.action == "port":
+        found = BEFORE_PORT.fullmatch(text)
+        return None if found is None else found[step.place]
     if step.action == "peer":
         found = PEER.search(text)
         return "" if found is None else found[1].strip("[]")
@@ -56,9 +60,9 @@ def field_of(field: LogField, sections: Sequence[str]) -> str | None:
     """A field of a line that was cut; None if the line does not have its section."""
     if field.section >= len(sections):
         return None
-    text = sections[field.section]
+    text: str | None = sections[field.section]
     for step in field.steps:
-        text = stepped(text, step)
+        text = None if text is None else stepped(text, step)
     return text
 
 

@@ -51,6 +51,8 @@ FORMS: list[tuple[LogFormat, tuple[str, ...], tuple[str, ...]]] = [
             "$time_iso8601|$http_x_account|$remote_addr": "2026-10-10T11:55:36+00:00|b|8.8.8.8",
             'at="$time_local" client=$remote_addr account=$http_x_account;': f'at="{AT}" client=8.8.8.8 account=b;',
             "é$remote_addrü :: $http_x_account :: $time_local z": f"é8.8.8.8ü :: b :: {AT} z",
+            '%v:%p %a %t "%{X-Account}i"': f'a.example:443 8.8.8.8 [{AT}] "b"',
+            "$remote_addr:$remote_port|$http_x_account|$status": "2001:db8::1:80|b|200",
             "$remote_addr <$http_x_account> x$time_local z": f"8.8.8.8 <b> x{AT} z",
         }.items()
     ],

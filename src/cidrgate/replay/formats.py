@@ -7,6 +7,7 @@ needed here; the engine cuts lines of text (`lines`), and `sources` turns descri
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -48,6 +49,8 @@ class FieldStep(NamedTuple):
               empty if there are fewer than `place`.
             - `drop`: leaves out the first `place` and the last `number` characters. It is empty if there are fewer.
             - `without_port`: leaves out the last colon of an address with the port behind it, and the brackets of IPv6.
+            - `port`: takes what stands before the last colon and the digits behind it, or these digits if `place` is 2.
+              If there are none, the line is bad.
             - `peer`: takes the first address that stands with a port before a bracket, without the port.
             - `captures`: takes what the first of the one or two groups such as `{a|b}` contains that end a text, each
               with a space behind it. It is empty if there is none.
@@ -58,7 +61,7 @@ class FieldStep(NamedTuple):
         number: How many parts or characters.
     """
 
-    action: Literal["part", "drop", "without_port", "peer", "captures", "target"]
+    action: Literal["part", "drop", "without_port", "port", "peer", "captures", "target"]
     separator: str = ""
     place: int = 0
     number: int = 0
@@ -82,6 +85,10 @@ class LogField(NamedTuple):
     def part(self, separator: str, place: int, number: int = 1) -> LogField:
         """Return some parts of the field between separators."""
         return self._replace(steps=(*self.steps, FieldStep("part", separator, place, number)))
+
+    def beside_port(self, place: int) -> LogField:
+        """Return what stands before the port at the end of the field, or the port if `place` is 2."""
+        return self._replace(steps=(*self.steps, FieldStep("port", "", place)))
 
     def without_ends(self, first: int, last: int) -> LogField:
         """Return the field without its first and its last characters."""
@@ -174,7 +181,10 @@ class TemplateError(ValueError):
 _Server: TypeAlias = Literal["nginx", "apache", "envoy"]
 _NGINX = re.compile(r"\$\{?(?P<name>[a-zA-Z_0-9]+)\}?")
 _APACHE = re.compile(r"%%|%[<>!,0-9]*(?:\{(?P<argument>[^}]*)\})?(?P<letter>\^[a-zA-Z]{2}|[a-zA-Z])")
-_ENVOY = re.compile(r"%%|%(?P<command>[A-Z_0-9]+)(?:\((?P<argument>[^)]*)\))?(?::[0-9]+)?%")
+_ENVOY = re.compile(r"%%|%(?P<command>[A-Z][A-Z_0-9]{2,})(?:\((?P<argument>[^)]*)\))?(?::[0-9]+)?%")
+"""A command is a word. Between two percent signs of Apache, a single letter may stand: `%U%q`."""
+
+_ONLY_APACHE = re.compile(r"%[<>!,0-9]*[{^a-z]")
 _DIRECTIVE = re.compile(r"\s*(?:log_format|access_log|LogFormat|CustomLog|TransferLog|text_format|inline_string)\b")
 """What stands before a template in a configuration."""
 
@@ -194,6 +204,11 @@ _ENVOY_NAMES = {
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": "realip_remote_addr",
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": "realip_remote_addr_port",
 }  # fmt: skip
+_ENVOY_SYNONYMS = {
+    "REQUEST_HEADER": "REQ", "STREAM_INFO_REQ": "REQ", "RESPONSE_HEADER": "RESP", "RESPONSE_TRAILER": "TRAILER",
+}  # fmt: skip
+"""Commands that newer versions of Envoy document, by their older names."""
+
 _TO_THE_END = 10_000
 """The number of parts that stands for all."""
 
@@ -202,6 +217,12 @@ _TIME_WITH_ZONE = "time_local"
 
 _TIME_OF_ITS_OWN = ("t_", "start_time_")
 """Names of times whose own notation is part of the name."""
+
+_TIMES_IN_ISO = re.compile(
+    r"(?:t_(?:begin:|end:)?|(?P<utc>start_time_))(?:%y-%m-%d|%f)[t ](?:%h:%m:%s|%t)(?:\.%[1-9]?f)?(?:%z|z|(?(utc)))"
+)
+_TIMES_IN_NUMBERS = re.compile(r"t_(?:begin:|end:)?[mu]?sec|start_time_%s(?:\.%[1-9]?f)?")
+"""Names of such times that are read as any other of their form."""
 
 
 def _names(template: str) -> tuple[_Server, list[str], list[str]]:
@@ -226,25 +247,36 @@ def _names(template: str) -> tuple[_Server, list[str], list[str]]:
     server: _Server
     if _NGINX.search(template):
         server, pattern, name_of = "nginx", _NGINX, _nginx_name
-    elif _ENVOY.search(template.replace("%%", "")):
+    elif _is_envoy(template):
         server, pattern, name_of = "envoy", _ENVOY, _envoy_name
     else:
         # Apache writes the brackets around %t by itself.
-        template = template.replace("%t", "[%t]").replace("[[%t]]", "[%t]")
+        template = _APACHE.sub(lambda found: "[%t]" if found.group() == "%t" else found.group(), template)
+        template = template.replace("[[%t]]", "[%t]")
         server, pattern, name_of = "apache", _APACHE, _apache_name
-    texts, names, at = [""], [], 0
+    texts, at = [""], 0
+    names: list[str] = []
     for found in pattern.finditer(template):
         texts[-1] += _fixed(template[at : found.start()], pattern)
         at = found.end()
         if found.group() == "%%":
             texts[-1] += "%"
         else:
-            names.append(name_of(found))
-            texts.append("")
+            name = name_of(found)
+            if server == "apache" and name == "args" and names[-1:] == ["uri"] and not texts[-1]:
+                names[-1] = "request_uri"  # a query begins with a question mark
+            else:
+                names.append(name)
+                texts.append("")
     texts[-1] += _fixed(template[at:], pattern)
     if not names:
         raise TemplateError("it names no field: write it as the server's configuration has it")
     return server, texts, names
+
+
+def _is_envoy(template: str) -> bool:
+    bare = template.replace("%%", "")
+    return _ENVOY.search(bare) is not None and _ONLY_APACHE.search(_ENVOY.sub("", bare)) is None
 
 
 def _fixed(text: str, pattern: re.Pattern[str]) -> str:
@@ -276,11 +308,13 @@ def _apache_name(found: re.Match[str]) -> str:
 
 
 def _envoy_name(found: re.Match[str]) -> str:
-    command, argument = found["command"], found["argument"]
+    command, argument = _ENVOY_SYNONYMS.get(found["command"], found["command"]), found["argument"]
     if command == "REQ" and argument:
-        first = argument.partition("?")[0]
+        first = argument.partition("?")[0].upper()
         return {":METHOD": "request_method", ":PATH": "uri", "X-ENVOY-ORIGINAL-PATH": "uri"}.get(first, _header(first))
-    return _ENVOY_NAMES.get(command, command.lower() if not argument else f"{command}_{argument}".lower())
+    if command == "PATH":  # its argument says which path, and whether it has a query
+        return "uri"
+    return f"{command}_{argument}".lower() if argument else _ENVOY_NAMES.get(command, command.lower())
 
 
 def format_of_template(template: str, *, name: str = "custom", title: str = "a log_format of your own") -> LogFormat:
@@ -317,6 +351,9 @@ def format_of_template(template: str, *, name: str = "custom", title: str = "a l
         host = one.replace("_addr", "_host")
         if host in fields and one not in fields:
             fields[one] = fields[host]
+    for form, usual in ((_TIMES_IN_ISO, "time_iso8601"), (_TIMES_IN_NUMBERS, "msec")):
+        for one in [one for one in fields if form.fullmatch(one)]:
+            fields.setdefault(usual, fields[one])
     if "request" in fields and "uri" not in fields:
         fields["uri"] = fields["request"].then("target")
     roles = {
@@ -360,6 +397,42 @@ def _words(name: str) -> int:
     return 1 + (name.count(" ") if name.startswith(_TIME_OF_ITS_OWN) else name == _TIME_WITH_ZONE)
 
 
+_PORTS = frozenset(
+    {
+        *("remote_port", "server_port", "realip_remote_port"),
+        *("field_p", "p_canonical", "p_local", "p_remote"),
+        *("downstream_remote_port", "downstream_direct_remote_port", "downstream_local_port"),
+    }
+)
+"""Fields in which servers always write the number of a port."""
+
+
+def _separator(around: list[str], names: list[str]) -> str:
+    """Return what separates fields, or groups of them, which other signs separate then.
+
+    That is the text between all of them, or a space, or the sign that stands between most.
+
+    Args:
+        around: The texts around the fields.
+        names: The names of the fields.
+
+    Raises:
+        TemplateError: If nothing separates two fields.
+    """
+    inner = around[1:-1]
+    if not inner:
+        return " "
+    signs = Counter(sign for text in inner for sign in dict.fromkeys(text) if not sign.isalnum())
+    unseparated = [name for name, text in zip(names, inner, strict=False) if not text]
+    if not unseparated and len(set(inner)) == 1:
+        return inner[0]
+    if unseparated or not signs:
+        raise TemplateError(
+            f"nothing separates {[*unseparated, names[0]][0]} from what follows it: put a space between the fields"
+        )
+    return " " if " " in signs else max(signs, key=signs.__getitem__)
+
+
 class _Cut(NamedTuple):
     """How the lines of a template are cut.
 
@@ -399,26 +472,28 @@ class _Cut(NamedTuple):
             self.fields[names[-1]] = time
             self.around[names[-1]] = ("", around[-1])
             return
-        inner = around[1:-1]
-        # Between two fields stands one separator, or at least a space.
-        separator = inner[0] if len(set(inner)) == 1 else " "
-        if not separator or any(separator not in one for one in inner):
-            raise TemplateError(f"nothing separates {names[0]} from what follows it: put a space between the fields")
+        if around[1:] == [":", ""] and not around[0] and names[-1] in _PORTS:
+            # The server writes the port, so nothing in what stands before it can move the colon.
+            self.fields.update({name: section.beside_port(place) for place, name in enumerate(names, 1)})
+            self.checks.append(LineCheck(section.beside_port(2), ":", 0))
+            return
+        separator = _separator(around, names)
         texts: list[tuple[str, ...]] = []
-        held, ends = "", [""]
+        held: list[str] = []
+        ends = [""]
         for name, text in zip([*names, ""], around, strict=True):
             first, *others = text.split(separator)
             ends[-1] += first
             for other in others:
                 self._part(section, separator, texts, held, ends)
-                held, ends = "", [other]
+                held, ends = [], [other]
             if name:
-                held, ends = name, [*ends, ""]
+                held, ends = [*held, name], [*ends, ""]
         self._part(section, separator, texts, held, ends)
         self.checks.append(LineCheck(section, separator, len(texts) - 1, tuple(texts)))
 
     def _part(
-        self, section: LogField, separator: str, texts: list[tuple[str, ...]], name: str, ends: list[str]
+        self, section: LogField, separator: str, texts: list[tuple[str, ...]], names: list[str], ends: list[str]
     ) -> None:
         """Add the next part of a section between separators.
 
@@ -426,16 +501,20 @@ class _Cut(NamedTuple):
             section: The section.
             separator: What separates its parts.
             texts: The texts of the parts before, and then of this one.
-            name: The field in it, if there is one.
-            ends: The text that is the whole part, or those around the field.
+            names: The fields in it.
+            ends: The text that is the whole part, or those around its fields.
         """
-        if not name:
+        if not names:
             texts.append(tuple(ends))
             return
-        before, after = ends
-        words = _words(name) if separator == " " else 1
+        before, after, name = ends[0], ends[-1], names[0]
+        words = 1 + sum(_words(one) - 1 for one in names) if separator == " " else 1
         found = section.part(separator, len(texts) + 1, words)
         texts += [(before, after)] if words == 1 else [(before, ""), *[("", "")] * (words - 2), ("", after)]
+        if len(names) > 1:
+            inside = found.without_ends(len(before), len(after)) if before or after else found
+            self.add(inside, ["", *ends[1:-1], ""], names)
+            return
         if name == _TIME_WITH_ZONE:  # is read with what stands around it
             self.around[name] = (before, after)
         elif before or after:
