@@ -378,3 +378,30 @@ def test_a_log_of_another_format_is_not_read_to_its_end(tmp_path: Path) -> None:
     path.write_text("account,address,time\n" + "acct-1,-,2026-01-01T00:00:00Z\n" * 1_000_000)
     with pytest.raises(LogError, match=r"none of the first (\d+,\d+) lines of .*a\.csv is as the format csv says"):
         replay(LogSource(files=[str(path)], form=FORMATS["csv"]), BEFORE, threads=1)
+
+
+def test_more_requests_than_can_be_counted_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"account": ["a"] * 9, "address": ["8.8.8.8"] * 9, "time": [0] * 9, "requests": [10**12] * 9}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    source = LogSource(files=[tmp_path / "a.parquet"], form=FORMATS["parquet"], columns={"requests": "requests"})
+    lists = Matcher()
+    monkeypatch.setattr("cidrgate.replay.replaying._MOST_IN_ALL", 9 * 10**12)
+    assert replay(source, lists).requests == 9 * 10**12
+    assert [one.requests for one in observations(source, lists)] == [9 * 10**12]
+    monkeypatch.setattr("cidrgate.replay.replaying._MOST_IN_ALL", 9 * 10**12 - 1)
+    for read in (replay, lambda *log: list(observations(*log))):
+        with pytest.raises(LogError, match="more than can be counted"):
+            read(source, lists)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("time", ["10/Oct/2026:13:55:36 +0200", "10/oct/2026:11:55:36 +0000", "2026-10-10T11:55:36Z"])
+def test_a_column_may_have_times_in_the_notation_of_nginx(tmp_path: Path, form: str, time: str) -> None:
+    path = tmp_path / f"a.{form}"
+    row = {"account": "a", "address": "8.8.8.8", "time": time}
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    else:
+        path.write_text(json.dumps(row) if form == "jsonl" else "\n".join(map(",".join, (row, row.values()))))
+    (seen,) = observations(LogSource(files=[path], form=FORMATS[form]), Matcher())
+    assert seen.last_seen == datetime(2026, 10, 10, 11, 55, 36, tzinfo=UTC)

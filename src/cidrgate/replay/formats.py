@@ -32,7 +32,7 @@ __all__ = [
 
 TimeForm: TypeAlias = Literal["clf", "haproxy", "iso", "epoch", "any"]
 """How a time is written: `10/Oct/2026:13:55:36 +0000`, the same with milliseconds and without a zone, ISO 8601, seconds
-since 1970, or one of the last two."""
+since 1970, or any of them but HAProxy's."""
 
 ROLES = ("account", "address", "forwarded", "path", "time", "requests")
 """What a request needs of a log: its account or its path, the peer, the header that names the client, the time, and how

@@ -268,9 +268,10 @@ def observations(
     decider = Decider(matcher, None, source.account, resolver, of_json=source.form.reader == "json")
     lines = bad = 0
     with opened_log(source, memory=memory, threads=threads) as log:
-        pairs = Pairs(log)
+        pairs, requests_read = Pairs(log), 0
         for batch in log.batches(wanted, accounts):
             decided = decider.decide(batch)
+            requests_read = _added(requests_read, decided)
             chosen = np.isin(decided.verdicts, (ALLOWED, DENIED, UNKNOWN_ACCOUNT))
             if accounts is not None:
                 chosen &= is_one_of(decided.accounts, accounts).to_numpy(zero_copy_only=False)
@@ -549,6 +550,10 @@ def _time(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _moment(microseconds)
 
 
+_MOST_IN_ALL = 2**63 - 1
+"""How many requests a log can have: counts have 64 bits."""
+
+
 class _Lenient:
     """Counts the accounts in a log whose mode denies nothing.
 
@@ -580,7 +585,7 @@ class _Totals:
     """The counts of one replay."""
 
     def __init__(self, pairs: Pairs, *, compared: bool) -> None:
-        self.lines = self.bad = 0
+        self.lines = self.bad = self._requests = 0
         self._pairs = pairs
         self._compared = compared
         self._noted = (NEWLY_DENIED, NEWLY_ALLOWED) if compared else (DENIED,)
@@ -595,6 +600,7 @@ class _Totals:
         self.bad += decided.bad
         if not len(decided.verdicts):
             return
+        self._requests = _added(self._requests, decided)
         counts = _counts(decided.verdicts, decided.requests, len(VERDICTS))
         self._verdicts += counts
         if counts[list(self._noted)].any():
@@ -659,6 +665,18 @@ class _Totals:
         return timedelta(seconds=seconds), tuple(
             Period(_moment(start), _named(joined[number])) for number, start in starts.items()
         )
+
+
+def _added(requests: int, decided: Decided) -> int:
+    """Return a number of requests with those of a batch.
+
+    Raises:
+        LogError: If they are more than can be counted.
+    """
+    requests += len(decided.verdicts) if decided.requests is None else int(decided.requests.sum())
+    if requests > _MOST_IN_ALL:
+        raise LogError("the rows stand for more than 2^63 requests, which is more than can be counted")
+    return requests
 
 
 def _counts(places: NDArray[Any], requests: NDArray[np.int64] | None, size: int) -> NDArray[np.int64]:

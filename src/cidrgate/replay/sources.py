@@ -258,7 +258,7 @@ _IN_TIME = f"time BETWEEN {IN_TIME[0]} AND {IN_TIME[1]}"
 """No time is in them if it is null."""
 
 MOST_REQUESTS = 10**12
-"""For how many requests a row may stand: the sums of a log must fit into 64 bits."""
+"""For how many requests a row may stand: the sums of a batch must fit into 64 bits."""
 
 _SIMPLE = re.compile(r"\^?(?P<before>/(?:[A-Za-z0-9_-]+/)*)\(\?P<account>\[\^/\]\+\)")
 """A pattern whose account is one whole segment behind a fixed path: most are like this, and the engine finds it."""
@@ -481,7 +481,8 @@ def time_of(text: str, form: LogFormat, kind: str) -> str:
     iso = f"epoch_us(try_cast({text} AS TIMESTAMPTZ))"
     number = _epoch(f"try_cast({text} AS DOUBLE)")
     day_or_number = f"CASE WHEN regexp_full_match({text}, '{_EIGHT_DIGITS}') THEN {_day(text)} ELSE {number} END"
-    return {"iso": iso, "epoch": number}.get(form.time_form, f"coalesce({iso}, {day_or_number})")
+    clf = f"epoch_us(try_strptime({text}, '%d/%b/%Y:%H:%M:%S %z'))"
+    return {"iso": iso, "epoch": number}.get(form.time_form, f"coalesce({iso}, {day_or_number}, {clf})")
 
 
 _EIGHT_DIGITS = " *[0-9]{8}([.]0+)? *"
