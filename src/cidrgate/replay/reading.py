@@ -469,7 +469,10 @@ def _repeated_columns(file: str, names: Sequence[str]) -> list[_Repeated]:
 
 
 _ELEMENT = "name, num_children, type, converted_type, logical_type, repetition_type"
+"""What DuckDB says about an element of a schema."""
+
 _IN_FOLDER = "in a folder"
+"""Stands for the type of a column whose values are in the names of folders."""
 
 
 def _schemas(elements: Sequence[tuple[Any, ...]]) -> list[tuple[str, list[tuple[str, list[object]]]]]:
