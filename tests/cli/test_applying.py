@@ -114,6 +114,91 @@ def test_a_plan_holds_only_for_what_it_saw(cidrgate: Cidrgate, lists: str) -> No
     assert cidrgate.accounts() == ["a", "s"]
 
 
+_LISTED = '[accounts.k]\nentries = ["8.8.8.0/24"]\n[accounts.s]\nparent = "k"\n'
+_PRUNED = ("--prune", "--yes", "--empty")
+_OTHER_PLANS: dict[str, tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]], str]] = {
+    "an account more": (
+        (_LISTED, ()),
+        (_LISTED + '[accounts.j]\nentries = ["5.5.5.0/24"]', ()),
+        "the plan of another file",
+    ),
+    "an account less": ((_LISTED, ()), ('[accounts.s]\nparent = "k"', ()), "the plan of another file"),
+    "an account less, which is refused": (
+        (_LISTED + '[accounts.bad]\nentries = ["10.0.0.0/8"]', ()),
+        (_LISTED, ()),
+        "the plan of another file",
+    ),
+    "another network": ((_LISTED, ()), (_LISTED.replace("8.8.8", "4.4.4"), ()), "something else for k"),
+    "another detail": (
+        (_LISTED, ()),
+        (_LISTED.replace('"8.8.8.0/24"', '{ cidr = "8.8.8.0/24", label = "x" }'), ()),
+        "something else for k",
+    ),
+    "an empty list": ((_LISTED, ()), (_LISTED.replace('"8.8.8.0/24"', ""), _PRUNED), "something else for k"),
+    "removals": ((_LISTED, ()), (_LISTED, _PRUNED), "something else for k"),
+    "no removals": ((_LISTED, ("--prune",)), (_LISTED, ()), "something else for k"),
+    "a creation": ((_LISTED, ("--no-create",)), (_LISTED, ()), "something else for s"),
+    "no creation": ((_LISTED, ()), (_LISTED, ("--no-create",)), "something else for s"),
+    "a new account with its list": (
+        (_LISTED, ()),
+        (_LISTED.replace('parent = "k"', "entries = []"), ()),
+        "something else for s",
+    ),
+    "what the plan refuses": (
+        (_LISTED.replace("8.8.8.0/24", "10.0.0.0/8"), ()),
+        (_LISTED, ()),
+        "something else for k",
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "then", "told"), _OTHER_PLANS.values(), ids=_OTHER_PLANS)
+def test_only_what_is_planned_is_done(
+    cidrgate: Cidrgate, first: tuple[str, tuple[str, ...]], then: tuple[str, tuple[str, ...]], told: str
+) -> None:
+    cidrgate("add", "k", "9.9.9.9/32", "--create")
+    cidrgate("add", "j", "6.6.6.0/24", "--create")
+    before = [cidrgate("list", name, "--json").record for name in ("k", "j")]
+    (planned, options), (applied, others) = first, then
+    Path("lists.toml").write_text(planned)
+    failing = "10.0.0.0" in planned or "--no-create" in options
+    Path("plan.json").write_text(cidrgate("plan", "lists.toml", *options, "--json", status=1 if failing else 2).out)
+    Path("lists.toml").write_text(applied)
+    for also in ((), ("--dry-run",), ("--strict",)):
+        refused = cidrgate("apply", "lists.toml", "--planned", "plan.json", *others, *also, status=2)
+        assert told in refused.err
+    assert [cidrgate("list", name, "--json").record for name in ("k", "j")] == before
+    assert cidrgate.accounts() == ["j", "k"]
+
+
+def test_a_plan_in_another_spelling_is_the_same(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "k", "9.9.9.9/32", "--create")
+    Path("lists.toml").write_text('[accounts.k]\nentries = ["8.8.8.0/24", "1.1.1.1/32"]\n[accounts.s]\nparent = "k"')
+    Path("plan.json").write_text(cidrgate("plan", "lists.toml", "--json", status=2).out)
+    said = {"s": {"parent": "k"}, "k": {"entries": ["1.1.1.1/32", {"cidr": "8.8.8.0/24", "label": None}]}}
+    cidrgate("apply", "-", "--planned", "plan.json", stdin=json.dumps({"accounts": said}))
+    assert cidrgate.accounts() == ["k", "s"]
+
+
+def test_an_account_that_is_gone_since_the_plan_is_not_created_again(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "k", "9.9.9.9/32", "--create")
+    cidrgate("add", "s", "9.9.9.9/32", "--create")
+    cidrgate("remove", "s", "9.9.9.9/32", "--empty")
+    cidrgate("account", "edit", "s", "--parent", "k", "--confirm", "other_list")
+    Path("lists.toml").write_text('[accounts.s]\nparent = "k"')
+    Path("plan.json").write_text(cidrgate("plan", "lists.toml", "--json").out)
+    cidrgate("account", "delete", "s", "--confirm", "disable_enforcement")
+    assert "has version 0, not" in cidrgate("apply", "lists.toml", "--planned", "plan.json", status=3).err
+    assert cidrgate.accounts() == ["k"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"versions": {"k": 1}}', '{"versions": {"k": "1"}, "changes": []}'])
+def test_a_file_that_is_no_plan(cidrgate: Cidrgate, lists: str, text: str) -> None:
+    Path("plan.json").write_text(text)
+    assert "plan.json is not a plan" in cidrgate("apply", lists, "--planned", "plan.json", status=2).err
+    assert cidrgate.accounts() == []
+
+
 WRONG = {
     "not toml": "accounts",
     "another member": '[account.a]\nentries = ["8.8.8.0/24"]',

@@ -181,7 +181,9 @@ class Commands:
         declared = world.path.with_name("lists.json")
         declared.write_text(json.dumps({"accounts": {asked.account: {"entries": asked.cidrs.split()}}}))
         plan = world.path.with_name("plan.json")
-        plan.write_text(json.dumps({"versions": {asked.account: asked.version}}))
+        if asked.version is not None:
+            planned_now = json.loads(typed(["plan", str(declared), "--prune", "--json", "-d", str(world.path)]).stdout)
+            plan.write_text(json.dumps({**planned_now, "versions": {asked.account: asked.version}}))
         planned = [] if asked.version is None else ["--planned", str(plan)]
         arguments = {
             "apply": [str(declared), "--prune", "--yes", *planned, *empty, *guards],

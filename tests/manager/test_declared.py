@@ -257,6 +257,32 @@ def test_arguments_that_are_none(manager: RuleManager) -> None:
         manager.apply({}, expect_versions={"a": -1})
     with pytest.raises(ValueError, match="not declared: b"):
         manager.plan({"a": []}, expect_versions={"a": 1, "b": 1})
+    with pytest.raises(ValueError, match="no version of declared accounts: b"):
+        manager.apply({"a": [], "b": []}, expect_versions={"a": 1})
+
+
+def test_a_plan_has_the_version_of_every_declared_account(manager: RuleManager) -> None:
+    manager.apply({"a": ["8.8.8.0/24"]})
+    declared: dict[str, Any] = {
+        "a": ["10.0.0.0/8"],
+        "b": ["10.0.0.0/8"],
+        "c": DeclaredAccount(parent="nobody"),
+        "d": ["9.9.9.9/32"],
+    }
+    plan = manager.plan(declared)
+    assert sorted(plan.problems) == ["a", "b", "c"]
+    assert plan.versions == {"a": 1, "b": 0, "c": 0, "d": 0}
+    manager.add("a", "1.1.1.1/32")
+    report = manager.apply(declared, expect_versions=plan.versions)
+    assert isinstance(report.problems["a"], VersionConflictError)
+    assert [one.account for one in report.changes] == ["d"]
+
+
+def test_a_subaccount_has_its_version_too(manager: RuleManager) -> None:
+    manager.create_account("top")
+    report = manager.apply({"sub": DeclaredAccount(parent="top")}, expect_versions={"sub": 3})
+    assert isinstance(report.problems["sub"], VersionConflictError)
+    assert [one.name for one in manager.accounts()] == ["top"]
 
 
 def test_changes_are_logged_and_followed(shared_store_url: str) -> None:

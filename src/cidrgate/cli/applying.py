@@ -8,7 +8,7 @@ import typer
 
 from cidrgate.cli.arguments import Confirmed, DryRun, Empty, Yes
 from cidrgate.cli.confirming import confirm
-from cidrgate.cli.declared_files import read_declared, versions_of_plan
+from cidrgate.cli.declared_files import read_declared
 from cidrgate.cli.errors import BadRowsError, PartialImportError, RowProblem, shell_message
 from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.exit_statuses import DRIFT, PLAN_FAILED
@@ -17,6 +17,7 @@ from cidrgate.cli.list_attempts import named
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Line, Table, counted
 from cidrgate.cli.past_requests import PastRequests, takes_past_requests
+from cidrgate.cli.plan_files import versions_of_plan
 from cidrgate.errors import RuleError
 from cidrgate.manager import ApplyReport, DeclaredAccount, DeclaredChange, RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
@@ -67,7 +68,7 @@ def _apply(
     ] = False,
     planned: Annotated[
         Path | None,
-        typer.Option("--planned", metavar="FILE", help="The output of `plan --json`: no list may have changed since."),
+        typer.Option("--planned", metavar="FILE", help="The output of `plan --json`: only what it says may be done."),
     ] = None,
     empty: Empty = False,
     confirmed: Confirmed = None,
@@ -85,7 +86,7 @@ def _apply(
         planned_changes: list[ListOutcome] = []
         trial = manager.with_hooks(before_store=planned_changes.append)
         plan = trial.plan(declared, prune=prune, create=create)
-        versions = plan.versions if planned is None else versions_of_plan(read_text(planned), planned.name, declared)
+        versions = plan.versions if planned is None else versions_of_plan(read_text(planned), planned.name, plan)
         removed = sum(_removed(change) for change in plan.changes)
         if prune and removed and not dry_run:
             gone = counted(removed, "entry", "entries")

@@ -8,19 +8,14 @@ from __future__ import annotations
 import json
 import tomllib
 from datetime import datetime
-from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import DeclaredAccount
-from cidrgate.manager.declared import refuse_undeclared
 from cidrgate.values import DETAILS, NewEntry
 
-if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
-
-__all__ = ["read_declared", "versions_of_plan"]
+__all__ = ["read_declared"]
 
 _MEMBERS = ("entries", "parent")
 _OF_ENTRY = ("cidr", *(detail.name for detail in DETAILS))
@@ -101,28 +96,3 @@ def _check_members(said: Any, known: tuple[str, ...], where: str) -> None:
     unknown = [name for name in said if name not in known]
     if unknown:
         raise CommandError(f"{where} has the unknown member {unknown[0]!r}: the members are {', '.join(known)}")
-
-
-def versions_of_plan(text: str, name: str, declared: Container[str]) -> Mapping[str, int]:
-    """Return the versions that a plan saw, from the JSON of `cidrgate plan --json`.
-
-    Args:
-        text: The JSON.
-        name: The name of its file.
-        declared: The accounts that are declared now.
-
-    Raises:
-        CommandError: If it is not a plan of these accounts.
-    """
-    try:
-        versions = dict(json.loads(text)["versions"])
-        known = all(type(version) is int for version in versions.values())
-    except (ValueError, TypeError, KeyError, AttributeError):
-        known = False
-    if not known:
-        raise CommandError(f"{name} is not a plan: write one with `cidrgate plan FILE --json > {quote(name)}`")
-    try:
-        refuse_undeclared(versions, declared)
-    except ValueError:
-        raise CommandError(f"{name} is the plan of another file: plan this one again") from None
-    return versions

@@ -530,7 +530,8 @@ class Client:
             confirm: The service's names of the confirmations.
             allow_empty: Whether lists may become empty, which ends their enforcement.
             allow_lock_out: Whether the change may deny the address that this request comes from.
-            expect_versions: The versions that lists must have, such as `versions` of a dry run.
+            expect_versions: The versions that lists must have, such as `versions` of a dry run: of every declared
+                account, 0 of one to create, or of none.
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one. A dry run
                 needs none.
         """

@@ -334,7 +334,8 @@ class ApplyInfo:
         changes: The accounts that differ.
         unchanged_count: How many accounts are what was declared.
         kept_count: How many entries are not declared and stay.
-        versions: The version of each account before the change; pass it as `expect_versions`.
+        versions: The version of each account before the change, 0 of one that did not exist; pass it as
+            `expect_versions`.
         refused: The accounts that cannot be what was declared.
         problems: Why they cannot.
         evaluation: Of a dry run: what the changes would do to the requests of the past; None if the service stores no

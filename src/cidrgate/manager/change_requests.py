@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredAccount, StoredChange, Transaction
     from cidrgate.values import Entry, Origin
 
-__all__ = ["ListRequest", "certain_expiry_time", "change_lists", "worked_out"]
+__all__ = ["ListRequest", "certain_expiry_time", "change_lists", "refuse_other_version", "worked_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +159,7 @@ def worked_out(
     if request.check is not None:
         request.check(transaction, owner)
     refuse_subaccount(owner)
-    if request.expect_version not in (None, owner.version):
-        raise VersionConflictError(
-            f"the list of account {owner.name!r} has version {owner.version}, not {request.expect_version}: it was "
-            "changed in the meantime; read it again, then decide",
-            account=owner.name,
-            expected=request.expect_version,
-            actual=owner.version,
-        )
+    refuse_other_version(owner, request.expect_version)
     policy = effective_policy(request.policy, owner.store_policy, owner.policy)
     listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin, policy)
     outcome, made = list_outcome(listing, request.make(transaction, listing), existing=request.existing)
@@ -175,6 +168,22 @@ def worked_out(
     if request.before_store is not None:
         request.before_store(outcome)
     return outcome, made
+
+
+def refuse_other_version(owner: StoredAccount, expected: int | None) -> None:
+    """Refuse to change an account that has another version than the one that the caller saw; None for any version.
+
+    Raises:
+        VersionConflictError: If it has.
+    """
+    if expected not in (None, owner.version):
+        raise VersionConflictError(
+            f"the list of account {owner.name!r} has version {owner.version}, not {expected}: it was changed in the "
+            "meantime; read it again, then decide",
+            account=owner.name,
+            expected=expected,
+            actual=owner.version,
+        )
 
 
 def list_outcome(

@@ -20,7 +20,7 @@ from cidrgate.errors import (
 )
 from cidrgate.manager.account_changes import creation_outcome, new_accounts, sibling_outcome
 from cidrgate.manager.accounts import check_parent, no_such_account
-from cidrgate.manager.change_requests import ListRequest, certain_expiry_time, worked_out
+from cidrgate.manager.change_requests import ListRequest, certain_expiry_time, refuse_other_version, worked_out
 from cidrgate.manager.changes import canonical_or_itself, check_expiry, check_labels
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.policies import stored_policy
@@ -33,7 +33,7 @@ from cidrgate.stores import StoredAccount
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from cidrgate.manager.changes import Listing
     from cidrgate.manager.outcomes import Guard, ListOutcome
@@ -50,7 +50,7 @@ __all__ = [
     "checked_declaration",
     "in_order",
     "in_parts",
-    "refuse_undeclared",
+    "refuse_other_accounts",
     "with_order",
 ]
 
@@ -82,15 +82,24 @@ class DeclaredAccount:
             raise ValueError(f"an account with the parent {self.parent!r} inherits its list: leave out its entries")
 
 
-def refuse_undeclared(versions: Iterable[str], declared: Container[str]) -> None:
-    """Refuse to expect versions of accounts that are not declared: a name that is mistyped would guard nothing.
+def refuse_other_accounts(versions: Collection[str], declared: Collection[str]) -> None:
+    """Refuse expected versions that are not those of the declared accounts: a plan of other accounts guards nothing.
+
+    Args:
+        versions: The accounts whose versions are expected; none to expect nothing.
+        declared: The declared accounts.
 
     Raises:
-        ValueError: If there is such an account.
+        ValueError: If a version is of an account that is not declared, or a declared account has none.
     """
     undeclared = [name for name in versions if name not in declared]
     if undeclared:
         raise ValueError(f"expect_versions names accounts that are not declared: {some_of(undeclared, _MOST_NAMED)}")
+    missing = [name for name in declared if name not in versions] if versions else []
+    if missing:
+        raise ValueError(
+            f"expect_versions has no version of declared accounts: {some_of(missing, _MOST_NAMED)}; a new account has 0"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +139,8 @@ class ApplyReport:
     Attributes:
         changes: The accounts that differ from what was declared, in the order of the declaration.
         unchanged: How many accounts are what was declared.
-        versions: The version of each declared account before the change; pass it to `apply` as `expect_versions`.
+        versions: The version of each declared account before the change, 0 of one that did not exist; pass it to
+            `apply` as `expect_versions`.
         kept: How many entries are not declared and stay.
         problems: The reason why an account cannot be what was declared, by account.
         applied: Whether the changes were made. They were not after a plan, or if `strict` met a problem.
@@ -283,17 +293,18 @@ def apply_declared(
                 raise _other_parent(account, one.parent)
             version = 0 if account is None else account.version
             owner = account or StoredAccount.to_create(name, at, of_store)
+            refuse_other_version(owner, expect_versions.get(name))
             pieces = _pieces_of(one, effective_policy(policy, owner.store_policy, owner.policy))
             change = DeclaredChange(
                 account=name, created=account is None, parent=one.parent, version=version, before=(), after=()
             )
-            if pieces is not None or name in expect_versions:
+            if pieces is not None:
                 maker = _Maker(pieces, prune=prune)
                 request = ListRequest(
                     name,
                     maker.change,
                     actor,
-                    expect_versions.get(name),
+                    None,
                     tried.tell,
                     None,
                     address,
@@ -303,19 +314,18 @@ def apply_declared(
                 )
                 owners = {name: owner}
                 lists = {name: listed.get(name, [])}
-                if one.parent is None:
-                    outcome, _ = worked_out(transaction, request, owners, lists, at, certain, count(-1, -1))
-                    if not dry_run:
-                        refuse_unconfirmed(outcome, address, confirmed)
-                    made = outcome.change
-                    change = replace(
-                        change,
-                        before=made.before,
-                        after=made.after,
-                        kept=tuple(maker.kept),
-                        confirm=tuple(map(str, outcome.confirm)),
-                    )
-                    requests[name] = replace(request, before_store=None)
+                outcome, _ = worked_out(transaction, request, owners, lists, at, certain, count(-1, -1))
+                if not dry_run:
+                    refuse_unconfirmed(outcome, address, confirmed)
+                made = outcome.change
+                change = replace(
+                    change,
+                    before=made.before,
+                    after=made.after,
+                    kept=tuple(maker.kept),
+                    confirm=tuple(map(str, outcome.confirm)),
+                )
+                requests[name] = replace(request, before_store=None)
             if tells_creations and account is None and name not in requests:
                 tried.tell(_creation(replace(owner.value(), parent=one.parent), tried, known, listed, at))
         except CidrgateError as error:
@@ -328,7 +338,7 @@ def apply_declared(
     report = ApplyReport(
         changes=changes,
         unchanged=len(found) - len(changes),
-        versions={one.account: one.version for one in found},
+        versions={name: known[name].version if name in known else 0 for name in declared},
         kept=sum(len(one.kept) for one in found),
         problems=problems,
     )
@@ -368,9 +378,7 @@ def _store(
     done: dict[str, ListChange] = {}
     for one in changes:
         if one.account in requests and (one.before or one.after):
-            # A new account has another version than the one that was expected of it.
-            request = replace(requests[one.account], expect_version=None)
-            outcome, stored = worked_out(transaction, request, owners, lists, at, certain, ids)
+            outcome, stored = worked_out(transaction, requests[one.account], owners, lists, at, certain, ids)
             made += stored
             done[one.account] = outcome.change
     transaction.apply(made, at=at)
@@ -437,7 +445,7 @@ class _Maker:
         kept: The entries that are not declared and stay.
     """
 
-    def __init__(self, pieces: Sequence[NewEntry] | None, *, prune: bool) -> None:
+    def __init__(self, pieces: Sequence[NewEntry], *, prune: bool) -> None:
         self._pieces = pieces
         self._prune = prune
         self.kept: list[Entry] = []
@@ -450,8 +458,6 @@ class _Maker:
             InvalidExpiryError: If every declared entry has expired, or one has an invalid expiry.
         """
         action: Any = "replace" if listing.entries else "add"
-        if self._pieces is None:
-            return listing.change(action)
         by_cidr = {entry.cidr: entry for entry in listing.entries}
         wanted, places = self._current(listing, by_cidr)
         declared = {canonical_or_itself(piece.cidr) for piece in wanted}
@@ -476,7 +482,7 @@ class _Maker:
 
     def _current(self, listing: Listing, by_cidr: Mapping[str, Entry]) -> tuple[list[NewEntry], list[int]]:
         """Return the declared entries and their positions, without those that have expired and are not listed."""
-        pieces = self._pieces or []
+        pieces = self._pieces
         wanted, places = [], []
         for place, piece in enumerate(pieces):
             over = isinstance(piece.expires_at, datetime) and _is_over(piece.expires_at, listing.at)

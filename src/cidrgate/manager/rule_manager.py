@@ -67,7 +67,7 @@ from cidrgate.manager.declared import (
     apply_declared,
     checked_declaration,
     in_parts,
-    refuse_undeclared,
+    refuse_other_accounts,
     with_order,
 )
 from cidrgate.manager.erasing import erasure
@@ -2001,7 +2001,7 @@ class RuleManager:
 
         Raises:
             TypeError: If an argument has another type.
-            ValueError: If a version is negative, or of an account that is not declared.
+            ValueError: If a version is negative, or the versions are not those of the declared accounts.
             StoreError: If the store cannot be read.
         """
         return self.with_hooks(dry_run=True).apply(
@@ -2032,8 +2032,9 @@ class RuleManager:
             prune: Whether entries of these accounts that are not declared are removed. Otherwise they stay.
             create: Whether to create accounts that do not exist.
             strict: Whether to store everything in one commit, or nothing if one account has a problem.
-            expect_versions: The versions that accounts must have, by name, such as `versions` of a plan. An account
-                with another version has the problem `VersionConflictError`.
+            expect_versions: The versions that accounts must have, by name, such as `versions` of a plan: of every
+                declared account, 0 of one to create, or of none. An account with another version has the problem
+                `VersionConflictError`.
             allow_empty: Whether, with `prune`, a list may become empty, which ends the account's enforcement.
             actor: Who makes the changes, for new entries and the change log.
             confirmed: The guards that the changes may meet, by name; see `with_hooks`.
@@ -2044,7 +2045,7 @@ class RuleManager:
 
         Raises:
             TypeError: If an argument has another type.
-            ValueError: If a version is negative, or of an account that is not declared.
+            ValueError: If a version is negative, or the versions are not those of the declared accounts.
             InvalidTextError: If the actor is too long, or contains an invisible character.
             StoreError: If a commit fails. The accounts of earlier commits are stored and published, and `stored` says
                 how many.
@@ -2062,7 +2063,7 @@ class RuleManager:
         versions = {} if expect_versions is None else dict(expect_versions)
         for version in versions.values():
             whole_number(version, "expect_versions", least=0)
-        refuse_undeclared(versions, accounts)
+        refuse_other_accounts(versions, accounts)
         actor = checked_text(actor, "actor")
         guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
 

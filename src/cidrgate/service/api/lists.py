@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.manager import ApplyReport, DeclaredAccount, ListOutcome
-from cidrgate.manager.declared import refuse_undeclared
+from cidrgate.manager.declared import refuse_other_accounts
 from cidrgate.manager.evaluations import Foresight, changed_lists
 from cidrgate.serialization import problem_record
 from cidrgate.service.api.entries import EntryCreateModel
@@ -88,13 +88,13 @@ class DeclaredListsModel(RequestModel):
     accounts: dict[AccountText, DeclaredAccountModel] = Field(description="The declarations, by account.")
     expect_versions: dict[AccountText, Version] = Field(
         default_factory=dict,
-        description="The versions that lists must have, such as `versions` of a dry run. An account with another "
-        "version is refused.",
+        description="The versions that lists must have, such as `versions` of a dry run: of every declared account, 0 "
+        "of one to create, or of none. An account with another version is refused.",
     )
 
     @model_validator(mode="after")
     def _expects_what_it_declares(self) -> "DeclaredListsModel":
-        refuse_undeclared(self.expect_versions, self.accounts)
+        refuse_other_accounts(self.expect_versions, self.accounts)
         return self
 
 
@@ -157,7 +157,9 @@ class DeclaredReportModel(ResponseModel):
     changes: list[AccountChangeModel]
     unchanged_count: int = Field(description="How many accounts are what was declared.")
     kept_count: int = Field(description="How many entries are not declared and stay.")
-    versions: dict[str, int] = Field(description="The version of each declared account before the change.")
+    versions: dict[str, int] = Field(
+        description="The version of each declared account before the change; 0 if it did not exist."
+    )
     refused: list[str] = Field(description="The accounts that cannot be what was declared.")
     problems: list[AccountProblemModel]
     evaluation: EvaluationModel | None = Field(
