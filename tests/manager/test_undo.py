@@ -263,3 +263,123 @@ def test_a_mode_that_would_be_over_is_not_set_back(manager: RuleManager, later: 
     with pytest.raises(UndoConflictError, match="the mode off that it replaced would have ended at"):
         manager.undo("acct-1", resumed)
     assert manager.account("acct-1").version == version
+
+
+OFF = ["disable_enforcement"]
+
+_RENAMED: dict[str, tuple[str, Callable[[RuleManager], object], str | None]] = {
+    "renamed": ("b", lambda manager: manager.rename_account("acct-1", "b", confirmed=OFF), None),
+    "renamed twice": (
+        "c",
+        lambda manager: [
+            manager.rename_account("acct-1", "b", confirmed=OFF),
+            manager.rename_account("b", "c", confirmed=OFF),
+        ],
+        None,
+    ),
+    "renamed back": (
+        "acct-1",
+        lambda manager: [
+            manager.rename_account("acct-1", "b", confirmed=OFF),
+            manager.rename_account("b", "acct-1", confirmed=OFF),
+        ],
+        None,
+    ),
+    "the old name taken by another account": (
+        "b",
+        lambda manager: [
+            manager.rename_account("acct-1", "b", confirmed=OFF),
+            manager.create_account("acct-1"),
+            manager.add("acct-1", "9.9.9.0/24"),
+        ],
+        None,
+    ),
+    "renamed back after another account had the name": (
+        "acct-1",
+        lambda manager: [
+            manager.rename_account("acct-1", "b", confirmed=OFF),
+            manager.create_account("acct-1"),
+            manager.add("acct-1", "9.9.9.0/24"),
+            manager.delete_account("acct-1", confirmed=OFF),
+            manager.rename_account("b", "acct-1", confirmed=OFF),
+        ],
+        None,
+    ),
+    "another account with the old name": (
+        "acct-1",
+        lambda manager: [
+            manager.rename_account("acct-1", "b", confirmed=OFF),
+            manager.create_account("acct-1"),
+            manager.add("acct-1", "8.8.8.0/24, 9.9.9.0/24"),
+        ],
+        "from before account 'acct-1' got this name",
+    ),
+    "another account renamed to the old name": (
+        "acct-1",
+        lambda manager: [
+            manager.create_account("other"),
+            manager.add("other", "8.8.8.0/24, 9.9.9.0/24"),
+            manager.rename_account("acct-1", "b", confirmed=OFF),
+            manager.rename_account("other", "acct-1", confirmed=OFF),
+        ],
+        "from before account 'acct-1' got this name",
+    ),
+    "deleted and created again": (
+        "acct-1",
+        lambda manager: [
+            manager.delete_account("acct-1", confirmed=OFF),
+            manager.create_account("acct-1"),
+            manager.add("acct-1", "8.8.8.0/24, 9.9.9.0/24"),
+        ],
+        "from before account 'acct-1' got this name",
+    ),
+    "renamed below a parent and back": (
+        "b",
+        lambda manager: [
+            manager.rename_account("acct-1", "b", confirmed=OFF),
+            manager.replace("b", [], allow_empty=True),
+            manager.create_account("top"),
+            manager.edit_account("b", parent="top"),
+            manager.edit_account("b", parent=None),
+            manager.add("b", "8.8.8.0/24, 9.9.9.0/24"),
+        ],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "happens", "refused"), _RENAMED.values(), ids=_RENAMED)
+def test_a_change_is_undone_whatever_name_the_account_had_then(
+    manager: RuleManager, name: str, happens: Callable[[RuleManager], object], refused: str | None
+) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    manager.add("acct-1", "9.9.9.0/24")
+    added = last(manager)
+    happens(manager)
+    listed = {one.name: manager.entries(one.name) for one in manager.accounts()}
+    assert added in [one.sequence for one in manager.history(name)]
+    if refused is not None:
+        with pytest.raises(HistoryError, match=refused):
+            manager.undo(name, added)
+        assert {one.name: manager.entries(one.name) for one in manager.accounts()} == listed
+        return
+    undone = manager.undo(name, added)
+    assert (undone.account, [one.cidr for one in undone.entries]) == (name, ["8.8.8.0/24"])
+    assert {one: manager.entries(one) for one in listed if one != name} == {
+        one: entries for one, entries in listed.items() if one != name
+    }
+    again = manager.history(name, limit=1)[0].sequence
+    assert [one.cidr for one in manager.undo(name, again).entries] == ["8.8.8.0/24", "9.9.9.0/24"]
+
+
+def test_a_refusal_has_the_name_of_now_and_the_later_change_under_any_name(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24, 9.9.9.0/24")
+    added = last(manager)
+    manager.edit("acct-1", "8.8.8.0/24", label="office")
+    edited = last(manager)
+    manager.rename_account("acct-1", "b", confirmed=OFF)
+    with pytest.raises(UndoConflictError, match=f"account 'b' cannot be undone.*undo change {edited} first") as error:
+        manager.undo("b", added)
+    assert (error.value.account, error.value.later) == ("b", edited)
+    with pytest.raises(UndoConflictError, match="it renamed the account"):
+        manager.undo("b", manager.history("b", limit=1)[0].sequence)

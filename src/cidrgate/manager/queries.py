@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, overload
 
-from cidrgate.errors import HistoryError
 from cidrgate.foresight.evaluation import first_day
 from cidrgate.manager.accounts import existing_account, find_account, list_owner, no_such_account
 from cidrgate.rules.account_names import could_name_account
@@ -37,7 +36,7 @@ __all__ = [
     "listing",
     "listing_with_matches",
     "names_in_log",
-    "refuse_earlier_account",
+    "names_of_present_account",
     "traffic",
 ]
 
@@ -166,26 +165,15 @@ def changes_of_present_account(
     limit: int | None = None,
 ) -> list[Change]:
     """Return the newest changes of the account that has a name now, under all its names, the newest last."""
-    from cidrgate.stores.account_rows import AccountRows
-
-    names = AccountRows(transaction).lineage(account)
+    names = names_of_present_account(transaction, account)
     return transaction.changes(None, limit, after=after, since=since, names=names)
 
 
-def refuse_earlier_account(transaction: Transaction, account: str, sequence: int) -> None:
-    """Refuse a change of an account that had the name before the account that has it now.
+def names_of_present_account(transaction: Transaction, account: str) -> Lineage:
+    """Return which rows of the log are about the account that has a name now, under all its names."""
+    from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
 
-    Raises:
-        HistoryError: If the change is from before the account got its name.
-    """
-    from cidrgate.stores.account_rows import AccountRows
-
-    _, above, _ = AccountRows(transaction).lineage(account)[0]
-    if sequence <= above:
-        raise HistoryError(
-            f"change {sequence} is from before account {account!r} got this name, after change {above}",
-            sequence=sequence,
-        )
+    return AccountRows(transaction).lineage(account)
 
 
 def names_in_log(transaction: Transaction, account: str, *, present: bool = False) -> Lineage:
@@ -194,13 +182,11 @@ def names_in_log(transaction: Transaction, account: str, *, present: bool = Fals
     Raises:
         AccountNotFoundError: If there is no such account and, unless `present`, the log does not know the name.
     """
-    from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
-
     if find_account(transaction, account) is None and (
         present or not could_name_account(account) or not transaction.changes(account, 1)
     ):
         raise no_such_account(account)
-    lineage = AccountRows(transaction).lineage(account)
+    lineage = names_of_present_account(transaction, account)
     return lineage if present else [(account, 0, None), *lineage[1:]]
 
 

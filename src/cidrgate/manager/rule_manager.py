@@ -1375,7 +1375,7 @@ class RuleManager:
 
         Args:
             account: The account whose list changes.
-            sequence: The sequence of the change in the change log.
+            sequence: The sequence of the change in the change log; the account may have had another name then.
             actor: Who undoes the change, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
@@ -1408,9 +1408,9 @@ class RuleManager:
         whole_number(sequence, "sequence", least=0)
 
         def undone(transaction: Transaction, listing: Listing) -> StoredChange:
-            change = logged_change(transaction, account, sequence)
-            queries.refuse_earlier_account(transaction, account, sequence)
-            later = partial(transaction.changes, account, None, after=sequence)
+            names = queries.names_of_present_account(transaction, account)
+            change = logged_change(transaction, account, names, sequence)
+            later = partial(transaction.changes, None, None, names=names, after=sequence)
             return undoing(listing, change, later, listing.policy)
 
         return self._change_list(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cidrgate.manager.changes import Listing
     from cidrgate.rules import Policy
     from cidrgate.stores import StoredChange, Transaction
+    from cidrgate.stores.account_rows import Lineage
     from cidrgate.values import Change, Entry
 
 __all__ = ["UNDOABLE", "logged_change", "undoing"]
@@ -31,20 +32,31 @@ _MOST_NAMED = 20
 """How many networks a message names."""
 
 
-def logged_change(transaction: Transaction, account: str, sequence: int) -> Change:
-    """Return one change of an account from the change log.
+def logged_change(transaction: Transaction, account: str, names: Lineage, sequence: int) -> Change:
+    """Return one change of an account from the change log, under the name that the account has now.
+
+    Args:
+        transaction: The transaction that reads the log.
+        account: The name of the account.
+        names: The names that the account has had, as `AccountRows.lineage` returns them.
+        sequence: The sequence of the change.
 
     Raises:
         HistoryError: If the log has no such change of this account.
     """
-    found = transaction.changes(account, 1, after=sequence - 1, before=sequence + 1) if 0 < sequence < _GREATEST else []
+    at = {"after": sequence - 1, "before": sequence + 1}
+    held = 0 < sequence < _GREATEST
+    found = transaction.changes(None, 1, names=names, **at) if held else []
     if found:
-        return found[0]
+        return replace(found[0], account=account)
     start, end = transaction.log_start(), transaction.log_end()
     if sequence < start:
         why = f"the change log begins with change {start}: older changes were deleted"
     elif sequence > end:
         why = f"the change log ends with change {end}: there is no change {sequence} yet"
+    elif held and transaction.changes(account, 1, **at):
+        _, above, _ = names[0]
+        why = f"change {sequence} is from before account {account!r} got this name, after change {above}"
     else:
         why = f"change {sequence} is not a change of account {account!r}"
     raise HistoryError(why, sequence=sequence)
