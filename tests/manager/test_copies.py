@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
+import re
 import tracemalloc
 from contextlib import closing
 from datetime import UTC, datetime
@@ -488,6 +490,7 @@ DAMAGES: dict[str, Callable[[list[str]], object]] = {
     "an unknown option of the policy": _with(lambda one: one.update(policy={"deny": True})),
     "a policy of the store that is none": _with(lambda one: one.update(policy={"max_entries": "all"}), 0),
     "a version below zero": _with(lambda one: one.update(version=-1)),
+    "a version beyond all": _with(lambda one: one.update(version=2**31)),
     "entries of a subaccount": _with(lambda one: one.update(entries=[]) or one.update(parent="acct-1"), 2),
     "an account that is a list": lambda lines: lines.__setitem__(1, "[]"),
 }
@@ -583,6 +586,91 @@ def test_a_backup_that_another_program_wrote_holds_no_list_that_is_none(
     with pytest.raises(InvalidCopyError):
         other.restore_backup(signed(lines))
     assert other.accounts() == []
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> Callable[[list[str]], list[str]]:
+    """One damage of some lines: two swapped, one left out or repeated, or a number in one of them changed."""
+    kind = draw(st.sampled_from(["swap", "leave out", "repeat", "reverse", "number"]))
+    first, second, place = (draw(st.integers(0, 99)) for _ in range(3))
+    number = draw(st.sampled_from([-1, 0, 1, 2, 3, 7, 2**31, 2**63, 10**30]))
+
+    def damaged(lines: list[str]) -> list[str]:
+        made, one, other = list(lines), first % len(lines), second % len(lines)
+        if kind == "swap":
+            made[one], made[other] = made[other], made[one]
+        elif kind == "leave out":
+            del made[one]
+        elif kind == "repeat":
+            made.insert(other, made[one])
+        elif kind == "reverse":
+            made[1:-1] = made[-2:0:-1]
+        elif found := list(re.finditer(r"\d+", made[one])):
+            at = found[place % len(found)]
+            made[one] = f"{made[one][: at.start()]}{number}{made[one][at.end() :]}"
+        return made
+
+    return damaged
+
+
+@functools.cache
+def to_damage(way: str) -> list[str]:
+    """A copy of a store, with one row in each line of a backup."""
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("acct-1")
+        manager.create_account("sub-1", parent="acct-1")
+        manager.create_account("acct-2")
+        manager.add("acct-1", [NewEntry("8.8.8.0/24", label="dns"), NewEntry("1.1.1.1/32")])
+        manager.add("acct-2", [NewEntry("8.8.8.0/25", expires_at=datetime(2999, 1, 1, tzinfo=UTC))])
+        manager.set_mode("acct-2", "report_only", confirmed=["disable_enforcement"])
+        manager.set_policy("acct-2", max_entries=20)
+        lines = list(getattr(manager, way)())
+    if way == "export":
+        return lines
+    rows = [(name, row) for line in lines[1:-1] for name, found in json.loads(line).items() for row in found]
+    return signed([lines[0], *(json.dumps({name: [row]}) + "\n" for name, row in rows), lines[-1]])
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("way", [EXPORT, BACKUP], ids=["export", "backup"])
+@given(damage=damages(), resign=st.booleans())
+@settings(max_examples=length(50, 1_000), suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_wrong_with_a_file_is_no_failure_of_the_store(
+    stores: Stores, kind: str, way: tuple[str, str], damage: Callable[[list[str]], list[str]], resign: bool
+) -> None:
+    whole = to_damage(way[0])
+    lines = damage(whole)
+    if resign and way is BACKUP and json.loads(lines[-1]).get("end"):
+        lines = signed(lines)
+    stores.start()
+    with RuleManager.open(stores.new(kind), follow=False) as target:
+        try:
+            report = getattr(target, way[1])(lines)
+        except InvalidCopyError:
+            stored = False
+        else:
+            stored = not getattr(report, "problems", None)
+            assert not stored or way is EXPORT or resign or lines == whole
+        assert bool(target.accounts()) is stored
+
+
+_ROWS = {"no such account": 7, "another account": 2, "a number beyond all": 10**30, "a number of no account": -1}
+
+
+@pytest.mark.parametrize("resign", [False, True], ids=["damaged", "written by another program"])
+@pytest.mark.parametrize("number", _ROWS.values(), ids=_ROWS)
+def test_a_row_of_another_account_is_damage(shared_store_url: str, number: int, resign: bool) -> None:
+    lines = list(to_damage("backup"))
+    columns = json.loads(lines[0])["tables"]["entries"]
+    [place] = [number for number, line in enumerate(lines) if '"8.8.8.0/25"' in line and '"entries": [[' in line]
+    row = json.loads(lines[place])["entries"][0]
+    row[columns.index("account_id")] = 1 if number == 2 else number
+    lines[place] = json.dumps({"entries": [row]}) + "\n"
+    with RuleManager.open(shared_store_url) as target:
+        with pytest.raises(InvalidCopyError, match="nothing was restored"):
+            target.restore_backup(signed(lines) if resign else lines)
+        assert target.accounts() == []
+        assert target.history() == []
 
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -144,10 +144,12 @@ def restore_lines(
                 counts[name] += write_rows(transaction, tables[name], fields[name], rows)
                 if progress is not None:
                     progress(len(rows))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, InvalidCopyError):
                 raise
-            raise InvalidCopyError(f"line {number} is not a line of a backup: {error}", line=number) from None
+            raise InvalidCopyError(
+                f"line {number} is not a line of a backup: {error}; nothing was restored", line=number
+            ) from None
         digest.update(line.encode())
     else:
         raise InvalidCopyError(
@@ -157,7 +159,7 @@ def restore_lines(
         )
     try:
         take_over(transaction, header["facts"], header["last_ids"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidCopyError(f"line 1 is not the first line of a backup: {error}", line=1) from None
     _check_lists(transaction)
     return BackupReport.of(counts)

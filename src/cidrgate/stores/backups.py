@@ -7,6 +7,7 @@ store id, so every follower and every snapshot of another store notices that thi
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -42,6 +43,9 @@ LEFT_OUT = {
 """The tables that are not copied as they are, and why."""
 
 _ROWS_A_PART = 500
+
+_OF_VALUES = frozenset({"DataError", "IntegrityError"})
+"""The errors of a database driver, by PEP 249, that say that a database cannot hold these values."""
 
 
 def facts_of(transaction: Transaction) -> dict[str, Any]:
@@ -93,11 +97,13 @@ def write_rows(
         The number of rows.
 
     Raises:
-        ValueError: If a value has a wrong type, or a row has another number of values.
+        ValueError: If a value has a wrong type, a row has another number of values, or the rows contradict each other
+            or earlier ones, such as two with one key.
     """
     names = [field.name for field in fields]
     values = ([field.from_json(value) for field, value in zip(fields, row, strict=True)] for row in rows)
-    return transaction.insert_rows(table, names, values)
+    with _damage_explained():
+        return transaction.insert_rows(table, names, values)
 
 
 def take_over(transaction: Transaction, said: Mapping[str, Any], ids: Mapping[str, int]) -> None:
@@ -109,8 +115,25 @@ def take_over(transaction: Transaction, said: Mapping[str, Any], ids: Mapping[st
         ids: The greatest id that each table ever had. New rows get greater ones.
 
     Raises:
-        ValueError: If a value has a wrong type.
+        ValueError: If a value has a wrong type, or is none that the database can hold.
     """
     values = {field.name: field.from_json(said[field.name]) for field in FACTS if field.name in said}
-    transaction.connection.execute(update(facts).values(store_id=uuid.uuid4().hex, **values))
-    transaction.raise_ids(ids)
+    with _damage_explained():
+        transaction.connection.execute(update(facts).values(store_id=uuid.uuid4().hex, **values))
+        transaction.raise_ids(ids)
+
+
+@contextmanager
+def _damage_explained() -> Iterator[None]:
+    """Turn the database's refusal of rows into a ValueError: no other writer can have stored what they contradict.
+
+    The store is empty apart from rows of the same file, and locked.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not any(kind.__name__ in _OF_VALUES for kind in type(error).__mro__) and not isinstance(
+            error, OverflowError
+        ):
+            raise
+        raise ValueError("its values contradict each other or earlier lines, so the file is damaged") from error

@@ -45,6 +45,7 @@ class RowField(NamedTuple):
         nullable: Whether it can be None.
         default: The value that a record leaves out. A column without a default must be in each record.
         needed: Whether there is no default.
+        greatest: The greatest number that every database can hold in the column.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RowField(NamedTuple):
     nullable: bool
     default: Any
     needed: bool
+    greatest: int = 2**63 - 1
 
     def to_json(self, value: Any) -> Any:
         """Return a value of the column as JSON has it."""
@@ -76,6 +78,8 @@ class RowField(NamedTuple):
             if time.utcoffset() is not None:
                 return time.astimezone(UTC)
         elif (self.kind is object and value is not None) or type(value) is self.kind:
+            if type(value) is int and self.kind is int and abs(value) > self.greatest:
+                raise ValueError(f"the {self.name} is beyond {self.greatest:,}")
             return value
         raise ValueError(f"the {self.name} is {str(value)[:40]!r}, not {_WANTED.get(self.kind, 'JSON')}")
 
@@ -99,7 +103,8 @@ def _field(column: Column[Any]) -> RowField:
     kind = next((kind for of, kind in _KINDS if isinstance(column.type, of)), str)
     nullable = bool(column.nullable)
     needed = not nullable and column.server_default is None
-    return RowField(column.name, kind, nullable, _default(column, kind), needed)
+    small = isinstance(column.type, Integer) and not isinstance(column.type, BigInteger)
+    return RowField(column.name, kind, nullable, _default(column, kind), needed, 2**31 - 1 if small else 2**63 - 1)
 
 
 def _default(column: Column[Any], kind: type) -> Any:
