@@ -6,6 +6,7 @@ Pure functions, as in `changes`. `restore` sets a whole list back; `undo` leaves
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import HistoryError, UndoConflictError
@@ -44,9 +45,9 @@ def logged_change(transaction: Transaction, account: str, names: Lineage, sequen
     Raises:
         HistoryError: If the log has no such change of this account.
     """
-    at = {"after": sequence - 1, "before": sequence + 1}
+    with_sequence = partial(transaction.changes, limit=1, after=sequence - 1, before=sequence + 1)
     held = 0 < sequence < _GREATEST
-    found = transaction.changes(None, 1, names=names, **at) if held else []
+    found = with_sequence(None, names=names) if held else []
     if found:
         return replace(found[0], account=account)
     start, end = transaction.log_start(), transaction.log_end()
@@ -54,7 +55,7 @@ def logged_change(transaction: Transaction, account: str, names: Lineage, sequen
         why = f"the change log begins with change {start}: older changes were deleted"
     elif sequence > end:
         why = f"the change log ends with change {end}: there is no change {sequence} yet"
-    elif held and transaction.changes(account, 1, **at):
+    elif held and with_sequence(account):
         _, above, _ = names[0]
         why = f"change {sequence} is from before account {account!r} got this name, after change {above}"
     else:
