@@ -461,11 +461,11 @@ FILES = (
     ),
     File(
         "log-export.ndjson",
-        '{"org": {"id": 7}, "net": "8.8.8.8", "n": 1}\n{"org": {"id": 8}, "net": "9.9.9.9", "n": 2}\n{"org"\n',
+        '{"org": {"id": 7}, "net": "8.8.8.8", "row": 1}\n{"org": {"id": 8}, "net": "9.9.9.9", "row": 2}\n{"org"\n',
         "--columns account=org.id,cidr=net --normalize",
         imported={"7": ["8.8.8.8/32"], "8": ["9.9.9.9/32"]},
         refused=("line 3: it is not valid JSON",),
-        says=("ignored the fields 'n'",),
+        says=("ignored the fields 'row'",),
         status=7,
     ),
     File(

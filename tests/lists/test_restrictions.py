@@ -19,8 +19,14 @@ RESTRICTING_NAMES = (
     *("type", "Rule Type", "status", "state", "permission", "effect", "access", "verdict", "policy", "rule", "negate"),
     *("exclude", "excluded", "block", "isBlocked", "revoked", "revokedAt", "deleted", "deleted_at", "mode", "action"),
     *("valid until", "Expires", "isActive", "enabled_by", "denied", "suspended", "allow", "ends_at", "not_before"),
+    *("ttl_seconds", "ttl", "lifetime", "duration", "days", "gültig bis", "gueltig_bis", "fecha_fin", "bloqueado"),
+    *("gesperrt", "deprecated", "from", "direction", "port", "protocol", "environment", "service", "user", "netmask"),
+    *("created_until", "entry_for", "tag_ttl", "date", "time", "x", "?", "7", "範囲"),
 )
-OTHER_NAMES = ("note", "city", "region", "owner_email", "prototype", "created_at", "id", "team", "ticket", "statement")
+OTHER_NAMES = (
+    *("note", "city", "region", "owner_email", "created_at", "id", "team", "ticket", "Notes", "Description", "Tags"),
+    *("createdBy", "Last modified on (UTC)", "customer_name", "ticket-2", "network_name", "external_id", "last_used"),
+)
 RESTRICTING_VALUES = (
     *("deny", "DENY", "denied", "block", "Blocked", "disabled", "inactive", "revoked", "expired", "false", "FALSE"),
     *("no", " No ", "reject", "not allowed", "blocked since May", "suspended", "deleted", "off", "excluded"),
@@ -63,26 +69,44 @@ def test_a_name_that_may_restrict_is_refused_until_it_is_ignored(name: str) -> N
 
 
 @pytest.mark.parametrize("value", RESTRICTING_VALUES)
-@pytest.mark.parametrize("columns", ["account,cidr,x", "account,cidr,label,x"])
+@pytest.mark.parametrize("columns", ["account,cidr,note", "account,cidr,label,note"])
 def test_a_value_that_may_restrict_is_refused_whatever_its_column_is_named(value: str, columns: str) -> None:
     more = "," * (columns.count(",") - 2)
     lines = [f"{columns}\n", f"a,9.9.9.0/24{more},fine\n", f"a,8.8.8.0/24{more},{value}\n"]
-    with pytest.raises(ListFileError, match=r"the column 'x' may restrict .* in line 3, .*--columns ignore=x"):
+    with pytest.raises(ListFileError, match=r"the column 'note' may restrict .* in line 3, .*--columns ignore=note"):
         list(read_table(lines))
-    assert len(list(read_table(lines, columns={"ignore": "x"}))) == 2
-    assert len(list(read_table(lines, columns={"label": "x"}))) == 2
-    assert "the field 'x'" in document("x", value).problem
-    assert "the field 'x.y'" in document("x", {"y": [value]}).problem
-    assert document("x", {"y": [value]}, {"ignore": "x"}).problem == ""
-    assert document("x", {"y": [value]}, {"ignore": "x.y"}).problem == ""
+    assert len(list(read_table(lines, columns={"ignore": "note"}))) == 2
+    assert len(list(read_table(lines, columns={"label": "note"}))) == 2
+    assert "the field 'note'" in document("note", value).problem
+    assert "the field 'note.id'" in document("note", {"id": [value]}).problem
+    assert document("note", {"id": [value]}, {"ignore": "note"}).problem == ""
+    assert document("note", {"id": [value]}, {"ignore": "note.id"}).problem == ""
 
 
 def test_values_of_json_and_columns_without_a_name() -> None:
-    assert "the field 'x' is false" in document("x", value=False).problem
-    assert document("x", value=True).problem == ""
-    assert "the field 'x.type'" in document("x", {"type": "z"}).problem
+    assert "the field 'note' is false" in document("note", value=False).problem
+    assert document("note", value=True).problem == ""
+    assert "the field 'note.type'" in document("note", {"type": "z"}).problem
     with pytest.raises(ListFileError, match=r"the column 3 may restrict .* no name"):
         table("", "deny")
+
+
+def test_all_columns_that_may_restrict_are_named_at_once() -> None:
+    lines = ["account,cidr,ttl,note,valid until\n", "a,8.8.8.0/24,60,x,2027\n"]
+    with pytest.raises(
+        ListFileError, match=r"'ttl', 'valid until' may restrict .* --columns 'ignore=ttl\|valid until'"
+    ):
+        list(read_table(lines))
+    assert len(list(read_table(lines, columns={"ignore": "ttl|valid until"}))) == 1
+
+
+def test_an_object_around_a_field_that_counts_is_no_column() -> None:
+    columns = {"account": "of.customer", "cidr": "wan.v4"}
+    item = {"of": {"customer": "a"}, "wan": {"v4": "8.8.8.0/24"}}
+    assert [row.problem for row in read_json([item], columns=columns)] == [""]
+    [row] = read_json([item | {"wan": {"v4": "8.8.8.0/24", "ports": [22]}}], columns=columns)
+    assert "the field 'wan.ports' may restrict" in row.problem
+    assert [one.problem for one in read_json([item | {"x": {"y": 1}}], columns=columns | {"ignore": "x.y"})] == [""]
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)

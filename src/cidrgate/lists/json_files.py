@@ -232,7 +232,7 @@ class _ObjectReader:
             return f"the field {quoted(item.name)} is repeated"
         if restricting := restricting_field(item, self._read, self._ignored):
             name, why = restricting
-            return f"the field {quoted(name)} {why}, {way_out(name, 'the entry')}"
+            return f"the field {quoted(name)} {why}, {way_out(name, what='the entry')}"
         for name in item:
             if name not in self._known:
                 self._left_out[name] = None

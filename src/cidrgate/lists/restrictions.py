@@ -1,14 +1,51 @@
-"""Columns and comments of foreign files that may restrict an entry: without them it would allow more than they say."""
+"""Columns and comments of foreign files that may restrict an entry: without them it would allow more than they say.
+
+No list of names that restrict is complete: `gesperrt`, `ttl_seconds` and `port` all do. So a column of an import counts
+as one that may restrict, unless all words of its name are known to describe only.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from shlex import quote
 from typing import Any
 
 from cidrgate.lists.rows import HEADER, quoted
 
-__all__ = ["problem_of_comment", "restricting_field", "restricts_by_name", "restricts_by_value", "way_out"]
+__all__ = [
+    "only_describes",
+    "problem_of_comment",
+    "restricting_field",
+    "restricts_by_name",
+    "restricts_by_value",
+    "way_out",
+]
+
+_DESCRIBE = """
+    note notes comment comments description descriptions descr desc remark remarks memo info details label labels name
+    names title alias tag tags category reason
+    id ids uid uuid guid index row line number nr count size hits requests version hash etag checksum
+    account accounts customer customers organization organisation org company department team
+    owner owners email mail contact phone author creator editor requester vendor provider isp asn
+    created updated modified changed edited added inserted imported exported seen used matched
+    region country city town province continent location site place office building floor room datacenter timezone
+    ticket tickets issue jira reference ref url link href
+    prefix_length subnet_mask address_count metadata meta properties attributes
+"""
+_DESCRIBE_MORE = """
+    at on by date time timestamp datetime utc first last the of in code full short display internal external key group
+    ip ipv4 ipv6 cidr network subnet prefix address entry item record object list range user username tenant project
+    hostname
+"""
+
+_DESCRIBING = frozenset(_DESCRIBE.split())
+"""The words, and a few names of several words, that describe an entry and do not restrict it."""
+
+_BESIDE = frozenset(_DESCRIBE_MORE.split())
+"""The words that restrict nothing beside one that describes."""
+
+_WORDS_OF_NAME = re.compile(r"[^\W\d_]+")
 
 _PARTS = re.compile(
     r"expir|valid|until|enabl|disabl|activ|action|den(?:y|ied)|block|status|permi(?:t|ss)|effect|verdict|decision"
@@ -38,8 +75,23 @@ _VALUE = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
+def only_describes(name: str) -> bool:
+    """Return whether a column with this name describes entries, and restricts none of them.
+
+    Example:
+        >>> [only_describes(name) for name in ("Created at", "ownerEmail", "ticket_2", "created_until", "ttl")]
+        [True, True, True, False, False]
+    """
+    plain = _BETWEEN_WORDS.sub("_", name.strip()).lower()
+    if plain in _DESCRIBING:
+        return True
+    words = _WORDS_OF_NAME.findall(plain)
+    return not _DESCRIBING.isdisjoint(words) and _DESCRIBING.union(_BESIDE).issuperset(words)
+
+
 def restricts_by_name(name: str) -> bool:
-    """Return whether a column with this name probably restricts entries.
+    """Return whether a column with this name probably restricts rows, for files whose other columns are measurements.
 
     Example:
         >>> [restricts_by_name(name) for name in ("Valid until", "isActive", "entry_type", "prototype", "city")]
@@ -98,7 +150,8 @@ def restricting_field(
             below = f"{path}.{name}" if path else name
             if below in known or below in ignored:
                 continue
-            if restricts_by_name(name):
+            around_known = any(one.startswith(f"{below}.") for one in known | ignored)
+            if not around_known and not only_describes(name):
                 return below, "may restrict the entry"
             if found := restricting_field(inner, known, ignored, below):
                 return found
@@ -109,14 +162,20 @@ def restricting_field(
     return None
 
 
-def way_out(name: str, what: str = "the entries") -> str:
-    """Return what to do about a column that may restrict entries, with options as a shell takes them.
+def way_out(*names: str, what: str = "the entries") -> str:
+    """Return what to do about columns that may restrict entries, with options as a shell takes them.
 
     Example:
         >>> way_out("valid until").rpartition("or ")[2]
         "--columns 'ignore=valid until' to import the entries without it"
     """
+    ignored = quote(f"ignore={'|'.join(names)}")
+    if len(names) > 1:
+        return (
+            f"and are none of {HEADER}: say --columns FIELD=NAME for one that is, or --columns {ignored} to import "
+            f"{what} without them"
+        )
     return (
-        f"and is not one of {HEADER}: say --columns {quote(f'FIELD={name}')} if it is one of them, or --columns "
-        f"{quote(f'ignore={name}')} to import {what} without it"
+        f"and is not one of {HEADER}: say --columns {quote(f'FIELD={names[0]}')} if it is one of them, or --columns "
+        f"{ignored} to import {what} without it"
     )

@@ -12,7 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from cidrgate.lists.csv_records import CsvLines, is_half_quoted, loosely_quoted, unclosed_quote
-from cidrgate.lists.restrictions import problem_of_comment, restricts_by_name, restricts_by_value, way_out
+from cidrgate.lists.restrictions import only_describes, problem_of_comment, restricts_by_value, way_out
 from cidrgate.lists.rows import (
     COLUMNS,
     FIELDS,
@@ -156,9 +156,11 @@ def _columns(header: Sequence[str], columns: Mapping[str, str], account: str | N
     places = {field: names.index(name) for field, name in named.items() if name in names}
     ignored = {name.lower() for name in columns.get("ignore", "").split("|")}
     extra = [name for name in header if name and name.lower() not in named.values()]
-    for name in extra:
-        if restricts_by_name(name) and name.lower() not in ignored:
-            raise ListFileError(f"the column {name!r} may restrict entries, {way_out(name)}")
+    unclear = [name for name in extra if not only_describes(name) and name.lower() not in ignored]
+    if unclear:
+        noun = "column" if len(unclear) == 1 else "columns"
+        named_so = ", ".join(map(quoted, unclear))
+        raise ListFileError(f"the {noun} {named_so} may restrict entries, {way_out(*unclear)}")
     if extra:
         notes.append(f"ignored the columns {', '.join(map(quoted, extra))}")
     others = [place for place, name in enumerate(names) if place not in places.values() and name not in ignored - {""}]
