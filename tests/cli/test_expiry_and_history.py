@@ -112,6 +112,17 @@ def test_a_list_is_restored_from_the_history(cidrgate: Cidrgate) -> None:
     assert "there is no change 999 yet" in cidrgate("restore", "acct-1", "--to-sequence", "999", status=4).err
 
 
+def test_a_change_from_before_a_new_name_is_undone(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "k", "8.8.8.0/24", "--create")
+    cidrgate("add", "k", "9.9.9.0/24")
+    added = str(max(one["sequence"] for one in cidrgate("history", "k", "--json").record["items"]))
+    cidrgate("account", "rename", "k", "k2", "--confirm", "disable_enforcement")
+    cidrgate("undo", "k2", added)
+    assert [one["cidr"] for one in cidrgate("list", "k2", "--json").record["items"]] == ["8.8.8.0/24"]
+    cidrgate("add", "k", "9.9.9.0/24", "--create")
+    assert "from before account 'k' got this name" in cidrgate("undo", "k", added, status=4).err
+
+
 def test_the_log_is_pruned_by_age(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
     assert cidrgate("prune", "--older-than", "90d", "--yes").out == "deleted 0 rows of the change log\n"
