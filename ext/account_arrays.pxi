@@ -18,6 +18,12 @@ cdef enum:
     NO_NAME = -2                # of what cannot be a name: null, or text that is not UTF-8
 
 
+# Where the names of an argument are read in ascending order: a batch of it, and how many elements precede this batch.
+cdef struct NamesFrom:
+    const Batch *batch
+    Py_ssize_t first
+
+
 cdef class _AccountNames:
     """An argument that names accounts: a list of `str`, or an Arrow array or stream of strings."""
 
@@ -119,6 +125,19 @@ cdef str no_account(Py_ssize_t index, object value):
     return f"accounts[{index}] must be a str, not {type(value).__name__}"
 
 
+cdef bint names_accounts(object array) except -1:
+    """Return whether an array of NumPy has names and no row numbers. One without elements may be of any type."""
+    cdef object kind = array.dtype.kind
+    return kind != "i" and (kind in "OUT" or array.shape == (0,))
+
+
+cdef object wrong_accounts(str given, Py_ssize_t count):
+    """Return the error for accounts that are not as many as the addresses, or an array of another type."""
+    return ValueError(
+        f"accounts must be one str, {count} names in a list or an Arrow array, or {count} rows from rows(), not {given}"
+    )
+
+
 cdef object no_row(object rows, Py_ssize_t index):
     """Return the error for an invalid row number."""
     return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} belongs to no account; call rows() again")
@@ -213,6 +232,14 @@ cdef inline bint name_at(const Batch *batch, Py_ssize_t index, Name *name) noexc
     name.text = octets_at(batch, index, &size)
     name.size = size
     return name.text != NULL
+
+
+cdef inline bint next_name(NamesFrom *names, Py_ssize_t index, Name *name) noexcept nogil:
+    """Read the text of an element of all batches, after those that were read before; return False if there is none."""
+    while index - names.first >= names.batch.count:
+        names.first += names.batch.count
+        names.batch += 1
+    return name_at(names.batch, index - names.first, name)
 
 
 cdef inline bint is_text_utf8(const Name *name) noexcept nogil:

@@ -22,6 +22,9 @@ from cidrgate.errors import InvalidAddressError
 # The match of what is not an address; every other match is an index or NONE.
 cdef enum: NO_ADDRESS = -2
 
+# Passed as the answer for invalid elements: the first one ends the search.
+cdef enum: ENDS = -1
+
 choose_ranks(NULL)
 
 cdef object _loaded_numpy = None
@@ -56,11 +59,16 @@ def _use_vector_form(str name, /):
         raise ValueError(f"this processor can run {', '.join(_vector_forms())}, not {name!r}")
 
 
+cdef bint is_masked(object array) except -1:
+    """Return whether an array has elements that may be without a value."""
+    return type(array) is not _numpy().ndarray and isinstance(array, _numpy().ma.MaskedArray)
+
+
 cdef object plain_array(object array):
     """Return an array as a plain `numpy.ndarray` over the same memory: a subclass could report wrong attributes."""
     if type(array) is _numpy().ndarray:
         return array
-    if isinstance(array, _numpy().ma.MaskedArray):
+    if is_masked(array):
         raise TypeError("a masked array has elements without a value: pass those that have one, array.compressed()")
     return _numpy().ndarray.view(array, _numpy().ndarray)
 
@@ -250,7 +258,7 @@ cdef class _Answers:
         cdef bint is_bool = dtype is _numpy().bool_, fits
         self.array = _numpy().empty(count, dtype=dtype) if out is None else out
         self.memory = _Memory()
-        fits = isinstance(self.array, _numpy().ndarray) and self.memory.take(
+        fits = isinstance(self.array, _numpy().ndarray) and not is_masked(self.array) and self.memory.take(
             plain_array(self.array), b"?" if is_bool else b"il", 1 if is_bool else 4, 1, True)
         if not fits or self.memory.buffer.shape[0] != count:
             raise ValueError(f"out must be a writeable contiguous array of {dtype.__name__} of shape ({count},)")
@@ -272,12 +280,15 @@ cdef Py_ssize_t match_batches(
 
 
 cdef Py_ssize_t find_batches(
-    const Trie *trie, const Batch *batches, Py_ssize_t n_batches, uint8_t *found
+    const Trie *trie, const Batch *batches, Py_ssize_t n_batches, uint8_t *found, int invalid
 ) noexcept nogil:
-    """Find out which elements have a match; return how many elements precede the first invalid one."""
+    """Find out which elements have a match; return how many were answered.
+
+    `invalid` is the answer for each invalid element, or ENDS: then the answers end before the first one.
+    """
     cdef Py_ssize_t done = 0, got, at
     for at in range(n_batches):
-        got = find_batch(trie, batches + at, found + done)
+        got = find_batch(trie, batches + at, found + done, invalid)
         done += got
         if got < batches[at].count:
             break
@@ -306,32 +317,41 @@ cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indic
     return start
 
 
-cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
+cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found, int invalid) noexcept nogil:
     """Do the same as `find_batches` for one batch."""
     cdef int32_t matches[PIECE]
     cdef int32_t *of_values = match_values(trie, batch)
-    cdef Py_ssize_t start = 0, got = PIECE, index
+    cdef Py_ssize_t start = 0, got, wanted, index
     cdef Batch own = batch[0]
     cdef int32_t value
     if of_values != NULL:
         for start in range(own.count):
             value = value_at(&own, of_values, start, NO_ADDRESS)
-            if value == NO_ADDRESS:
+            if value != NO_ADDRESS:
+                found[start] = value != NONE
+            elif invalid != ENDS:
+                found[start] = <uint8_t>invalid
+            else:
                 break
-            found[start] = value != NONE
         else:
             start = own.count
         free(of_values)
         return start
     if batch.count >= WORTHWHILE and 0 < trie.n4 <= MOST_PREFIXES and trie.n6 <= SMALL:
-        return find_directly(trie, batch, found)
+        return find_directly(trie, batch, found, invalid)
     if batch.form == NUMBERS and is_worthwhile(trie, batch.count) and find_by_bitmap(trie, batch, found):
         return batch.count
-    while start < batch.count and got == PIECE:
-        got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), matches)
+    while start < batch.count:
+        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
+        got = match_piece(trie, batch, start, wanted, matches)
         for index in range(got):
             found[start + index] = matches[index] != NONE
         start += got
+        if got < wanted:
+            if invalid == ENDS:
+                break
+            found[start] = <uint8_t>invalid
+            start += 1
     return start
 
 
@@ -369,23 +389,29 @@ cdef int32_t *match_values(const Trie *trie, const Batch *batch) noexcept nogil:
     return matches
 
 
-cdef Py_ssize_t find_directly(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
+cdef Py_ssize_t find_directly(const Trie *trie, const Batch *batch, uint8_t *found, int invalid) noexcept nogil:
     """Do the same as `find_batch` for few IPv4 prefixes and many addresses, with tables made for the batch."""
     cdef Address addresses[PIECE]
-    cdef Py_ssize_t start = 0, got = PIECE, index
+    cdef Py_ssize_t start = 0, got, wanted, index
     cdef Direct direct
     cdef bint is_direct = open_direct(trie, &direct)
     if is_direct and batch.form == NUMBERS:
         match_numbers(&direct, batch.numbers, batch.count, found)
         start = batch.count
-    while start < batch.count and got == PIECE:
-        got = read_piece(batch, start, min(<Py_ssize_t>PIECE, batch.count - start), addresses)
+    while start < batch.count:
+        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
+        got = read_piece(batch, start, wanted, addresses)
         for index in range(got):
             if is_direct and addresses[index].family == IPV4:
                 found[start + index] = is_member(&direct, <uint32_t>(addresses[index].hi >> 32))
             else:
                 found[start + index] = longest_match(trie, addresses + index) != NONE
         start += got
+        if got < wanted:
+            if invalid == ENDS:
+                break
+            found[start] = <uint8_t>invalid
+            start += 1
     if is_direct:
         close_direct(&direct)
     return start

@@ -613,32 +613,29 @@ cdef class Matcher:
             ValueError: If an Arrow array refers to memory outside its buffers.
             OSError: If an Arrow stream fails.
         """
-        return self.rows_of(_AccountNames(accounts))
-
-    cdef object row_repeated(self, list one, Py_ssize_t count):
-        """Return the row number of one account, for each of several addresses."""
-        return _numpy().full(count, self.rows(one)[0], _numpy().int32)
-
-    cdef object rows_of(self, _AccountNames given, bint lenient=False):
-        """Return the row numbers of accounts as a new array. If lenient, NO_NAME is the row of what is no name."""
+        cdef _AccountNames given = _AccountNames(accounts)
+        cdef _Answers results = _Answers(None, _numpy().int32, given.count)
         cdef Py_ssize_t done
         cdef int64_t *inside
-        cdef _Answers results = _Answers(None, _numpy().int32, given.count)
         cdef int32_t *rows = <int32_t *>results.memory.buffer.buf
         with nogil:
             inside = enter(&self.lists.readers)
             done = find_names(accounts_of(&self.lists), given.batches, given.n_batches, rows)
             leave(inside)
-        if done < given.count and not lenient:
+        if done < given.count:
             raise given.wrong(done)
         return results.array
 
     def allows_many(self, object accounts, object addresses, object out=None, *, str invalid not None="raise"):
         """Return for each address whether it may act for its account. Other threads can run in the meantime.
 
+        If a list changes during the call, each answer is that of the list before or after the change, and all answers
+        for one `str` are those of one list. Changes never make the call start again.
+
         Args:
-            accounts: One `str`, which is the account of all addresses; n accounts as for `rows`; or int32[n] row
-                numbers from `rows`. The row number -1 is an unknown account, which allows every address.
+            accounts: One `str`, which is the account of all addresses; n accounts as for `rows`, also in a NumPy array;
+                or int32[n] row numbers from `rows`. The row number -1 is an unknown account, which allows every
+                address.
             addresses: n addresses as for `PrefixTrie.contains_many`.
             out: An array of bool[n] for the results.
             invalid: "raise" for an error if an element is null or invalid; "deny" for the answer False, whatever the
@@ -658,66 +655,57 @@ cdef class Matcher:
             OSError: If an Arrow stream fails.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef Py_ssize_t done, count = given.count
+        cdef Py_ssize_t done = 0, named, count = given.count
         cdef _Answers results = _Answers(out, _numpy().bool_, count, given)
         cdef _AccountNames names = None
         cdef _Memory rows = None
         cdef Name name
+        cdef int32_t *numbers = NULL
         cdef uint8_t *answers = <uint8_t *>results.memory.buffer.buf
-        cdef bint nobody = True, shared = False, deny = invalid == "deny"
+        cdef bint nobody = False, deny = invalid == "deny"
         cdef const Accounts *known
         cdef int64_t *inside
-        cdef object nameless = None         # for `deny`: which elements name no account
-        cdef list one = None                # for `deny`: the account of all addresses
         if not deny and invalid != "raise":
             raise ValueError(f"invalid must be 'raise' or 'deny', not {invalid!r}")
-        if deny and isinstance(accounts, str):
-            one = [accounts]
-            accounts = self.row_repeated(one, count)
         if isinstance(accounts, str):
             self.name(accounts, &name)
-        else:
-            if not isinstance(accounts, _numpy().ndarray):
-                names = _AccountNames(accounts)
-                shared = names.column is not None and names.column.shares(&results.memory.buffer)
-                accounts = self.rows_of(names, deny)
-                if deny:
-                    nameless = accounts == NO_NAME
-                    accounts[nameless] = UNKNOWN
-            accounts = plain_array(accounts)
+        elif isinstance(accounts, _numpy().ndarray) and not names_accounts(accounts := plain_array(accounts)):
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
-                raise ValueError(
-                    f"accounts must be one str, {count} names in a list or an Arrow array, or {count} rows from "
-                    f"rows(), not {accounts.dtype} of shape {accounts.shape}"
-                )
+                raise wrong_accounts(f"{accounts.dtype} of shape {accounts.shape}", count)
             rows = row_memory(accounts, count)
-            if shared or rows.shares(&results.memory.buffer):
+            if rows.shares(&results.memory.buffer):
                 raise ValueError("out shares memory with the accounts: pass another array")
-        while nobody:
-            nobody = False
-            with nogil:
-                # A thread that waits for the readers may hold the GIL.
-                inside = enter(&self.lists.readers)
-                known = accounts_of(&self.lists)
-                if rows is None:
-                    done = allow_one(known, list_of(known, &name), given.batches, given.n_batches, answers)
-                else:
-                    done = allow_rows(
-                        known, <const int32_t *>rows.buffer.buf, given.batches, given.n_batches, answers, deny,
-                        &nobody)
-                leave(inside)
-            if nobody:
-                if names is None and one is None:
-                    raise no_row(accounts, done)
-                # After the lookup of the rows, an account was discarded or all were replaced.
-                accounts = self.rows_of(names, deny) if one is None else self.row_repeated(one, count)
-                if nameless is not None:
-                    accounts[nameless] = UNKNOWN
-                rows = row_memory(accounts, count)
+        else:
+            names = _AccountNames(accounts)
+            if names.count != count:
+                raise wrong_accounts(counted(names.count, "name"), count)
+            if names.column is not None and names.column.shares(&results.memory.buffer):
+                raise ValueError("out shares memory with the accounts: pass another array")
+            rows = _Answers(None, _numpy().int32, count).memory
+        named = count
+        if rows is not None:
+            numbers = <int32_t *>rows.buffer.buf
+        with nogil:
+            # A thread that waits for the readers may hold the GIL.
+            inside = enter(&self.lists.readers)
+            known = accounts_of(&self.lists)
+            if names is not None:
+                named = find_names(known, names.batches, names.n_batches, numbers)
+            if rows is None:
+                done = allow_one(known, list_of(known, &name), given.batches, given.n_batches, answers, deny)
+            elif named == count or deny:
+                done = allow_rows(
+                    known, numbers, NULL if names is None else names.batches, given.batches, given.n_batches, answers,
+                    deny, &nobody)
+            leave(inside)
+        if nobody:
+            raise no_row(accounts, done)
+        if named < count:
+            if not deny:
+                raise names.wrong(named)
+            deny_nameless(numbers, count, answers)
         if done < count:
             raise given.unreadable(done)
-        if nameless is not None:
-            plain_array(results.array)[nameless] = False
         return results.array
 
     def allows_arrow(self, object table, object account="account", object address="address"):
@@ -1108,18 +1096,27 @@ cdef inline bint allowed(
 
 
 cdef Py_ssize_t allow_one(
-    const Accounts *accounts, uint32_t block, const Batch *batches, Py_ssize_t n_batches, uint8_t *answers
+    const Accounts *accounts, uint32_t block, const Batch *batches, Py_ssize_t n_batches, uint8_t *answers, bint deny
 ) noexcept nogil:
-    """Check batches against one list (0: an unknown account); return how many elements precede an invalid one."""
+    """Check batches against one list (0: an unknown account); return how many elements precede an invalid one.
+
+    With `deny`, an invalid address is denied, and no error.
+    """
     cdef Trie trie
-    cdef Py_ssize_t done
+    cdef Py_ssize_t done, index
     if block == 0 or not is_enforced(header_of(accounts, block)):
         memset(&trie, 0, sizeof(Trie))
-        done = find_batches(&trie, batches, n_batches, answers)
-        memset(answers, 1, done)
+        if not deny:
+            done = find_batches(&trie, batches, n_batches, answers, ENDS)
+            memset(answers, 1, done)
+            return done
+        # What is no address is marked, and everything else is allowed.
+        done = find_batches(&trie, batches, n_batches, answers, 1)
+        for index in range(done):
+            answers[index] = not answers[index]
         return done
     view_trie(trie_of(header_of(accounts, block)), &trie)
-    return find_batches(&trie, batches, n_batches, answers)
+    return find_batches(&trie, batches, n_batches, answers, 0 if deny else ENDS)
 
 
 cdef enum:
@@ -1129,16 +1126,22 @@ cdef enum:
 
 
 cdef Py_ssize_t allow_rows(
-    const Accounts *accounts, const int32_t *rows, const Batch *batches, Py_ssize_t n_batches, uint8_t *answers,
-    bint deny, bint *nobody
+    const Accounts *accounts, const int32_t *rows, const Batch *names, const Batch *batches, Py_ssize_t n_batches,
+    uint8_t *answers, bint deny, bint *nobody
 ) noexcept nogil:
     """Check batches by rows; return how many elements precede the first with an invalid address or row number.
 
+    `names` is NULL, or has the names for which the rows were found, inside of this reader: then every row is valid.
     With `deny`, an invalid address is denied, and no error.
     """
     cdef Py_ssize_t done = 0, got, at
+    cdef NamesFrom again
+    again.batch = names
+    again.first = 0
     for at in range(n_batches):
-        got = allow_rows_of_batch(accounts, rows + done, batches + at, answers + done, deny, nobody)
+        got = allow_rows_of_batch(accounts, rows + done, &again, batches + at, answers + done, deny, nobody)
+        # The elements of the next batch are numbered from its first one.
+        again.first -= got
         done += got
         if got < batches[at].count:
             break
@@ -1146,7 +1149,8 @@ cdef Py_ssize_t allow_rows(
 
 
 cdef Py_ssize_t allow_rows_of_batch(
-    const Accounts *accounts, const int32_t *rows, const Batch *batch, uint8_t *answers, bint deny, bint *nobody
+    const Accounts *accounts, const int32_t *rows, NamesFrom *again, const Batch *batch, uint8_t *answers, bint deny,
+    bint *nobody
 ) noexcept nogil:
     """Do the same as `allow_rows` for one batch."""
     cdef Address addresses[PIECE]
@@ -1160,7 +1164,8 @@ cdef Py_ssize_t allow_rows_of_batch(
     for index in range(min(<Py_ssize_t>(2 * AHEAD), batch.count)):
         prefetch_row(lists, known, <uint32_t>rows[index] - first)
     for index in range(min(<Py_ssize_t>AHEAD, batch.count)):
-        if not find_block(accounts, lists, known, first, rows[index], headers + index):
+        if not find_block(accounts, lists, known, first, rows[index], headers + index) and not find_again(
+                accounts, again, index, rows[index], headers + index):
             end = index
             break
     while done < end:
@@ -1176,7 +1181,8 @@ cdef Py_ssize_t allow_rows_of_batch(
                 prefetch_row(lists, known, <uint32_t>rows[index + 2 * AHEAD] - first)
             header = headers[index % AHEAD]
             if index + AHEAD < end and not find_block(
-                    accounts, lists, known, first, rows[index + AHEAD], headers + index % AHEAD):
+                    accounts, lists, known, first, rows[index + AHEAD], headers + index % AHEAD
+            ) and not find_again(accounts, again, index + AHEAD, rows[index + AHEAD], headers + index % AHEAD):
                 end = index + AHEAD
             answers[index] = header == NULL or list_allows(header, addresses + (index - done), True, True)
             index += 1
@@ -1211,3 +1217,28 @@ cdef inline bint find_block(
     prefetch(header[0])
     prefetch(<const char *>header[0] + CACHE_LINE)
     return True
+
+
+cdef bint find_again(
+    const Accounts *accounts, NamesFrom *again, Py_ssize_t index, int32_t row, const AccountHeader **header
+) noexcept nogil:
+    """Find the list of an element by its name, as its row has none; return False without names.
+
+    The account was discarded after its row was found, and may have been published again, with another row.
+    """
+    cdef Name name
+    cdef uint32_t block = 0
+    if again.batch == NULL:
+        return False
+    if row != NO_NAME and next_name(again, index, &name):
+        block = list_of(accounts, &name)
+    header[0] = NULL if block == 0 else header_of(accounts, block)
+    return True
+
+
+cdef void deny_nameless(const int32_t *rows, Py_ssize_t count, uint8_t *answers) noexcept nogil:
+    """Deny the elements that name no account."""
+    cdef Py_ssize_t index
+    for index in range(count):
+        if rows[index] == NO_NAME:
+            answers[index] = False

@@ -297,7 +297,7 @@ cdef class PrefixTrie:
         cdef Trie trie = self.view_for(given)
         cdef Py_ssize_t done
         with nogil:
-            done = find_batches(&trie, given.batches, given.n_batches, <uint8_t *>results.memory.buffer.buf)
+            done = find_batches(&trie, given.batches, given.n_batches, <uint8_t *>results.memory.buffer.buf, ENDS)
         if done < given.count:
             raise given.unreadable(done)
         return results.array

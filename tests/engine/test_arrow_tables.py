@@ -75,6 +75,35 @@ def test_every_place_of_an_unreadable_address_is_denied_alone() -> None:
     assert not matcher.allows_many("unknown", pa.nulls(200), invalid="deny").any()
 
 
+LISTS = {
+    "small": [f"8.{n}.0.0/16" for n in range(20)],
+    "large": [f"8.{n >> 4}.{(n & 15) << 4}.0/22" for n in range(4_096)],
+    "IPv6": [f"2606:{n:x}::/32" for n in range(300)],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("every", [1, 2, 64, 1_000])
+def test_many_unreadable_addresses_are_denied_alone(kind: str, every: int) -> None:
+    """Long arrays are answered by tables that are made for them, and dictionaries value by value."""
+    matcher = matcher_with(LISTS[kind])
+    matcher.publish("closed", [], when_empty="deny")
+    texts: list[str | None] = [
+        f"8.{n & 255}.{n >> 8 & 255}.1" if n % 3 else f"2606:{n & 511:x}::1" for n in range(5_000)
+    ]
+    texts[::every] = [None if n % 2 else "no address" for n in range(len(texts[::every]))]
+    column = pa.array(texts)
+    chunks = pa.chunked_array([column[:70], column[70:3_000], column[3_000:]])
+    for account in ("acct-1", "sub-1", "report", "off", "open", "closed", "unknown"):
+        answers = [expected(matcher, account, text) for text in texts]
+        for asked in (column, chunks, column.dictionary_encode(), chunks.cast(pa.large_string())):
+            assert matcher.allows_many(account, asked, invalid="deny").tolist() == answers
+    numbers = np.arange(8 << 24, (8 << 24) + (5_000 << 12), 1 << 12, dtype=np.uint32)
+    for account in ("acct-1", "open", "closed", "unknown"):
+        assert (matcher.allows_many(account, numbers, invalid="deny") == matcher.allows_many(account, numbers)).all()
+
+
 def test_text_that_is_not_utf8_is_no_account() -> None:
     matcher = matcher_with(["8.8.8.0/24"])
     names = pa.array([b"acct-1", b"\xff", b"unknown"]).view(pa.string())

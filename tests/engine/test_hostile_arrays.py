@@ -479,6 +479,10 @@ def test_a_masked_array_is_refused() -> None:
         trie.lookup_many(np.ma.array(numbers.view(np.uint8).reshape(2, 4), mask=True))
     with pytest.raises(TypeError, match="masked array"):
         matcher.allows_many(np.ma.array(matcher.rows(["acct-1", "acct-1"]), mask=[True, False]), numbers)
-    with pytest.raises(TypeError, match="masked array"):
+    with pytest.raises(ValueError, match=r"^out must be"):
         trie.contains_many(numbers, out=np.ma.array([False, False]))
+    with pytest.raises(ValueError, match=r"^out must be"):
+        matcher.allows_many("acct-1", numbers, out=np.ma.array([False, False]))
+    with pytest.raises(ValueError, match=r"^out must be"):
+        trie.lookup_many(numbers, out=np.ma.zeros(2, dtype=np.int32))
     assert trie.contains_many(masked.compressed()).tolist() == [False]

@@ -360,6 +360,48 @@ def test_accounts_that_are_iterated_over_are_those_of_one_moment() -> None:
     assert isinstance(matcher, Collection)
 
 
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        np.array(["acct-1", "unknown", "acct-1"], dtype=object),
+        np.array(["acct-1", "unknown", "acct-1"]),
+        np.array(["acct-1", "-", "unknown", "-", "acct-1", "-"], dtype=object)[::2],
+    ],
+)
+@pytest.mark.parametrize("invalid", ["raise", "deny"])
+def test_arrays_of_names_are_names(accounts: Any, invalid: Any) -> None:
+    """What `rows` reads, `allows_many` reads too."""
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    assert matcher.rows(accounts).tolist() == matcher.rows(accounts.tolist()).tolist()
+    answers = matcher.allows_many(accounts, ["8.8.8.8", "8.8.8.8", "9.9.9.9"], invalid=invalid)
+    assert answers.tolist() == [True, True, False]
+    with pytest.raises(ValueError, match="accounts must be one str, 2 names"):
+        matcher.allows_many(accounts, ["8.8.8.8"] * 2, invalid=invalid)
+
+
+@pytest.mark.parametrize("kind", [object, "U1", np.float64, np.int32, np.uint8])
+def test_an_array_without_elements_may_be_of_any_type(kind: Any) -> None:
+    empty = np.array([], dtype=kind)
+    assert Matcher().rows(empty).tolist() == []
+    assert Matcher().allows_many(empty, np.array([], np.uint32)).tolist() == []
+    with pytest.raises(ValueError, match="accounts must be one str, 1 names"):
+        Matcher().allows_many(empty, ["8.8.8.8"])
+
+
+@pytest.mark.parametrize("accounts", [np.array([0.0]), np.array([0], np.uint32), np.array([True]), np.array([[0]])])
+def test_other_arrays_are_neither_names_nor_rows(accounts: Any) -> None:
+    with pytest.raises(ValueError, match="accounts must be one str, 1 names"):
+        Matcher().allows_many(accounts, ["8.8.8.8"])
+
+
+@pytest.mark.parametrize("accounts", [np.array([None]), np.array([7], dtype=object), np.array([["a"]])])
+def test_an_array_of_objects_that_are_no_names_is_refused(accounts: Any) -> None:
+    for ask in (Matcher().rows, lambda given: Matcher().allows_many(given, ["8.8.8.8"])):
+        with pytest.raises(TypeError, match=r"accounts\[0\] must be a str"):
+            ask(accounts)
+
+
 def test_rows_are_checked() -> None:
     matcher = Matcher()
     matcher.publish("acct-1", ["8.8.8.0/24"])
