@@ -108,7 +108,9 @@ cdef class Matcher:
     cdef Traffic *traffic
     cdef object __weakref__
 
-    def __cinit__(self):
+    def __cinit__(self, *given, **named):
+        if given or named:
+            raise TypeError("Matcher() takes no arguments: open a file with Matcher.open(path)")
         if not open_lists(&self.lists, new_seed()):
             raise MemoryError
         self.kept = b""

@@ -64,7 +64,8 @@ cdef class PrefixTrie:
     # The values in iteration order; None in a trie without values. A tuple, so that no code can shorten it.
     cdef tuple objects
 
-    def __cinit__(self, object prefixes=()):
+    def __cinit__(self, *arguments, **named):
+        cdef object prefixes = only_argument(arguments, named)
         cdef uint32_t given = 0, index
         cdef Plan plan
         cdef list pairs, objects = None
@@ -365,6 +366,15 @@ cdef class PrefixTrie:
 
     def __repr__(self):
         return f"<PrefixTrie of {counted(len(self), 'prefix')}, {self.size:,} bytes>"
+
+
+cdef object only_argument(tuple given, dict named):
+    """Return the prefixes that `PrefixTrie` was called with."""
+    if not given and not named:
+        return ()
+    if len(given) + len(named) > 1 or not (given or "prefixes" in named):
+        raise TypeError("PrefixTrie() takes one argument, prefixes: prefixes, or a mapping from prefixes to values")
+    return given[0] if given else named["prefixes"]
 
 
 cdef bint is_mapping_with_values(object prefixes) except -1:

@@ -13,7 +13,14 @@ import pytest
 import cidrgate
 from cidrgate import Matcher, PrefixTrie, _engine
 
-CLASSES = [PrefixTrie, Matcher, _engine.PlainLists, _engine._HeaderNames, _engine._HeaderField]
+CLASSES = [
+    PrefixTrie,
+    Matcher,
+    _engine.PlainLists,
+    _engine.SmallestCover,
+    _engine._HeaderNames,
+    _engine._HeaderField,
+]
 EXPORTED = [PrefixTrie, Matcher]
 
 
@@ -88,6 +95,30 @@ def test_arguments_by_name_are_those_by_place() -> None:
 def test_wrong_arguments_are_an_error(call: str) -> None:
     with pytest.raises(TypeError, match="allows"):
         eval(call, {"Matcher": Matcher})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("Matcher('lists.snapshot', trusted=True)", r"^Matcher\(\) takes no arguments: .*Matcher\.open\(path\)"),
+        ("Matcher(trusted=True)", r"^Matcher\(\) takes no arguments"),
+        ("Matcher(None)", r"^Matcher\(\) takes no arguments"),
+        ("PrefixTrie([], 5)", r"^PrefixTrie\(\) takes one argument, prefixes"),
+        ("PrefixTrie([], prefixes=[])", r"^PrefixTrie\(\) takes one argument, prefixes"),
+        ("PrefixTrie(prefix=[])", r"^PrefixTrie\(\) takes one argument, prefixes"),
+    ],
+)
+def test_wrong_arguments_of_a_type_are_an_error(call: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        eval(call, {"Matcher": Matcher, "PrefixTrie": PrefixTrie})
+
+
+@pytest.mark.parametrize("one", CLASSES)
+def test_no_type_ignores_arguments(one: Any) -> None:
+    with pytest.raises(TypeError):
+        one(*[()] * 9)
+    with pytest.raises(TypeError):
+        one(more=())
 
 
 @pytest.mark.parametrize("one", EXPORTED)
