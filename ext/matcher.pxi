@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -197,10 +198,12 @@ cdef class Matcher:
             self.new_name(account, &name)
             if not plan_trie(items, count, &plan):
                 raise MemoryError
-            with cython.critical_section(self):
-                self.wait_for_adoption()
-                outcome = publish(accounts_of(&self.lists), &name, &plan, enforced, flag, moves)
-            drop_plan(&plan)
+            try:
+                with cython.critical_section(self):
+                    self.wait_for_adoption()
+                    outcome = publish(accounts_of(&self.lists), &name, &plan, enforced, flag, moves)
+            finally:
+                drop_plan(&plan)
         finally:
             free(items)
         if outcome == IS_SUBACCOUNT:
@@ -764,11 +767,14 @@ cdef class Matcher:
         """Take over the lists of another matcher in one step. The other matcher is empty afterwards.
 
         Every check uses either the old lists or the new lists and does not wait. Row numbers from before are invalid
-        afterwards: call `rows` again. `adopt` waits until the batches that read the old lists have ended, and then
-        frees the old lists.
+        afterwards: call `rows` again. `adopt` waits until the batches that read the old lists have ended, and native
+        readers have left, and then frees the old lists. Ctrl-C ends the wait for those that were there when it began.
 
         Args:
             other: The other matcher, such as one that was just opened.
+
+        Raises:
+            KeyboardInterrupt: If a signal ended the wait; nothing was replaced.
 
         Example:
             >>> matcher, other = Matcher(), Matcher()
@@ -786,18 +792,19 @@ cdef class Matcher:
         if nobody == NULL:
             raise MemoryError
         with cython.critical_section(self, other):
-            while self.adopting or other.adopting:
-                with nogil:
-                    backoff()
-            self.adopting = other.adopting = True
+            try:
+                self.begin_adoption(other)
+            except BaseException:
+                close_accounts(nobody)
+                raise
             # Before the lists: a check in between is noted, and its note is dropped below.
             count_lists(self.traffic)
             count_lists(other.traffic)
             coming = withdraw(&other.lists, nobody)
-            other.wait_for_readers()
+            other.wait_for_readers(False)
             move_accounts(coming, &self.lists.readers)
             going = withdraw(&self.lists, coming)
-            self.wait_for_readers()
+            self.wait_for_readers(False)
             if self.traffic != NULL:
                 drop_notes(self.traffic)
             if other.traffic != NULL:
@@ -807,21 +814,36 @@ cdef class Matcher:
             self.kept, other.kept = other.kept, b""
             self.adopting = other.adopting = False
 
-    cdef void wait_for_adoption(self) noexcept:
+    cdef int begin_adoption(self, Matcher other) except -1:
+        """Wait for current readers and other adoptions, as long as nothing is replaced and a signal can end the wait.
+
+        A reader may never leave: this thread itself may be one, by `enter` of `cidrgate.h`.
+        """
+        self.wait_for_readers(True)
+        other.wait_for_readers(True)
+        while self.adopting or other.adopting:
+            wait_shortly()
+        self.adopting = other.adopting = True
+        return 0
+
+    cdef int wait_for_adoption(self) except -1:
         """Wait until no `adopt` is running. `adopt` lets other writers run while it waits itself."""
         while self.adopting:
-            with nogil:
-                backoff()
+            wait_shortly()
+        return 0
 
-    cdef void wait_for_readers(self) noexcept:
+    cdef int wait_for_readers(self, bint interruptible) except -1:
         """Wait until all current readers have left, but not for readers that enter in the meantime."""
         cdef int epochs = 0
         while epochs < 2:
             if epoch_ends(&self.lists.readers):
                 epochs += 1
+            elif interruptible:
+                wait_shortly()
             else:
                 with nogil:
                     backoff()
+        return 0
 
     @property
     def note(self):
@@ -982,6 +1004,14 @@ cdef class Matcher:
 
     def __repr__(self):
         return f"<Matcher of {counted(len(self), 'account')}, {self.nbytes:,} bytes>"
+
+
+cdef int wait_shortly() except -1:
+    """Let other threads run for a moment; raise what the handler of a signal raises."""
+    with nogil:
+        backoff()
+    PyErr_CheckSignals()
+    return 0
 
 
 cdef uint64_t new_seed() except? 0:

@@ -53,3 +53,13 @@ def statuses(object matcher, int32_t row, uint32_t number, bytes octets not None
     ]
     cidrgate.leave(reader)
     return found
+
+
+def enter(object matcher):
+    """Begin to read, and return what `leave` needs."""
+    return <size_t>cidrgate.enter(cidrgate.matcher(matcher))
+
+
+def leave(size_t reader):
+    """End to read."""
+    cidrgate.leave(<void *>reader)

@@ -7,6 +7,7 @@ import importlib.machinery
 import importlib.util
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -251,6 +252,27 @@ def test_native_readers_and_a_writer_need_no_gil(together: int) -> None:
         thread.join()
     assert rights == asked
     assert min(asked) > 10_000
+
+
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_signal_ends_the_wait_for_a_native_reader_that_does_not_leave(matcher: Matcher, which: int) -> None:
+    """A thread that calls `adopt` between `enter` and `leave` waits for itself."""
+    reader = importlib.import_module("reader")
+    other = Matcher()
+    other.publish("acct-1", ["9.9.9.0/24"])
+    inside = reader.enter((matcher, other)[which])
+    timer = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        matcher.adopt(other)
+    timer.join()
+    assert (matcher.prefixes("acct-1"), other.prefixes("acct-1")) == (["8.8.8.0/25", "2606:4700::/32"], ["9.9.9.0/24"])
+    for changed in (matcher, other):
+        changed.publish("new", ["1.1.1.0/24"])
+    reader.leave(inside)
+    matcher.adopt(other)
+    assert (sorted(matcher), len(other)) == (["acct-1", "new"], 0)
 
 
 def test_other_objects_are_no_matcher(examples: tuple[Any, Any]) -> None:

@@ -9,9 +9,13 @@
  *
  * Between enter() and leave(), any thread may call every function except cidrgate_import() and matcher(), with or
  * without the GIL, while other threads publish. The memory of replaced lists is not freed until every reader inside has
- * left, so leave soon. Neither readers nor writers wait, and enter() never returns NULL. A row is valid until its
- * account is discarded or Matcher.adopt() replaces all lists. After that allows_*() returns 0, check_*() returns
+ * left, so leave soon. Readers never wait, and enter() never returns NULL. A row is valid until its account is
+ * discarded or Matcher.adopt() replaces all lists. After that allows_*() returns 0, check_*() returns
  * CIDRGATE_INVALID_ROW, and row() returns the new row. A row belongs to one matcher: never ask another matcher about it.
+ *
+ * Matcher.publish(), link() and discard() do not wait for readers. Matcher.adopt() waits for as long as one is inside,
+ * and other changes wait for a running adopt(). So a thread must never change a matcher between its own enter() and
+ * leave(): adopt() would wait for itself, until a signal.
  *
  * A list whose mode is `report_only` or `off` allows every address; what would be denied is reported by a Gate only.
  *
