@@ -47,6 +47,7 @@ from importlib import import_module
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError, needs_extra
 from cidrgate.process.database_files import DatabaseFileError, open_no_database
+from cidrgate.process.file_names import file_name
 from cidrgate.process.private_files import replacement
 
 
@@ -868,12 +869,13 @@ cdef class Matcher:
 
         Raises:
             ValueError: If the note is too long.
-            TypeError: If the note is not bytes.
+            TypeError: If the path is neither a `str` nor a path-like object of one, or the note is not bytes.
             OSError: If the file cannot be written.
         """
         cdef uint64_t size = 0
         cdef Py_ssize_t note_size
         cdef uint8_t *image
+        cdef str name = file_name(path, "path")
         if not isinstance(note, bytes):
             raise TypeError(f"a note must be bytes, not {type(note).__name__}")
         # Not len(): a subclass may have another one.
@@ -886,7 +888,7 @@ cdef class Matcher:
         if image == NULL:
             raise MemoryError
         try:
-            replace_file(path, PyMemoryView_FromMemory(<char *>image, size, PyBUF_READ))
+            replace_file(name, PyMemoryView_FromMemory(<char *>image, size, PyBUF_READ))
         finally:
             free(image)
 
@@ -913,10 +915,12 @@ cdef class Matcher:
         Raises:
             SnapshotError: If the file is not a snapshot, is truncated or damaged, or was written by a newer version.
             OSError: If the file cannot be read.
-            TypeError: If `trusted` is neither True nor False.
+            TypeError: If the path is neither a `str` nor a path-like object of one, or `trusted` is neither True nor
+                False.
         """
         if trusted is not True and trusted is not False:
             raise TypeError(f"trusted must be True or False, not {trusted!r}")
+        cdef str name = file_name(path, "path")
         cdef Matcher matcher = Matcher()
         cdef Snapshot header
         cdef int found = FOREIGN
@@ -924,13 +928,13 @@ cdef class Matcher:
         cdef uint64_t seed
         cdef char *image
         try:
-            with builtin_open(path, "rb", opener=_open_without_waiting) as file:
+            with builtin_open(name, "rb", opener=_open_without_waiting) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-                    raise SnapshotError(refusal(path, FOREIGN))
+                    raise SnapshotError(refusal(name, FOREIGN))
                 matcher.mapping = _Mapping(file)
         except DatabaseFileError as error:
-            raise SnapshotError(f"{os.fspath(path)!r} is not a snapshot: {error.strerror}") from None
+            raise SnapshotError(f"{name!r} is not a snapshot: {error.strerror}") from None
         image = <char *>matcher.mapping.buffer.buf
         if trusted:
             found = verify_header(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
@@ -940,7 +944,7 @@ cdef class Matcher:
         if found == OUT_OF_MEMORY:
             raise MemoryError
         if found != SOUND:
-            raise SnapshotError(refusal(path, found))
+            raise SnapshotError(refusal(name, found))
         use_image(accounts_of(&matcher.lists), image, &header)
         if slow:
             # Somebody chose the slots, or the names for the seed, so that searches are long; or an earlier version left
@@ -1032,9 +1036,9 @@ cdef dict REFUSALS = {
 }
 
 
-cdef str refusal(object path, int found):
+cdef str refusal(str path, int found):
     """Return the error message for a refused file."""
-    return f"{os.fspath(path)!r} {REFUSALS[found]}"
+    return f"{path!r} {REFUSALS[found]}"
 
 
 def _open_without_waiting(path, flags, /):
@@ -1042,7 +1046,7 @@ def _open_without_waiting(path, flags, /):
     return open_no_database(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-cdef object replace_file(object path, object content):
+cdef object replace_file(str path, object content):
     """Write a file that only its owner can read, and rename it to its path; leave nothing behind on failure."""
     with replacement(Path(path)) as file:
         file.write(content)

@@ -85,6 +85,7 @@ from cidrgate.manager.searching import find_entries
 from cidrgate.manager.turns import Turns
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
+from cidrgate.process.file_names import file_name
 from cidrgate.process.forking import join_forks
 from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.replica.replica import Replica
@@ -290,12 +291,15 @@ class RuleManager:
             SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             MissingExtraError: If a library for `traffic` is not installed.
             TypeError: If an argument is of another type.
+            FileNotFoundError: If `snapshot` is an empty text.
             ValueError: If a setting is not valid, or there is `traffic` to record without `load`.
         """
         check_switches(create=create, load=load, follow=follow)
         check_type(traffic, Traffic, "traffic", or_none=True)
         if traffic is not None and not load:
             raise ValueError("traffic is recorded by the matcher: leave out load=False")
+        if snapshot is not None:
+            snapshot = file_name(snapshot, "snapshot")
         with ExitStack() as undone:
             store = open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
             undone.callback(store.discard)
@@ -667,6 +671,8 @@ class RuleManager:
         Raises:
             SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             StoreError: If the store cannot be read.
+            TypeError: If `snapshot` is neither a `str` nor a path-like object of one.
+            FileNotFoundError: If `snapshot` is an empty text.
         """
         self._replica.load(snapshot=snapshot, progress=progress)
 
@@ -682,6 +688,7 @@ class RuleManager:
             SnapshotError: If the list of an account cannot be published, or the store has more expiry times than a
                 snapshot can have: 1 GiB, with the names of their accounts and 8 bytes and the CIDR for each.
             OSError: If the file cannot be written.
+            TypeError: If `path` is neither a `str` nor a path-like object of one.
         """
         self._replica.save_snapshot(path)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from cidrgate._engine import Matcher, canonical_address
 from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.process.file_names import file_name
 from cidrgate.process.private_files import replacement
 from cidrgate.replay.decisions import (
     ALLOWED,
@@ -200,7 +201,7 @@ def replay(
     began = time.perf_counter()
     check_type(before, Matcher, "before", or_none=True)
     _check_arguments(source, matcher, resolver, max_bad=max_bad, memory=memory, threads=threads)
-    path = None if rows is None else Path(rows)
+    path = None if rows is None else Path(file_name(rows, "rows"))
     source, wanted = _asked(source, resolver)
     decider = Decider(matcher, before, source.account, resolver, of_json=source.form.reader == "json")
     with opened_log(source, memory=memory, threads=threads) as log, _written_rows(path) as write:

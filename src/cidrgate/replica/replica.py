@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.event_log import log_event
+from cidrgate.process.file_names import file_name
 from cidrgate.process.forking import notice_forks
 from cidrgate.replica.follower import Follower
 from cidrgate.replica.published_store import PublishedStore
@@ -106,8 +107,10 @@ class Replica:
         Raises:
             SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             StoreError: If the store cannot be read.
+            TypeError: If `snapshot` is neither a `str` nor a path-like object of one.
+            FileNotFoundError: If `snapshot` is an empty text.
         """
-        path = None if snapshot is None else Path(snapshot)
+        path = None if snapshot is None else Path(file_name(snapshot, "snapshot"))
         if path is not None:
             check_snapshot_path(path)
         self.published.load(progress, path)
@@ -124,9 +127,10 @@ class Replica:
             SnapshotError: If the list of an account cannot be published, or the store has more expiry times than a
                 snapshot can have: 1 GiB, with the names of their accounts and 8 bytes and the CIDR for each.
             OSError: If the file cannot be written.
+            TypeError: If `path` is neither a `str` nor a path-like object of one.
         """
         self.published.matcher  # noqa: B018 - an empty one would allow everything
-        self.published.save_snapshot(Path(path))
+        self.published.save_snapshot(Path(file_name(path, "path")))
 
     def follow(self) -> None:
         """Follow the store: start a thread that publishes other processes' changes and removes expired entries.
