@@ -7,8 +7,12 @@ only the matcher loads no SQL.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
+
+from cidrgate import errors
+from cidrgate.process.forking import loading
 
 _PUBLIC = {
     "cidrgate._engine": ("PrefixTrie", "Matcher"),
@@ -101,12 +105,15 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("cidrgate")
-    if name in _PARTS:
-        return import_module(f"{__name__}.{name}")
-    module = _MODULES.get(name)
+    module = f"{__name__}.{name}" if name in _PARTS else _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(module), name)
+    # A process that was forked while a thread loaded a part can load no other, and still has its errors.
+    with nullcontext() if module == errors.__name__ else loading():
+        loaded = import_module(module)
+    if name in _PARTS:
+        return loaded
+    value = globals()[name] = getattr(loaded, name)
     return value
 
 

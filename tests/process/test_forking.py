@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import multiprocessing
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import CidrgateError, RuleManager, StoreError
+from cidrgate.manager.rule_manager import _LOADED_LATER
 from cidrgate.process import forking
 from cidrgate.process.forking import work
 from tests.forks import FOREIGN_FORKS, in_child, report_of, start_child
@@ -112,6 +114,62 @@ def test_what_a_child_commits_outlives_its_parents_connections(url: str, tmp_pat
         os.close(descriptor)
     with RuleManager.open(url, follow=False) as after:
         assert [entry.cidr for entry in after.entries("acct-1")] == ["9.9.9.9/32"]
+
+
+LOADED = {
+    "a name of the package": "cidrgate.manager.rule_manager",
+    "a name of another part": "cidrgate.gate.gate",
+    "the store": "sqlalchemy",
+    "a method": "cidrgate.stores.observations",
+}
+
+
+def forked_while_loading(url: str, what: str, module: str, patience: float) -> str:
+    """What a child says that was forked while a thread imported a module."""
+    # Started by itself: another process has imported the module.
+    command = [sys.executable, "-m", "tests.forked_while_loading", url, what, module, str(patience)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("what", LOADED)
+def test_a_fork_waits_for_a_thread_that_imports_a_part(url: str, what: str) -> None:
+    """A child has the import's lock and not the thread that would give it back."""
+    assert forked_while_loading(url, what, LOADED[what], 30).startswith("made ")
+
+
+def test_a_child_of_a_fork_that_waited_long_enough_says_so(url: str) -> None:
+    said = forked_while_loading(url, "the store", "sqlalchemy", 0.05)
+    assert said.startswith("ForkedError: this process was forked while another thread loaded a part of cidrgate")
+
+
+def lazy_imports() -> dict[str, set[str]]:
+    """The parts of the package that functions of a folder import without `loading()`, by folder."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "src" / "cidrgate").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        protected = {
+            inner
+            for block in ast.walk(tree)
+            if isinstance(block, ast.With) and "loading()" in map(ast.unparse, block.items)
+            for inner in ast.walk(block)
+        }
+        folder = path.relative_to(ROOT / "src" / "cidrgate").parts[0]
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = (one for one in ast.walk(function) if isinstance(one, ast.ImportFrom) and one not in protected)
+                parts = {one.module for one in names if one.module is not None and one.module.startswith("cidrgate.")}
+                found.setdefault(folder, set()).update(parts)
+    return found
+
+
+def test_what_functions_import_is_loaded_before_a_fork() -> None:
+    found = lazy_imports()
+    commands = {"cli"}  # the command line has one thread while it loads
+    assert {folder for folder, parts in found.items() if parts} - commands == {"manager", "stores", "traffic"}
+    loaded = {"cidrgate.stores.postgres.connections"}  # by the first connection, inside `loading()`
+    for folder in ("manager", "stores", "traffic"):
+        assert found[folder] <= {*_LOADED_LATER, *loaded}, folder
 
 
 def test_a_child_leaves_its_parents_connections_alone(manager: RuleManager) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -214,6 +217,50 @@ def test_a_file_with_several_names_is_opened_by_none(manager: RuleManager, path:
     other.unlink()
     with RuleManager.open(f"sqlite:///{path}", follow=False) as again:
         assert [entry.cidr for entry in again.entries("acct-1")] == ["1.1.1.1/32", "8.8.8.0/24"]
+
+
+MOUNT = """
+import subprocess, sys
+from pathlib import Path
+from cidrgate import RuleManager, StoreError
+source, target, path = sys.argv[1:]
+subprocess.run(["mount", "--bind", source, target], check=True)
+try:
+    RuleManager.open(f"sqlite:///{path}", create=True).close()
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["lists.db", "several words\\ and\tä.db"])
+@pytest.mark.parametrize("what", ["file", "link to the file", "empty file", "folder"])
+def test_a_file_that_is_mounted_alone_is_not_opened(what: str, name: str, tmp_path: Path) -> None:
+    """Its log would be beside the place where it is mounted, as `docker -v ./lists.db:/data/lists.db` mounts it."""
+    command = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*command, "true"], timeout=60, check=False).returncode:
+        pytest.skip("needs unshare (on Debian: apt-get install util-linux) and the right to mount")
+    source, target = tmp_path / "source", tmp_path / "target"
+    for folder in (source, target):
+        folder.mkdir()
+    if what == "empty file":
+        (source / name).touch()
+    else:
+        RuleManager.open(f"sqlite:///{source / name}", create=True, load=False).close()
+    path = target / name
+    path.touch()
+    used = path
+    if what == "link to the file":
+        used = tmp_path / "link"
+        used.symlink_to(path)
+    mounted = (source, target) if what == "folder" else (source / name, path)
+    done = subprocess.run(
+        [*command, sys.executable, "-c", MOUNT, *map(str, (*mounted, used))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ("is mounted as a single file" in done.stdout) == (what != "folder"), done.stdout + done.stderr
 
 
 def test_a_log_that_sqlite_itself_has_made_anew_is_used(manager: RuleManager) -> None:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing, suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from itertools import islice, repeat, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -86,7 +87,7 @@ from cidrgate.manager.turns import Turns
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.file_names import file_name
-from cidrgate.process.forking import join_forks
+from cidrgate.process.forking import join_forks, loading
 from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.replica.replica import Replica
 from cidrgate.rules import Policy, split_submission, validate_addition
@@ -332,7 +333,7 @@ class RuleManager:
 
     def _record(self, traffic: Traffic) -> None:
         """Record traffic from now on."""
-        with needs_extra("traffic", "a record of traffic"):
+        with loading(), needs_extra("traffic", "a record of traffic"):
             from cidrgate.traffic.recorder import Recorder
 
         self._recorder = Recorder(self.matcher, self._write, self._log_end, traffic)
@@ -2524,7 +2525,9 @@ class RuleManager:
             return transaction.log_end()
 
     def before_fork(self) -> None:
-        """Do nothing: the store itself closes what a child must not inherit."""
+        """Load what threads would load at its first use, which a child cannot if one of them is doing it."""
+        for name in _LOADED_LATER:
+            import_module(name)
 
     def after_fork(self, *, certain: bool) -> None:
         """Prepare the manager for a forked child, where no change is in progress."""
@@ -2533,6 +2536,22 @@ class RuleManager:
         if self._recorder is not None:
             self._recorder.after_fork()
 
+
+_LOADED_LATER = tuple(
+    f"cidrgate.stores.{name}"
+    for name in (
+        "account_rows",
+        "backups",
+        "copies",
+        "credentials",
+        "erasing",
+        "incomplete_days",
+        "migrations",
+        "observations",
+        "table_rows",
+    )
+)
+"""The parts that methods load when they need them."""
 
 _open: SharedWeakSet[RuleManager] = SharedWeakSet()
 """The managers of this process, for its end."""

@@ -5,7 +5,8 @@ held stay locked for ever, and SQLite's memory claims file locks that only the p
 uses a store, or holds a lock that a child needs, does so inside `work()`. A fork waits until all threads have left
 `work()`, blocks threads that want to enter, and lets stores close the resources that a child must not inherit. The wait
 has a time limit. After this limit the fork continues, and the child is informed (`sqlite_is_lost`,
-`Participant.after_fork`).
+`Participant.after_fork`). The same is true of a thread that loads a part of the package (`loading`): Python's lock of a
+module that is being imported stays locked in a child too.
 
 Native code may fork without the hooks of Python. The child then runs the hooks itself, late: at its first use of a
 store, or when it is asked for the age of its lists (`notice_forks`).
@@ -34,6 +35,7 @@ __all__ = [
     "Work",
     "generation",
     "join_forks",
+    "loading",
     "notice_forks",
     "refuse_lost_sqlite",
     "sqlite_is_lost",
@@ -41,7 +43,8 @@ __all__ = [
 ]
 
 _SQLITE_PATIENCE = 15.0
-"""Seconds that a fork waits for threads that use SQLite: longer than any of them waits for a file lock."""
+"""Seconds that a fork waits for threads that use SQLite, longer than any of them waits for a file lock, or that load
+a module."""
 
 _PATIENCE = 2.0
 """Seconds that a fork waits for threads that wait for a server or write a file: a child does not need their locks."""
@@ -100,6 +103,7 @@ class _Gate:
     def __init__(self) -> None:
         self.generation = 0
         self.sqlite_is_lost = False
+        self.loading_is_lost = False
         self._process = os.getpid()
         self._noticing: dict[int, tuple[int, object]] = {}  # by process: the thread that runs the hooks of a child
         self._participants: dict[int, tuple[int, weakref.ref[Participant]]] = {}
@@ -216,14 +220,15 @@ class _Gate:
     def _wait_for_others(self) -> None:
         began = time.monotonic()
         while others := self._others():
-            if time.monotonic() - began >= (_SQLITE_PATIENCE if any(others) else _PATIENCE):
+            needed = any(work.sqlite or work.loads for work in others)
+            if time.monotonic() - began >= (_SQLITE_PATIENCE if needed else _PATIENCE):
                 return
             time.sleep(_LOOK)
 
-    def _others(self) -> list[bool]:
-        """Return whether each block of other threads uses SQLite. A thread that forks is not inside a database call."""
+    def _others(self) -> list[Work]:
+        """Return the blocks of other threads. A thread that forks is not inside a database call."""
         me, forks = threading.get_ident(), self._forks()
-        return [work.sqlite for work in self._works() if work.thread != me and work.thread not in forks]
+        return [work for work in self._works() if work.thread != me and work.thread not in forks]
 
     def _wait_for_turn(self, fork: _Fork) -> bool:
         fork.extend()
@@ -254,8 +259,10 @@ class _Gate:
         # code has forked without the hooks.
         fork = self._forking.get(me)
         kept_out = fork is not None and fork.ready
-        if any(others) or (fork is not None and not kept_out):
+        if any(work.sqlite for work in others) or (fork is not None and not kept_out):
             self.sqlite_is_lost = True
+        if any(work.loads for work in others):
+            self.loading_is_lost = True
         certain = kept_out and not others
         self._inside = {work.reference for work in self._works() if work.thread == me}
         self._forking = {}
@@ -281,16 +288,22 @@ _gate = _Gate()
 class Work:
     """A context manager around an operation that a fork must not interrupt; see `work`."""
 
-    __slots__ = ("__weakref__", "_generation", "reference", "sqlite", "thread")
+    __slots__ = ("__weakref__", "_generation", "loads", "reference", "sqlite", "thread")
 
-    def __init__(self, *, sqlite: bool) -> None:
+    def __init__(self, *, sqlite: bool = False, loads: bool = False) -> None:
         self.sqlite = sqlite
+        self.loads = loads
         self.reference = weakref.ref(self)
 
     def __enter__(self) -> None:
         _gate.notice()
         if self.sqlite:
             refuse_lost_sqlite()
+        if self.loads and _gate.loading_is_lost:
+            raise ForkedError(
+                "this process was forked while another thread loaded a part of cidrgate, which cannot be loaded here "
+                "any more: open the store before you start threads, or start this process again"
+            )
         self.thread = threading.get_ident()
         try:
             _gate.enter(self)
@@ -328,6 +341,19 @@ def work(*, sqlite: bool = False) -> Work:
         ...     pass
     """
     return Work(sqlite=sqlite)
+
+
+def loading() -> Work:
+    """Protect the first use of a part of the package, which imports it, from forks.
+
+    Raises:
+        ForkedError: If another thread was importing a part of the package when this process was forked.
+
+    Example:
+        >>> with loading():
+        ...     from cidrgate.rules.policy import Policy
+    """
+    return Work(loads=True)
 
 
 def join_forks(participant: Participant, *, stage: int) -> None:

@@ -7,6 +7,7 @@ batches, `decisions` decides about a batch, `replaying` adds everything up, and 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cidrgate.process.forking import loading
 from cidrgate.replay.formats import (
     FORMATS,
     FieldStep,
@@ -69,4 +70,5 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of this mo
         """Return a name that is loaded when it is used."""
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        with loading():
+            return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

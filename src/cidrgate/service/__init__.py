@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import needs_extra
+from cidrgate.process.forking import loading
 
 if TYPE_CHECKING:
     from cidrgate.service.app import create_app
@@ -21,7 +22,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of this mo
 
     def __getattr__(name: str) -> object:
         """Load what needs `cidrgate[server]` when it is first used."""
-        with needs_extra("server", "cidrgate.service"):
+        with loading(), needs_extra("server", "cidrgate.service"):
             if name == "create_app":
                 from cidrgate.service.app import create_app
 

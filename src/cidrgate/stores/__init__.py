@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import StoreError
+from cidrgate.process.forking import loading
 from cidrgate.stores.urls import store_of
 from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
 from cidrgate.values import check_switches
@@ -40,7 +41,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of this mo
     def __getattr__(name: str) -> object:
         """Load `Transaction` when it is first used: it needs SQLAlchemy."""
         if name == "Transaction":
-            from cidrgate.stores.sql import Transaction
+            with loading():
+                from cidrgate.stores.sql import Transaction
 
             return Transaction
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -172,10 +174,12 @@ def open_store(
     check_switches(create=create)
     kind, where = store_of(url)
     if kind == "postgresql":
-        from cidrgate.stores.postgres import PostgresStore
+        with loading():
+            from cidrgate.stores.postgres import PostgresStore
 
         return PostgresStore(where, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
-    from cidrgate.stores.sqlite import SqliteStore
+    with loading():
+        from cidrgate.stores.sqlite import SqliteStore
 
     path = where if kind == "sqlite" else None
     return SqliteStore(path, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
@@ -196,12 +200,14 @@ def migrate_store(url: str | os.PathLike[str]) -> str | None:
     """
     kind, where = store_of(url)
     if kind == "postgresql":
-        from cidrgate.stores.postgres import migrate as migrate_postgres
+        with loading():
+            from cidrgate.stores.postgres import migrate as migrate_postgres
 
         return migrate_postgres(where)
     if kind == "memory":
         raise StoreError("a store in memory is always new: there is nothing to migrate")
-    from cidrgate.stores.sqlite import migrate as migrate_sqlite
+    with loading():
+        from cidrgate.stores.sqlite import migrate as migrate_sqlite
 
     return migrate_sqlite(where)
 
@@ -223,6 +229,7 @@ def grant_store(url: str | os.PathLike[str], user: str) -> None:
             "only PostgreSQL has users who can be granted rights: give a SQLite file to the user of the service with "
             "`chown`"
         )
-    from cidrgate.stores.postgres import grant
+    with loading():
+        from cidrgate.stores.postgres import grant
 
     grant(where, user)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from cidrgate.errors import StoreError, StoreOutgrownError
+from cidrgate.process.forking import loading
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -116,8 +117,9 @@ def upgrade(connection: Connection, schema: str | None = None, *, since: str | N
         schema: The schema of the tables, which exists, if the database can have more than one.
         since: The revision of a database that does not store it, because it is older than the first migration.
     """
-    from alembic import command
-    from alembic.config import Config
+    with loading():
+        from alembic import command
+        from alembic.config import Config
 
     config = Config(attributes={"connection": connection, "schema": schema})
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))

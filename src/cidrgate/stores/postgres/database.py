@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
+from cidrgate.process.forking import loading
 from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.postgres.dialect import NAME
 from cidrgate.stores.postgres.settings import KEEP_COMMITS, configure_session, set_locally
@@ -203,7 +204,8 @@ class Database:
 
 def _driver() -> type[BoundedConnection]:
     try:
-        from cidrgate.stores.postgres.connections import BoundedConnection
+        with loading():
+            from cidrgate.stores.postgres.connections import BoundedConnection
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs psycopg: pip install 'cidrgate[postgres]'") from error
     return BoundedConnection

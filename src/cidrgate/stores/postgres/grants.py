@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
-from cidrgate.process.forking import work
+from cidrgate.process.forking import loading, work
 from cidrgate.stores.migrations import VERSION_TABLE
 from cidrgate.stores.postgres.database import Database
 from cidrgate.stores.postgres.failures import explained
@@ -48,7 +48,8 @@ def grant(url: str, user: str) -> None:
     Raises:
         StoreError: If there is no such role, or the user of the URL cannot grant these rights.
     """
-    from psycopg.sql import SQL, Identifier
+    with loading():
+        from psycopg.sql import SQL, Identifier
 
     database = Database.parse(url)
     schema = database.schema

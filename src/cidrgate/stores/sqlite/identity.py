@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cidrgate.stores.sqlite.connections import OwnConnection
 
@@ -20,6 +20,20 @@ __all__ = ["FileIdentity"]
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 """The errors that say that nothing is at a path, or a link in place of what was there."""
+
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = {ord(character): f"\\{ord(character):03o}" for character in " \t\n\\"}
+"""The characters that Linux writes in another way in the list of mounts."""
+
+
+def _is_mounted(path: str) -> bool:
+    """Return whether something is mounted exactly at a path, as far as the system tells."""
+    try:
+        mounts = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return False
+    return os.fsencode(path.translate(_ESCAPED)) in {mount.split(b" ")[4] for mount in mounts}
 
 
 class _Log:
@@ -72,7 +86,7 @@ class FileIdentity:
         """Record the current file as the file of the store.
 
         Raises:
-            StoreError: If the file does not exist any more, or has several names by hard links.
+            StoreError: If the file does not exist any more, has several names by hard links, or is itself mounted.
         """
         if self._path is not None:
             self._taken = True
@@ -83,6 +97,11 @@ class FileIdentity:
                 raise StoreError(
                     f"{self._name} has more than one name, by hard links, and SQLite would keep a log for each: "
                     "remove the others (`find -samefile`), or copy the store with `sqlite3 … .backup`"
+                )
+            if _is_mounted(self._real):
+                raise StoreError(
+                    f"{self._name} is mounted as a single file, and SQLite would keep its log outside of the mount, "
+                    "where no other process finds it: mount the directory of the file instead"
                 )
 
     def join(self, connection: OwnConnection) -> None:
