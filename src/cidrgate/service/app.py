@@ -36,6 +36,7 @@ from cidrgate.service.api.account_paths import EncodedSlashes
 from cidrgate.service.api.openapi import describe
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.failed_sign_ins import FailedSignInLog
+from cidrgate.service.auth.metrics_readers import MetricsReaders
 from cidrgate.service.auth.own_allowlist import gate_of_account, gate_of_networks, guarded_account
 from cidrgate.service.auth.rate_limit import LoginRateLimit
 from cidrgate.service.auth.token_checks import TokenChecks
@@ -134,10 +135,12 @@ def create_app(
     )
     metrics = Metrics(manager)
     credentials = Credentials(manager._store)
+    checks = TokenChecks(credentials, manager._store.lock_timeout + SILENCE)
     app.state.service = Service(
         manager=manager,
         credentials=credentials,
-        token_checks=TokenChecks(credentials, manager._store.lock_timeout + SILENCE),
+        token_checks=checks,
+        metrics_readers=MetricsReaders(checks),
         settings=chosen,
         resolver=found,
         failures=LoginRateLimit(chosen.login_failures),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.manager.change_feed import ChangeFeed
     from cidrgate.service.auth.credentials import Credentials
     from cidrgate.service.auth.failed_sign_ins import FailedSignInLog
+    from cidrgate.service.auth.metrics_readers import MetricsReaders
     from cidrgate.service.auth.rate_limit import LoginRateLimit
     from cidrgate.service.auth.token_checks import TokenChecks
     from cidrgate.service.http.idempotency import IdempotentResponses
@@ -116,6 +117,7 @@ class Service:
     manager: RuleManager
     credentials: Credentials
     token_checks: TokenChecks
+    metrics_readers: MetricsReaders
     settings: Settings
     resolver: ClientIPResolver
     failures: LoginRateLimit

@@ -11,8 +11,10 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
+from cidrgate.service.auth.metrics_readers import MetricsReaders
 from cidrgate.service.auth.origins import origin_of
 from cidrgate.service.auth.principals import Principal
+from cidrgate.service.auth.token_checks import TokenChecks
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.problems import ServiceError
@@ -61,22 +63,30 @@ class _TokenOwner(HTTPBearer):
         """Return the owner of the token. The token is checked once, before the body is read."""
         known: Principal | None = request.scope.get(_KNOWN)
         if known is None:
-            known = request.scope[_KNOWN] = await _authenticate(request)
+            known = request.scope[_KNOWN] = await _authenticate(request, service_of(request).token_checks)
         return known
 
 
-_token_owner = _TokenOwner(
-    auto_error=False, scheme_name="token", description="A token from `cidrgate token create` or from an admin."
-)
+class _MetricsTokenOwner(HTTPBearer):
+    """The same for the metrics, which are needed most while the store is lost."""
+
+    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
+        """Return the owner of the token."""
+        return await _authenticate(request, service_of(request).metrics_readers)
+
+
+_DESCRIPTION = "A token from `cidrgate token create` or from an admin."
+_token_owner = _TokenOwner(auto_error=False, scheme_name="token", description=_DESCRIPTION)
+_metrics_token_owner = _MetricsTokenOwner(auto_error=False, scheme_name="token", description=_DESCRIPTION)
 BEFORE_BODY.add(_token_owner)
 
 
-async def _authenticate(request: Request) -> Principal:
+async def _authenticate(request: Request, checks: TokenChecks | MetricsReaders) -> Principal:
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not secret:
         raise _unauthorized("send a token: Authorization: Bearer ...")
     service = service_of(request)
-    token = await service.token_checks.check(secret.strip())
+    token = await checks.check(secret.strip())
     if token is None:
         await run_in_threadpool(refuse_failure, request)
         raise _unauthorized("this token is unknown, revoked or expired")
@@ -96,7 +106,7 @@ async def _admin(principal: _Known) -> Principal:
     return principal
 
 
-async def _metrics_reader(principal: _Known) -> Principal:
+async def _metrics_reader(principal: Annotated[Principal, Depends(_metrics_token_owner)]) -> Principal:
     if not any(scope.kind == "metrics" for scope in principal.scopes):
         principal.require_admin()
     return principal
