@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from fastapi.routing import APIRoute
@@ -18,9 +18,10 @@ from cidrgate.service.console.changing import preview_change
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.stores.schema import entries
 from tests.service.test_console_access import sign_in
+from tests.service.test_console_forms import sent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fastapi.dependencies.models import Dependant
 
@@ -51,13 +52,15 @@ PREVIEWS = {"/list/add/check", "/list/edit/check"}
 """They change nothing, and return no version."""
 
 
-def with_a_version() -> Iterator[str]:
-    """The path of every form that carries a version."""
+def with_a_version(*more: str) -> Iterator[str]:
+    """The path of every form that carries a version, and further fields."""
     with RuleManager.open("memory://") as manager:
         app = create_app(manager)
         [console] = [route.app for route in app.routes if isinstance(route, Mount) and route.path == "/console"]
         for route in console.routes:  # type: ignore[attr-defined]
-            if isinstance(route, APIRoute) and "POST" in (route.methods or ()) and "version" in fields(route.dependant):
+            if not isinstance(route, APIRoute) or "POST" not in (route.methods or ()):
+                continue
+            if {"version", *more} <= fields(route.dependant):
                 yield route.path
 
 
@@ -67,6 +70,153 @@ def fields(dependant: Dependant) -> set[str]:
 
 def test_every_form_with_a_version_is_in_the_table() -> None:
     assert set(with_a_version()) == FORMS.keys() | PREVIEWS
+
+
+class Meeting(NamedTuple):
+    """A form of what is stored, in which a person changes one field while somebody else changes others.
+
+    Attributes:
+        typed: What the person changes.
+        meanwhile: What somebody else does.
+        shown: The fields of the form after the conflict, as far as they matter.
+        said: What the page says of the fields that both changed.
+        stored: What is stored after the person saves again: see `stored_now`.
+    """
+
+    typed: dict[str, str]
+    meanwhile: Callable[[RuleManager], object]
+    shown: dict[str, str]
+    said: list[str]
+    stored: dict[str, Any]
+
+
+def blocked(manager: RuleManager) -> None:
+    manager.edit("acct-1", "8.8.8.0/24", label="do not use", enabled=False, actor="grace")
+
+
+def paused(manager: RuleManager) -> None:
+    manager.set_mode("acct-1", "off", until=UNTIL, reason="trail", actor="grace", confirmed=["disable_enforcement"])
+
+
+def ending(manager: RuleManager) -> None:
+    manager.set_mode("acct-1", "report_only", until=UNTIL, reason="trail", actor="grace")
+
+
+def moved(manager: RuleManager) -> None:
+    manager.delete_account("sub-1", confirmed=["disable_enforcement"])
+    manager.edit_account("acct-1", parent="acct-2", actor="grace")
+
+
+UNTIL = datetime(2199, 1, 31, 18, tzinfo=UTC)
+MEETINGS: dict[tuple[str, str], Meeting] = {
+    ("list/edit", "another field"): Meeting(
+        {"cidr": "8.8.8.0/25"},
+        blocked,
+        {"cidr": "8.8.8.0/25", "label": "do not use", "enabled": "no"},
+        [],
+        {"cidr": "8.8.8.0/25", "label": "do not use", "enabled": False},
+    ),
+    ("list/edit", "the same field"): Meeting(
+        {"label": "Office"},
+        blocked,
+        {"label": "Office", "enabled": "no"},
+        ["Label: “do not use” is stored now, “Office” is your input"],
+        {"label": "Office", "enabled": False},
+    ),
+    ("list/edit", "the same value"): Meeting(
+        {"enabled": "no"}, blocked, {"enabled": "no"}, [], {"label": "do not use", "enabled": False}
+    ),
+    ("list/edit", "the network"): Meeting(
+        {"label": "Office"},
+        lambda manager: manager.edit("acct-1", "8.8.8.0/24", "8.8.8.0/25", expires_at=UNTIL),
+        {"label": "Office", "cidr": "8.8.8.0/25", "ends_at": "2199-01-31T18:00"},
+        [],
+        {"cidr": "8.8.8.0/25", "label": "Office", "expires_at": UNTIL},
+    ),
+    ("accounts/edit", "another field"): Meeting(
+        {"display_name": "Acme"},
+        moved,
+        {"display_name": "Acme", "parent": "acct-2", "name": "acct-1"},
+        [],
+        {"display_name": "Acme", "parent": "acct-2"},
+    ),
+    ("accounts/edit", "the same field"): Meeting(
+        {"display_name": "Acme"},
+        lambda manager: manager.edit_account("acct-1", display_name="Umbrella"),
+        {"display_name": "Acme"},
+        ["Display name: “Umbrella” is stored now, “Acme” is your input"],
+        {"display_name": "Acme"},
+    ),
+    ("list/mode", "another field"): Meeting(
+        {"reason": "incident 7"},
+        paused,
+        {"mode": "off", "ends": "at", "ends_at": "2199-01-31T18:00", "reason": "incident 7"},
+        ["Reason: “trail” is stored now, “incident 7” is your input"],
+        {"mode": "off", "mode_until": UNTIL, "mode_reason": "incident 7"},
+    ),
+    ("list/mode", "the mode"): Meeting(
+        {"mode": "off"},
+        ending,
+        {"mode": "off", "ends": "never", "ends_at": "", "reason": ""},
+        [
+            "Enforce it again: “At a time …” is stored now, “When somebody changes it” is your input",
+            "At: “2199-01-31T18:00” is stored now, nothing is your input",
+            "Reason: “trail” is stored now, nothing is your input",
+        ],
+        {"mode": "off", "mode_until": None, "mode_reason": None},
+    ),
+}
+"""By the path of the form."""
+
+NOTHING_STORED = {"list/add"}
+"""Its fields begin empty, whatever is stored."""
+
+
+def stored_now(manager: RuleManager) -> dict[str, Any]:
+    """The account, and the entry that the forms are about."""
+    account, entry = manager.account("acct-1"), manager.entries("acct-1")[-2:-1]
+    found = {name: getattr(account, name) for name in ("display_name", "parent", "mode", "mode_until", "mode_reason")}
+    return found | {name: getattr(one, name) for one in entry for name in ("cidr", "label", "enabled", "expires_at")}
+
+
+def test_every_form_of_what_is_stored_is_in_the_table() -> None:
+    forms = {path.removeprefix("/") for path in with_a_version("began") if path not in PREVIEWS}
+    assert {path for path in forms if not path.endswith("/rewrite")} - NOTHING_STORED == {path for path, _ in MEETINGS}
+
+
+@pytest.mark.parametrize(("path", "what"), MEETINGS)
+def test_a_field_that_the_person_did_not_change_keeps_what_others_stored(api: Api, path: str, what: str) -> None:
+    names, meeting = a_list(api), MEETINGS[path, what]
+    api.manager.set_mode("acct-1", "report_only", confirmed=["disable_enforcement"])
+    sign_in(api, api.token("admin"))
+    query = f"?account=acct-1&entry={names['entry']}" if path == "list/edit" else "?account=acct-1"
+    form = {**sent(api.client.get(f"/console/{path}{query}").text, path), **meeting.typed}
+    meeting.meanwhile(api.manager)
+    refused = api.client.post(f"/console/{path}", data=form)
+    assert refused.status_code == 409
+    form = sent(refused.text, path)
+    assert meeting.shown.items() <= form.items()
+    both = re.findall(r'<li class="breakable">([^<]*)</li>', html.unescape(refused.text))
+    assert len(both) == len(meeting.said)
+    for found, said in zip(both, meeting.said, strict=True):
+        assert said in found
+    again = api.client.post(f"/console/{path}", data=form)
+    if again.status_code == 409:
+        asked = re.findall(r'name="confirm" value="(\w+)"', again.text)
+        again = api.client.post(f"/console/{path}", data={**sent(again.text, path), "confirm": asked})
+    assert again.status_code == 303, again.text
+    assert meeting.stored.items() <= stored_now(api.manager).items()
+
+
+@pytest.mark.parametrize("began", ["label=&enabled=yes", "%FF=%FF&&=&", "[" * 10_000])
+def test_what_a_form_began_with_is_the_browsers_to_say(api: Api, began: str) -> None:
+    """A field that it leaves out counts as changed."""
+    names = a_list(api)
+    form = {"account": "acct-1", "entry": names["entry"], "version": "1", "cidr": "8.8.8.0/26", "label": "mine"}
+    form |= {"csrf": sign_in(api, api.token("admin")), "began": began}
+    refused = api.client.post("/console/list/edit", data=form)
+    assert refused.status_code == 409
+    assert sent(refused.text, "list/edit").items() >= {"cidr": "8.8.8.0/26", "label": "mine"}.items()
 
 
 def a_list(api: Api) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Changing an account itself, for people who run the service: its name, its name for people, its parent, its end."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -27,8 +28,8 @@ from cidrgate.service.console.changing import (
     make_change,
     preview_change,
 )
-from cidrgate.service.console.conflicts import Conflict, conflict_since
-from cidrgate.service.console.fields import Confirmations, Number, Proof, ShortText
+from cidrgate.service.console.conflicts import Conflict, began_fields, conflict_since, merged_fields, overlaps
+from cidrgate.service.console.fields import Began, Confirmations, Number, Proof, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import FormError, message_of, parent_message
 from cidrgate.service.console.pages import go, page
@@ -48,8 +49,8 @@ def edit_page(request: Request, person: SignedIn, account: AccountQuery) -> Resp
     """Show the form for the names and the parent of an account."""
     person.principal.require_admin()
     now = service_of(request).manager.account(account)
-    typed = {"name": now.name, "display_name": now.display_name or "", "parent": now.parent or ""}
-    return _edit_form(request, person, account, now.version, typed)
+    fields = _as_it_is(now)
+    return _edit_form(request, person, account, now.version, fields, fields)
 
 
 @router.post("/edit")
@@ -63,6 +64,7 @@ def edit(
     parent: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
     shown_for: Proof = "",
+    began: Began = "",
 ) -> Response:
     """Change the names or the parent of an account."""
     person.principal.require_admin()
@@ -73,6 +75,8 @@ def edit(
     conflict: Conflict | None = None
     fields = {"account": account, "version": version, "name": name.strip(), "parent": parent.strip()}
     agreement = Agreement("accounts/edit", fields, tuple(confirm), shown_for)
+    typed = {"name": name, "display_name": display_name, "parent": parent}
+    start: Mapping[str, str] = began_fields(began)
     made: Account | None = None
 
     def change(manager: RuleManager) -> None:
@@ -90,7 +94,11 @@ def edit(
         make_asked_change(manager, change, None, agreement)
     except VersionConflictError:
         conflict, status = conflict_since(manager, account, version), 409
-        version = version if conflict is None else conflict.version
+        if conflict is not None:
+            stored, version = _as_it_is(manager.account(account)), conflict.version
+            typed = merged_fields(start, typed, stored)
+            conflict = replace(conflict, overlaps=overlaps(start, typed, stored, _TITLES))
+            start = stored
     except NeedsConfirmationError as error:
         needed, preview, status = error.needed, error.preview, 409
     except (AccountNotFoundError, SubaccountError) as error:
@@ -100,13 +108,13 @@ def edit(
         refused, status = message_of(error), 422
     else:
         return go(request, "list", account=made.name if made else account)
-    typed = {"name": name, "display_name": display_name, "parent": parent}
     return _edit_form(
         request,
         person,
         account,
         version,
         typed,
+        start,
         refused=refused,
         conflict=conflict,
         needed=needed,
@@ -116,12 +124,21 @@ def edit(
     )
 
 
+_TITLES = {"name": "Name", "display_name": "Display name", "parent": "Parent"}
+
+
+def _as_it_is(account: Account) -> dict[str, str]:
+    """Return the fields of the form for an unchanged account."""
+    return {"name": account.name, "display_name": account.display_name or "", "parent": account.parent or ""}
+
+
 def _edit_form(
     request: Request,
     person: Person,
     account: str,
     version: int,
     typed: dict[str, Any],
+    began: Mapping[str, str],
     *,
     refused: str | None = None,
     conflict: Conflict | None = None,
@@ -136,6 +153,7 @@ def _edit_form(
         person=person,
         view=view_of(request, person, account),
         version=version,
+        began=began,
         refused=refused,
         conflict=conflict,
         needed=needed,

@@ -15,8 +15,9 @@ from cidrgate.manager.previews import networks_without
 from cidrgate.rules import RULE_OF_CODE, split_submission
 from cidrgate.rules.notations import Notation, meaning_of
 from cidrgate.service.console.changing import Agreement, ListEdit, Preview, preview_change
-from cidrgate.service.console.details import detail_of_text, detail_text, details_sent, takes_details
-from cidrgate.service.console.fields import Confirmations, Ids, ListText, Proof, ShortText
+from cidrgate.service.console.conflicts import Conflict, began_fields, merged_fields, overlaps
+from cidrgate.service.console.details import LAID_OUT, detail_of_text, detail_text, details_sent, takes_details
+from cidrgate.service.console.fields import Began, Confirmations, Ids, ListText, Proof, ShortText
 from cidrgate.service.console.messages import FormError, hint_of, message_of
 from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.http.integers import PLAIN
@@ -50,6 +51,7 @@ _NO_TIME = "Choose when the entries expire."
 
 _DETAIL_OF_NAME = {detail.name: detail for detail in DETAILS}
 _LABEL, _EXPIRY = _DETAIL_OF_NAME["label"], _DETAIL_OF_NAME["expires_at"]
+_TITLES = {"cidr": "CIDR", **{LAID_OUT.get(detail.name, detail.name): detail.title for detail in DETAILS}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ class Edit:
         confirmed: What the person has confirmed.
         shown_for: What the confirmations were shown for; see `Agreement`.
         details: The texts of the fields in `FORM_DETAILS`, by detail.
+        began: The texts that the fields began with, by field.
     """
 
     account: str
@@ -192,13 +195,40 @@ class Edit:
     confirmed: tuple[str, ...] = ()
     shown_for: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    began: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, entry: Entry, version: int) -> "Edit":
         """Return the form for an unchanged entry."""
         texts = {detail.name: detail_text(detail, getattr(entry, detail.name)) for detail in DETAILS}
         label, ends_at = texts.pop("label"), texts.pop("expires_at")
-        return cls(entry.account, entry.id, version, entry.cidr, label, ends_at, details=texts)
+        draft = cls(entry.account, entry.id, version, entry.cidr, label, ends_at, details=texts)
+        return replace(draft, began=draft.texts())
+
+    def texts(self) -> dict[str, str]:
+        """Return the texts of the fields, by field."""
+        return {"cidr": self.cidr, "label": self.label, "ends_at": self.ends_at, **self.details}
+
+    def after(self, conflict: Conflict, entry: Entry) -> tuple["Edit", Conflict]:
+        """Return the form after others have changed the list, and what it says of them.
+
+        Args:
+            conflict: What they have changed.
+            entry: The entry as it is after that.
+        """
+        now = Edit.begin(entry, conflict.version)
+        texts = merged_fields(self.began, self.texts(), now.began)
+        said = replace(conflict, overlaps=overlaps(self.began, texts, now.began, _TITLES))
+        made = replace(
+            self,
+            version=conflict.version,
+            cidr=texts.pop("cidr"),
+            label=texts.pop("label"),
+            ends_at=texts.pop("ends_at"),
+            details=texts,
+            began=now.began,
+        )
+        return made, said
 
     @property
     def agreement(self) -> Agreement:
@@ -477,10 +507,23 @@ def _edit(
     replaces: Ids = [],  # noqa: B006
     confirm: Confirmations = [],  # noqa: B006
     shown_for: Proof = "",
+    began: Began = "",
     *,
     details: Mapping[str, str],
 ) -> Edit:
-    return Edit(account, entry, version, cidr, label, ends_at, tuple(replaces), tuple(confirm), shown_for, details)
+    return Edit(
+        account,
+        entry,
+        version,
+        cidr,
+        label,
+        ends_at,
+        tuple(replaces),
+        tuple(confirm),
+        shown_for,
+        details,
+        began_fields(began),
+    )
 
 
 NewAddition = Annotated[Addition, Depends(_addition)]

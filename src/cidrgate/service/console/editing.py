@@ -72,9 +72,9 @@ def rewrite(
     if word == "replaces":
         conflict = conflict_since(manager, draft.account, draft.version)
         draft = replace(draft, replaces=tuple(sorted({*draft.replaces, *numbers_in(rest)})))
-    if conflict is not None:
-        draft = replace(draft, version=conflict.version)
     found, listed = _listed(request, draft)
+    if conflict is not None:
+        draft, conflict = draft.after(conflict, found)
     if word != "replaces":
         draft = replace(draft, cidr=rest or found.cidr)
     verdict = _checked(request, person, found, listed, draft)
@@ -95,13 +95,15 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
         raise
     except VersionConflictError:
         conflict = conflict_since(manager, draft.account, draft.version)
-        draft = replace(draft, version=draft.version if conflict is None else conflict.version, replaces=())
+        draft = replace(draft, replaces=())
         status = 409
     except NeedsConfirmationError:
         status = 409
     except CidrgateError:
         status = 422
     found, listed = _listed(request, draft)
+    if conflict is not None:
+        draft, conflict = draft.after(conflict, found)
     verdict = _checked(request, person, found, listed, draft)
     return _form(
         request, person, found, listed, draft, verdict, status=status, conflict=conflict, refused=conflict is None

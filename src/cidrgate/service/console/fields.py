@@ -10,6 +10,7 @@ from cidrgate.service.http.limits import LONGEST_FORM_LIST, LONGEST_NAME
 from cidrgate.service.http.pagination import storable
 
 __all__ = [
+    "Began",
     "Confirmations",
     "Ids",
     "ListQuery",
@@ -47,6 +48,8 @@ Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
 """A number, such as the version of a list."""
 Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]], Form(max_length=200)]
 """Ids of entries."""
+Began = Annotated[str, Form(max_length=20_000)]
+"""What the fields of the form began with; see `conflicts.began_text`."""
 Confirmations = Annotated[list[Annotated[str, Form(max_length=100)]], Form(max_length=20)]
 """What the person has confirmed."""
 Proof = Annotated[str, Form(max_length=64)]

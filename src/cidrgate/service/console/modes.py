@@ -1,5 +1,7 @@
 """The page on which people set how a list decides: it is enforced, only reports, or is paused until a time."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,9 +16,9 @@ from cidrgate.service.console.changing import (
     Preview,
     make_asked_change,
 )
-from cidrgate.service.console.conflicts import conflict_since
+from cidrgate.service.console.conflicts import began_fields, conflict_since, merged_fields, overlaps
 from cidrgate.service.console.details import detail_of_text, detail_text
-from cidrgate.service.console.fields import Confirmations, Number, Proof, ShortText
+from cidrgate.service.console.fields import Began, Confirmations, Number, Proof, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import FormError, message_of
 from cidrgate.service.console.pages import go, page
@@ -41,6 +43,8 @@ _ENDS = {
 
 _USUAL_END = "1"
 
+_MODE_TITLES = {"enforce": "Enforce", "report_only": "Only report", "off": "Pause"}
+
 [_TIME] = [detail for detail in DETAILS if detail.name == "expires_at"]
 
 
@@ -50,7 +54,8 @@ def mode_page(request: Request, person: SignedIn, account: AccountQuery) -> Resp
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
     now = manager.account(account)
-    return _form(request, person, account, now.version, _as_it_is(now))
+    fields = _as_it_is(now)
+    return _form(request, person, account, now.version, fields, fields)
 
 
 @router.post("")
@@ -65,11 +70,13 @@ def set_mode(
     reason: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
     shown_for: Proof = "",
+    began: Began = "",
 ) -> Response:
     """Set how a list decides."""
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
     typed = {"mode": mode, "ends": ends, "ends_at": ends_at, "reason": reason}
+    start: Mapping[str, str] = began_fields(began)
     refused, conflict = None, None
     needed: tuple[str, ...] = ()
     preview: Preview | None = None
@@ -98,7 +105,11 @@ def set_mode(
         raise
     except VersionConflictError:
         conflict, status = conflict_since(manager, account, version), 409
-        version = version if conflict is None else conflict.version
+        if conflict is not None:
+            stored, version = _as_it_is(manager.account(account)), conflict.version
+            typed = merged_fields(start, typed, stored, _together(start, mode))
+            said = overlaps(_in_words(start), _in_words(typed), _in_words(stored), _TITLES)
+            conflict, start = replace(conflict, overlaps=said), stored
     except NeedsConfirmationError as error:
         needed, preview, status = error.needed, error.preview, 409
     except CidrgateError as error:
@@ -109,6 +120,7 @@ def set_mode(
         account,
         version,
         typed,
+        start,
         message=refused,
         conflict=conflict,
         needed=needed,
@@ -118,7 +130,21 @@ def set_mode(
     )
 
 
-def _as_it_is(account: Account) -> dict[str, Any]:
+_TITLES = {"mode": "Mode", "ends": "Enforce it again", "ends_at": "At", "reason": "Reason"}
+
+
+def _together(began: Mapping[str, str], mode: str) -> list[set[str]]:
+    """Return the fields that count as changed together: an end or a reason chosen with a mode is its."""
+    return [{"ends", "ends_at"} if began.get("mode") == mode else {*_TITLES}]
+
+
+def _in_words(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return fields of the form with the words of their choices."""
+    choices = {"mode": _MODE_TITLES, "ends": _ENDS}
+    return {field: choices.get(field, {}).get(text, text) for field, text in fields.items()}
+
+
+def _as_it_is(account: Account) -> dict[str, str]:
     """Return the fields of the form for the mode that counts now: a form that is sent unchanged changes nothing."""
     mode, until = account.mode_at(), account.mode_until
     if mode != account.mode:  # it has ended by itself
@@ -156,6 +182,7 @@ def _form(
     account: str,
     version: int,
     typed: dict[str, Any],
+    began: Mapping[str, str],
     *,
     message: str | None = None,
     conflict: object = None,
@@ -171,6 +198,7 @@ def _form(
         status=status,
         view=view_of(request, person, account),
         version=version,
+        began=began,
         message=message,
         conflict=conflict,
         needed=needed,
@@ -178,6 +206,7 @@ def _form(
         agreement=agreement,
         refused=bool(needed),
         choices=_ENDS,
+        modes=_MODE_TITLES,
         tab="",
         **typed,
     )

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cidrgate.foresight.sentences import network_text, number_text
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
+from cidrgate.service.console.conflicts import began_text
 from cidrgate.service.console.details import (
     COLUMN_DETAILS,
     FORM_DETAILS,
@@ -134,6 +135,7 @@ def _make_environment() -> Environment:
     )
     made.filters |= {
         "addresses": addresses_covered,
+        "began": began_text,
         "as_sentence": lambda text: f"{_capital(text)}.",
         "capital": _capital,
         "host": _host,
