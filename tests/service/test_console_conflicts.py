@@ -104,7 +104,7 @@ def ending(manager: RuleManager) -> None:
 
 def moved(manager: RuleManager) -> None:
     manager.delete_account("sub-1", confirmed=["disable_enforcement"])
-    manager.edit_account("acct-1", parent="acct-2", actor="grace")
+    manager.edit_account("acct-1", parent="acct-2", actor="grace", confirmed=["disable_enforcement"])
 
 
 UNTIL = datetime(2199, 1, 31, 18, tzinfo=UTC)
