@@ -1,5 +1,6 @@
 """Going back to an earlier list, and undoing one change: both show the difference first, and are new changes."""
 
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -16,7 +17,7 @@ from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account, Entry
+from cidrgate.values import Account, Entry, Mode
 
 __all__ = ["router"]
 
@@ -124,11 +125,30 @@ class _Difference(NamedTuple):
         )
 
 
-def _modes(outcome: ListOutcome) -> tuple[Account, Account] | None:
-    """Return the account before and after a change of its mode; None if the mode stays."""
-    was, now = outcome.account_before, outcome.account
-    same = (was.mode, was.mode_until, was.closed) == (now.mode, now.mode_until, now.closed)
-    return None if same else (was, now)
+class _Mode(NamedTuple):
+    """How a list decides.
+
+    Attributes:
+        mode: The mode that counts.
+        until: When it ends; None for never.
+        closed: Whether the list denies every address while it is empty.
+    """
+
+    mode: Mode
+    until: datetime | None
+    closed: bool
+
+    @classmethod
+    def of(cls, account: Account) -> "_Mode":
+        """Return how the list of an account decides now. A mode that has ended does not count."""
+        mode = account.mode_at()
+        return cls(mode, account.mode_until if mode == account.mode else None, account.closed)
+
+
+def _modes(outcome: ListOutcome) -> tuple[_Mode, _Mode] | None:
+    """Return how the list decides before and after a change; None if that stays."""
+    was, now = _Mode.of(outcome.account_before), _Mode.of(outcome.account)
+    return None if was == now else (was, now)
 
 
 def _difference_page(request: Request, person: Person, account: str, at: int, way: _Way) -> Response:

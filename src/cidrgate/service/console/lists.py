@@ -20,9 +20,9 @@ from cidrgate.service.console.changing import (
     make_asked_change,
 )
 from cidrgate.service.console.conflicts import conflict_since
-from cidrgate.service.console.details import COLUMN_DETAILS
+from cidrgate.service.console.details import COLUMN_DETAILS, flag_words
 from cidrgate.service.console.fields import Confirmations, Proof
-from cidrgate.service.console.formatting import can_undo
+from cidrgate.service.console.formatting import can_undo, utc_text
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.console.standing import Standing
@@ -211,7 +211,10 @@ def enable(
 
 def _named(manager: RuleManager, account: str, entry: int) -> str:
     [found] = named_entries(account, manager.entries(account), [entry])
-    return f"{found.cidr}{f' ({found.label})' if found.label else ''}"
+    words = [*([found.label] if found.label else []), *flag_words(found)]
+    if found.expires_at is not None:
+        words.append(f"expires {utc_text(found.expires_at)}")
+    return f"{found.cidr} ({'; '.join(words)})" if words else found.cidr
 
 
 def change_from_page(
