@@ -6,7 +6,7 @@ import html
 import re
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -131,6 +131,24 @@ def test_the_form_of_the_mode_has_the_mode_as_it_is(api: Api, mode: dict[str, An
     assert api.client.post("/console/list/mode", data=corrected).status_code == 303
     after = api.manager.account("acct-1")
     assert (after.mode, after.mode_until, after.mode_reason) == (before.mode, before.mode_until, "corrected")
+
+
+@pytest.mark.parametrize("mode", ["off", "report_only"])
+def test_what_the_form_hides_is_not_stored(api: Api, mode: Literal["off", "report_only"]) -> None:
+    """The end and the reason of a pause are not those of an enforced list, nor of the next pause."""
+    api.manager.add("acct-1", _CIDR)
+    api.manager.set_mode("acct-1", mode, until=_UNTIL, reason="incident 7", confirmed=["disable_enforcement"])
+    sign_in(api)
+    form = {**sent(api.client.get("/console/list/mode?account=acct-1").text, "list/mode"), "mode": "enforce"}
+    asked = api.client.post("/console/list/mode", data=form)
+    confirmed = {**sent(asked.text, "list/mode"), "confirm": "enable_enforcement"}
+    assert confirmed["reason"] == "incident 7"  # nothing is lost, if the person pauses it after all
+    assert api.client.post("/console/list/mode", data=confirmed).status_code == 303
+    account = api.manager.account("acct-1")
+    assert (account.mode, account.mode_until, account.mode_reason) == ("enforce", None, None)
+    assert api.manager.history("acct-1")[0].action == "set_mode"
+    api.manager.set_mode("acct-1", "enforce", reason="reviewed")
+    assert sent(api.client.get("/console/list/mode?account=acct-1").text, "list/mode")["reason"] == ""
 
 
 def test_the_form_of_a_mode_that_has_ended_begins_anew(api: Api) -> None:

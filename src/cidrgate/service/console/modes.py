@@ -83,7 +83,9 @@ def set_mode(
     fields = {"account": account, "version": version, "mode": mode, "ends": ends, "ends_at": ends_at}
     agreement = Agreement("list/mode", fields, tuple(confirm), shown_for)
     try:
-        until = None if mode == "enforce" else _end(ends, ends_at, manager.account(account).mode_until)
+        now = manager.account(account)
+        until = None if mode == "enforce" else _end(ends, ends_at, now.mode_until)
+        why = _reason_of_enforcing(now) if mode == "enforce" else reason.strip() or None
         chosen = next((one for one in MODES if one == mode), None)
         if chosen is None:
             raise FormError("Choose how the list decides.")
@@ -93,7 +95,7 @@ def set_mode(
                 account,
                 chosen,
                 until=until,
-                reason=reason.strip() or None,
+                reason=why,
                 actor=person.principal.name,
                 expect_version=version,
             )
@@ -150,7 +152,17 @@ def _as_it_is(account: Account) -> dict[str, str]:
     if mode != account.mode:  # it has ended by itself
         return {"mode": mode, "ends": _USUAL_END, "ends_at": "", "reason": ""}
     ends = "at" if until is not None else _USUAL_END if mode == "enforce" else "never"
-    return {"mode": mode, "ends": ends, "ends_at": detail_text(_TIME, until), "reason": account.mode_reason or ""}
+    reason = "" if mode == "enforce" else account.mode_reason or ""
+    return {"mode": mode, "ends": ends, "ends_at": detail_text(_TIME, until), "reason": reason}
+
+
+def _reason_of_enforcing(now: Account) -> str | None:
+    """Return the reason with which a list is enforced: the form hides the field then, and what it holds is of a pause.
+
+    Args:
+        now: The account; an unchanged form keeps its reason.
+    """
+    return now.mode_reason if now.mode == "enforce" else None
 
 
 def _end(ends: str, ends_at: str, now: datetime | None) -> datetime | None:
