@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
 
-from cidrgate.stores.schema import accounts
 from tests.entry_details import VALUES
 from tests.service.test_console_access import sign_in
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.service.conftest import Api
@@ -107,7 +106,11 @@ def test_a_mode_that_has_ended_is_not_told_as_the_one_of_now(api: Api) -> None:
     sign_in(api, api.token("admin"))
     [row] = rows(api, "undo", at)
     assert row == "Changes Mode: pause until 2199-01-31 18:00 UTC → becomes enforce"
-    with api.manager._store.write() as transaction:
-        transaction.connection.execute(update(accounts).values(mode_until=datetime.now(UTC) - timedelta(hours=1)))
+    api.manager.set_mode("acct-1", "enforce")
+    api.manager.set_mode(
+        "acct-1", "off", until=datetime.now(UTC) + timedelta(seconds=1), confirmed=["disable_enforcement"]
+    )
+    at = last(api)
+    eventually(lambda: api.manager.account("acct-1").mode_at() == "enforce")
     assert rows(api, "undo", at) == []
     assert "pause until" not in api.client.get(f"/console/list/undo?account=acct-1&at={at}").text
