@@ -341,7 +341,8 @@ def test_what_is_typed_in_a_row_is_not_lost_by_leaving_the_page(console: Console
         dialog.dismiss()
 
     page.on("dialog", stay)
-    page.get_by_role("button", name="Delete 9.9.9.0/24").click()  # its answer is another page
+    with page.expect_event("dialog"):
+        page.get_by_role("button", name="Delete 9.9.9.0/24").click()  # its answer is another page
     expect(form.get_by_label("Label")).to_have_value("typed with care")
     form.get_by_role("button", name="Save").click()
     expect(form.locator("xpath=..").get_by_role("alert")).to_contain_text("Deleted 9.9.9.0/24")

@@ -74,7 +74,7 @@ def rewrite(
     else:
         draft = draft.rewritten({position: [rest] if rest else [] for position in numbers_in(word)})
     verdict = _checked(request, person, draft) if draft.texts() else None
-    return _form(request, person, draft, verdict, conflict=conflict)
+    return _form(request, person, draft, verdict, conflict=conflict, sent=True)
 
 
 @router.post("")
@@ -98,7 +98,7 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
     except CidrgateError:
         status = 422
     verdict = _checked(request, person, draft)
-    return _form(request, person, draft, verdict, status=status, conflict=conflict, refused=conflict is None)
+    return _form(request, person, draft, verdict, status=status, conflict=conflict, refused=conflict is None, sent=True)
 
 
 def addition_page(request: Request, person: Person, account: str, cidrs: str) -> Response:
@@ -133,7 +133,7 @@ def _form(request: Request, person: Person, draft: Addition, verdict: DraftCheck
         "add.html",
         person=person,
         lifetimes=LIFETIMES,
-        **(_known(request, draft, verdict) | {"conflict": None} | known),
+        **(_known(request, draft, verdict) | {"conflict": None, "sent": False} | known),
     )
 
 

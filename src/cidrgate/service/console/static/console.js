@@ -4,54 +4,76 @@
 const dialog = document.getElementById("dialog");
 
 document.addEventListener("htmx:afterSwap", (event) => {
-  begin();
   if (dialog.contains(event.target) && !dialog.open && dialog.childElementCount > 0) dialog.showModal();
 });
 
 document.addEventListener("htmx:afterSettle", (event) => {
   const shown = event.target.isConnected ? event.target : document;
   const attention = shown.querySelector("[data-attention], [data-focus]") ?? (shown.matches?.("[data-focus]") ? shown : null);
-  if (attention) attention.focus();
+  if (attention && !isField(event.detail.requestConfig?.elt)) attention.focus();
 });
 
-function tell(text) {
+// What is asked for while somebody types takes nobody out of the field.
+function isField(element) {
+  return element?.matches("input, textarea, select") ?? false;
+}
+
+// A message appears beside the form that it is about. Any other has its place at the top of the page.
+function placeFor(element) {
+  return element?.closest(".draft")?.querySelector(".trouble") ?? document.getElementById("trouble");
+}
+
+function tell(element, text) {
   const message = document.createElement("p");
   message.className = "message bad";
+  message.tabIndex = -1;
   message.setAttribute("role", "alert");
   const words = document.createElement("span");
   words.textContent = text;
   message.append(words);
-  document.getElementById("trouble")?.replaceChildren(message);
+  placeFor(element).replaceChildren(message);
+  if (!isField(element)) message.focus();
 }
 
 // What a proxy answers in the service's place must not take the place of what somebody typed.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.xhr.getResponseHeader("cidrgate-page")) return;
-  event.detail.shouldSwap = false;
-  tell(`The service did not answer as expected (${event.detail.xhr.status}). What you typed is still here: try again.`);
+  const { xhr, requestConfig, target } = event.detail;
+  if (!xhr.getResponseHeader("cidrgate-page")) {
+    event.detail.shouldSwap = false;
+    tell(requestConfig.elt, `The service did not answer as expected (${xhr.status}). What you typed is still here: try again.`);
+  } else if (target.id === "trouble") {
+    event.detail.target = placeFor(requestConfig.elt);
+  } else {
+    placeFor(requestConfig.elt).replaceChildren();
+  }
 });
 
-document.addEventListener("htmx:sendError", () => {
-  tell("The service cannot be reached. What you typed is still here: try again.");
+document.addEventListener("htmx:sendError", (event) => {
+  tell(event.detail.requestConfig.elt, "The service cannot be reached. What you typed is still here: try again.");
 });
-
-// A correction makes the form anew, with what was typed as its defaults: so what each field began with is kept.
-const began = new Map();
-
-function keyOf(field) {
-  return `${field.form?.getAttribute("action")} ${field.form?.elements.entry?.value ?? ""} ${field.name}`;
-}
 
 function fieldsIn(root) {
-  return [...root.querySelectorAll("textarea, input:not([type=hidden], [type=checkbox])")].filter((one) => !one.readOnly);
+  return [...root.querySelectorAll("textarea, select, input:not([type=hidden], [type=checkbox])")].filter((one) => !one.readOnly);
 }
 
-function begin() {
-  for (const field of fieldsIn(document)) if (!began.has(keyOf(field))) began.set(keyOf(field), field.defaultValue);
+function plain(text) {
+  return text.replaceAll("\r\n", "\n");
+}
+
+function defaultOf(field) {
+  if (field.type !== "select-one") return field.defaultValue;
+  return ([...field.options].find((one) => one.defaultSelected) ?? field.options[0]).value;
+}
+
+// A form that the service made anew has what was typed as its defaults, so it also says what it began with.
+function isChanged(field) {
+  const began = new URLSearchParams(field.form?.elements.began?.value ?? "").get(field.name);
+  if (field.type === "radio") return field.checked && (began === null ? !field.defaultChecked : field.value !== began);
+  return plain(field.value) !== plain(began ?? defaultOf(field));
 }
 
 function isTyped(root) {
-  return fieldsIn(root).some((field) => field.value.trim() && field.value !== began.get(keyOf(field)));
+  return fieldsIn(root).some(isChanged);
 }
 
 let discarding = false;
@@ -109,8 +131,6 @@ dialog.addEventListener("close", () => {
   }
   discarding = false;
   dialog.replaceChildren();
-  began.clear();
-  begin();
 });
 
 // To leave the page would lose what was typed in it, unless that is what is being sent.
@@ -120,20 +140,74 @@ function isTypedElsewhere(form) {
   return [...document.querySelectorAll("form.stack[method=post]")].some((other) => other !== form && isTyped(other));
 }
 
+window.addEventListener("beforeunload", (event) => {
+  if (!sending && isTypedElsewhere(null)) {
+    underWay.clear();
+    event.preventDefault();
+  }
+  sending = false;
+});
+
+// What somebody types while an answer is under way stays, although the answer makes the form anew.
+function typedSince(root, sent) {
+  return fieldsIn(root).filter((one) => one.type !== "radio" && sent.has(one.name) && plain(one.value) !== plain(sent.get(one.name)));
+}
+
+let kept = [];
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { requestConfig, shouldSwap, target } = event.detail;
+  if (!shouldSwap || !target.matches(".draft")) return;
+  kept = typedSince(target, requestConfig.formData).map((one) => ({ id: one.id, text: one.value, focused: one === document.activeElement }));
+});
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  for (const { id, text, focused } of kept.splice(0)) {
+    const field = document.getElementById(id);
+    if (!field) continue;
+    field.value = text;
+    for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
+    if (focused && !event.target.querySelector("[data-attention]")) field.focus();
+  }
+});
+
+// A form is sent once until its answer is there, or does not come.
+const PATIENCE_MS = 20_000;
+const underWay = new Map();
+
+function formOf(element) {
+  return isField(element) ? null : element.closest("form[method=post]");
+}
+
 document.addEventListener("submit", (event) => {
-  if (!event.defaultPrevented) sending = true;
+  if (!(performance.now() - underWay.get(event.target) < PATIENCE_MS)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented) return;
+  sending = !isTypedElsewhere(event.target);
+  if (event.target.method === "post") underWay.set(event.target, performance.now());
+});
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const form = formOf(event.detail.elt);
+  if (form) underWay.set(form, performance.now());
 });
 
 document.addEventListener("htmx:beforeOnLoad", (event) => {
-  if (!event.detail.xhr.getResponseHeader("HX-Redirect")) return;
-  sending = !isTypedElsewhere(event.detail.elt.closest("form"));
+  const { elt, requestConfig, xhr } = event.detail;
+  if (!xhr.getResponseHeader("HX-Redirect")) return;
+  const form = elt.closest("form");
+  sending = !isTypedElsewhere(form) && typedSince(form, requestConfig.formData).length === 0;
 });
 
-window.addEventListener("beforeunload", (event) => {
-  if (!sending && isTypedElsewhere(null)) event.preventDefault();
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.detail.xhr.getResponseHeader("HX-Redirect")) underWay.delete(formOf(event.detail.elt));
 });
 
-begin();
+window.addEventListener("pageshow", () => underWay.clear());
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) break;
