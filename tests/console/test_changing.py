@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import expect
 
+from cidrgate import NewEntry
 from cidrgate.stores.schema import observations
 from tests.console.a_console import ADDRESS, Console, Visitors
 from tests.observed import store_observed
@@ -444,3 +446,34 @@ def test_what_is_not_recorded_is_said_where_it_matters(console: Console, visitor
     expect(form.locator(".foresight")).to_have_count(0)  # nobody can be denied
     page.goto(f"accounts/delete?account={account}")
     expect(page.locator(".foresight")).to_contain_text("it is not known who calls")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_change_on_a_later_page_comes_back_to_it(console: Console, visitors: Visitors, scripts: bool) -> None:
+    account = console.account()
+    console.manager.set_policy(account, max_entries=300)
+    console.manager.add(account, [NewEntry(f"20.0.{number}.0/24", label="odd") for number in range(1, 251, 2)])
+    console.manager.add(account, [NewEntry(f"20.0.{number}.0/25", label="even") for number in range(0, 250, 2)])
+    page = visitors.person(console, scripts=scripts)
+    page.goto(f"list?account={account}")
+    expect(page.locator("#count")).to_have_text("Entries 1 to 100 of 250")
+    page.get_by_label("Find entries").fill("odd")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="Next page").click()
+    expect(page.locator("#count")).to_contain_text("Entries 101 to 125 of 125 found")
+    page.get_by_role("button", name="Delete 20.0.203.0/24").click()
+    expect(page.get_by_role("status")).to_contain_text("Deleted 20.0.203.0/24")
+    expect(page.locator("#count")).to_contain_text("Entries 101 to 124 of 124 found")
+    page.get_by_role("button", name="Undo").click()
+    expect(row_of(page, "20.0.203.0/24")).to_be_visible()
+    page.get_by_role("button", name="Disable 20.0.205.0/24").click()
+    expect(row_of(page, "20.0.205.0/24")).to_contain_text("disabled")
+    page.get_by_role("button", name="Enable 20.0.205.0/24").click()
+    expect(row_of(page, "20.0.205.0/24")).not_to_contain_text("disabled")
+    page.get_by_role("link", name="Edit 20.0.249.0/24").click()
+    page.get_by_label("Label").fill("odd and last")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("link", name="Show it").click()
+    expect(row_of(page, "odd and last")).to_be_in_viewport()
+    page.get_by_role("link", name="Show all entries").click()
+    expect(page.locator("#count")).to_have_text("Entries 1 to 100 of 250")

@@ -20,7 +20,7 @@ from cidrgate.service.console.drafts import (
 )
 from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import AccountQuery
-from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.pages import go_to_list, page
 from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -86,7 +86,7 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
     try:
         change = draft.change(manager.entries(draft.account), person.principal.name)
         sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.agreement)
-        return go(request, "list", account=draft.account, done=sequence)
+        return go_to_list(request, draft.account, sequence)
     except NOT_OF_THE_FORM:
         raise
     except VersionConflictError:

@@ -324,6 +324,7 @@ class DraftProblem:
         narrower: Positions of submitted networks that it covers, and that could be omitted.
         repeats: Whether the list, or another submitted network, contains already what it means.
         can_leave_out: Whether omitting the network would solve the problem.
+        search: What finds the listed entries with which it conflicts; None if there are none.
     """
 
     problem: Problem
@@ -335,6 +336,7 @@ class DraftProblem:
     narrower: tuple[int, ...] = ()
     repeats: bool = False
     can_leave_out: bool = False
+    search: str | None = None
 
     def obvious(self) -> dict[int, tuple[str, ...]]:
         """Return the one correction that loses nothing, by position; empty if there is none, or a choice."""
@@ -460,7 +462,14 @@ def corrections_for(
         narrower,
         repeats,
         can_leave_out=rule.can_leave_out,
+        search=_canonical(texts[position]) if _is_listed(problem.conflicts, listed) else None,
     )
+
+
+def _is_listed(cidrs: Iterable[str], listed: list[Entry]) -> bool:
+    """Return whether one of the networks is in a list."""
+    known = {entry.cidr for entry in listed}
+    return any(cidr in known for cidr in cidrs)
 
 
 _MOST_ALTERNATIVES = 4

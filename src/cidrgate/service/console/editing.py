@@ -12,7 +12,7 @@ from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, corrections_for
 from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import HEADINGS, AccountQuery, view_of
-from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.pages import go_to_list, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -90,7 +90,7 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
     try:
         change = draft.change(*_listed(request, draft), person.principal.name, version=draft.version)
         sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.agreement)
-        return go(request, "list", account=draft.account, done=sequence)
+        return go_to_list(request, draft.account, sequence)
     except (*NOT_OF_THE_FORM, EntryNotFoundError):
         raise
     except VersionConflictError:

@@ -28,6 +28,10 @@ _Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
 _Sequence = Annotated[int, Query(ge=0, le=2**63 - 1), PLAIN]
 
 
+_MOST_SHOWN = 100
+"""How many entries of each kind a difference names."""
+
+
 class _Way(NamedTuple):
     """One of the two ways back.
 
@@ -176,6 +180,7 @@ def _difference_page(request: Request, person: Person, account: str, at: int, wa
         way=way,
         refused=refused,
         preview=preview,
+        most=_MOST_SHOWN,
         difference=None if preview is None else _Difference.of(preview.outcome),
         modes=None if preview is None else _modes(preview.outcome),
         row=next(iter(manager.history(account, limit=1, before=at + 1)), None),

@@ -21,15 +21,16 @@ from cidrgate.service.console.changing import (
 )
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.details import COLUMN_DETAILS, flag_words
-from cidrgate.service.console.fields import Confirmations, Proof
+from cidrgate.service.console.fields import Confirmations, Proof, ShortQuery
 from cidrgate.service.console.formatting import can_undo, utc_text
-from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.list_pages import ListPage, found_entries
+from cidrgate.service.console.pages import go_to_list, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.console.standing import Standing
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account, Decision, Entry
+from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = ["AccountQuery", "HEADINGS", "ListView", "change_from_page", "router", "view_of"]
 
@@ -40,6 +41,9 @@ HEADINGS = (
     *(detail.title for detail in COLUMN_DETAILS),
 )
 """The columns of `row.html` for every entry; the last match and the actions may follow."""
+
+_SHORT = 10
+"""The most entries of a list that needs no search."""
 
 AccountQuery = Annotated[str, Query(alias="account", max_length=1_000)]
 _Name = Annotated[str, Form(max_length=1_000)]
@@ -130,29 +134,43 @@ def list_page(
     request: Request,
     person: SignedIn,
     account: AccountQuery,
+    q: ShortQuery = "",
+    number: Annotated[int, Query(alias="page", ge=1, le=2**63 - 1), PLAIN] = 1,
+    entry: Annotated[int | None, Query(ge=1, le=2**63 - 1), PLAIN] = None,
     done: Annotated[int | None, Query(ge=1, lt=2**63 - 1), PLAIN] = None,
 ) -> Response:
-    """Show the list of an account."""
+    """Show the entries of an account that a search finds: one page of them, the one with an entry, or with a change."""
     view = view_of(request, person, account)
     manager = service_of(request).manager
     notice, undo = None, False
     if done is not None and not view.inherited:
-        found = manager.history(view.account.name, limit=1, before=done + 1, present=True)
-        notice = found[0] if found and found[0].sequence == done else None
+        made = manager.history(view.account.name, limit=1, before=done + 1, present=True)
+        notice = made[0] if made and made[0].sequence == done else None
         last = manager.history(view.account.name, limit=1)
         undo = view.editable and notice is not None and [notice] == last and can_undo(notice)
-    matched = manager.last_matches(account)
+    found = found_entries(view.entries, q.strip())
+    places = [one for one in view.entries if one.id == entry] or (notice and (notice.after or notice.before))
+    shown = ListPage.around(found, places) if places else ListPage.of(found, number)
     return page(
         request,
         "list.html",
         person=person,
         view=view,
+        shown=shown,
+        searchable=bool(q) or len(view.entries) > _SHORT,
         headings=HEADINGS,
-        matched=matched,
+        matched=manager.last_matches(account),
         notice=notice,
+        changed=_listed_still(view.entries, notice),
         undo=undo,
         tab="list",
     )
+
+
+def _listed_still(entries: list[Entry], change: Change | None) -> Entry | None:
+    """Return the first entry of a list that a change has added or altered; None if there is none."""
+    altered = {entry.id for entry in change.after} if change else set()
+    return next((entry for entry in entries if entry.id in altered), None)
 
 
 @router.post("/list/remove")
@@ -260,4 +278,4 @@ def change_from_page(
     except (VersionConflictError, EntryNotFoundError):
         conflict = conflict_since(manager, account, version)
         return page(request, "changed.html", person=person, status=409, account=account, conflict=conflict)
-    return go(request, "list", account=account, done=sequence)
+    return go_to_list(request, account, sequence)

@@ -21,7 +21,7 @@ from cidrgate.service.console.details import detail_of_text, detail_text
 from cidrgate.service.console.fields import Began, Confirmations, Number, Proof, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import FormError, message_of
-from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.pages import go_to_list, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
@@ -102,7 +102,7 @@ def set_mode(
 
         changing = person.principal.changing(manager)
         sequence = make_asked_change(changing, change, person.guarded_address, agreement)
-        return go(request, "list", account=account, done=sequence)
+        return go_to_list(request, account, sequence)
     except NOT_OF_THE_FORM:
         raise
     except VersionConflictError:

@@ -29,9 +29,12 @@ from cidrgate.service.console.formatting import (
     utc_text,
 )
 from cidrgate.service.console.sessions import Person
+from cidrgate.service.http.limits import LONGEST_NAME
+from cidrgate.service.http.pagination import storable
 from cidrgate.service.http.prefix import prefix_of
+from cidrgate.service.http.strict_requests import FORM
 
-__all__ = ["go", "in_place", "link", "page", "root_of"]
+__all__ = ["go", "go_to_list", "in_place", "link", "page", "root_of"]
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
@@ -60,6 +63,7 @@ def page(
         link=lambda path, **query: link(request, path, **query),
         person=person,
         in_place=in_place(request),
+        sought=_sought(request),
         now=datetime.now(UTC),
         **known,
     )
@@ -88,6 +92,24 @@ def go(request: Request, path: str, **query: str | int | None) -> Response:
     if in_place(request):
         return Response(status_code=204, headers={"HX-Redirect": target})
     return RedirectResponse(target, 303)
+
+
+def go_to_list(request: Request, account: str, done: int | None) -> Response:
+    """Redirect to the list of an account after it was changed, with the search from which the person came.
+
+    Args:
+        request: The request with the form.
+        account: The account.
+        done: The sequence of the change; None if nothing changed.
+    """
+    return go(request, "list", account=account, q=_sought(request) or None, done=done)
+
+
+def _sought(request: Request) -> str:
+    """Return the search of a list: pages of the list, and the forms that they open, carry it along as `q`."""
+    sent = request.query_params.get("q") or request.scope.get(FORM, {}).get("q") or ""
+    usable = isinstance(sent, str) and len(sent) <= LONGEST_NAME and storable(sent)
+    return sent.strip() if usable else ""
 
 
 def _machine(time: datetime) -> str:
