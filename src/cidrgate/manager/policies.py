@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredAccount, Transaction
     from cidrgate.values import Origin
 
-__all__ = ["checked_options", "differences", "policy_change", "policy_state", "say_differences", "stored_policy"]
+__all__ = [
+    "checked_options",
+    "differences",
+    "entry_limits",
+    "policy_change",
+    "policy_state",
+    "say_differences",
+    "stored_policy",
+]
 
 MOST_NAMED = 1_000
 """How many lists a change of the policy names."""
@@ -54,6 +62,18 @@ def policy_state(transaction: Transaction, account: str | None, process: Policy)
     found = existing_account(transaction, account)
     owner = found if found.parent is None else existing_account(transaction, found.parent)
     return _of_account(owner, process)
+
+
+def entry_limits(transaction: Transaction, accounts: Collection[str], process: Policy) -> dict[str, int]:
+    """Return the largest number of entries of each account's list; accounts that do not exist are left out.
+
+    Args:
+        transaction: Reads the accounts.
+        accounts: The accounts, without subaccounts.
+        process: The policy of the process.
+    """
+    found = transaction.accounts_named(accounts)
+    return {name: _of_account(account, process).effective.max_entries for name, account in found.items()}
 
 
 def policy_change(

@@ -13,6 +13,7 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.manager import RuleManager
+from cidrgate.manager.policies import entry_limits
 from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import message_of, parent_message
@@ -60,6 +61,8 @@ def accounts_page(
         found = [account for account in found if after is None or account.name > after][: _A_PAGE + 1]
     shown, last = a_page(found, _A_PAGE)
     states = manager.list_states([account.name for account in shown])
+    with manager._store.read() as transaction:
+        limits = entry_limits(transaction, [one.name for one in shown if one.parent is None], manager.policy)
     template = "account_rows.html" if request.headers.get("hx-target") == "found" else "accounts.html"
     return page(
         request,
@@ -68,10 +71,10 @@ def accounts_page(
         q=sought,
         deleted=_deleted(manager, done) if done is not None and person.principal.admin else None,
         after=after,
-        accounts=[account for account in shown if account.name in states],
+        accounts=[one for one in shown if one.name in states and (one.parent or one.name in limits)],
         states=states,
         more=None if last is None else last.name,
-        limit=manager.policy_state().effective.max_entries,
+        limits=limits,
     )
 
 

@@ -120,7 +120,7 @@ def _checked(request: Request, person: Person, draft: Addition) -> DraftCheck:
     texts = draft.texts()
 
     def found(problem: Problem) -> DraftProblem:
-        return corrections_for(problem, draft.position_of(problem, listed), texts, listed)
+        return corrections_for(problem, draft.position_of(problem, listed), texts, listed, replaces=draft.replaces)
 
     return check_draft(
         manager, lambda: draft.change(listed, person.principal.name, checked=False), person.guarded_address, found

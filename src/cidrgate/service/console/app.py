@@ -38,6 +38,7 @@ from cidrgate.service.console import (
     tokens,
 )
 from cidrgate.service.console.details import FORM_DETAILS, input_type
+from cidrgate.service.console.fields import LONGEST_WAY
 from cidrgate.service.console.messages import FAILED, INVALID_REQUEST, NO_PAGE, message_of
 from cidrgate.service.console.pages import in_place, link, page
 from cidrgate.service.console.sessions import known_person
@@ -167,7 +168,8 @@ async def _error_page(request: Request, error: Exception) -> Response:
     if status == 401 and request.method == "GET" and not in_place(request):
         query = request.scope.get("query_string", b"").decode("latin-1")
         path = f"{prefix_of(request.scope)}{routed_path(request.scope)}{'?' if query else ''}{query}"
-        return RedirectResponse(f"{link(request, 'sign-in')}?{urlencode({'then': path})}", 303)
+        then = f"?{urlencode({'then': path})}" if len(path) <= LONGEST_WAY else ""
+        return RedirectResponse(f"{link(request, 'sign-in')}{then}", 303)
     typed: dict[str, str] = {}
     if request.method == "POST":
         typed = _typed_in(await _form_of(request), routed_path(request.scope))

@@ -1,6 +1,6 @@
 """Input before it becomes a change: entries to add, or one to edit, with what the rules report about it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -17,7 +17,7 @@ from cidrgate.rules.notations import Notation, meaning_of
 from cidrgate.service.console.changing import Agreement, ListEdit, Preview, preview_change
 from cidrgate.service.console.conflicts import Conflict, began_fields, merged_fields, overlaps
 from cidrgate.service.console.details import LAID_OUT, detail_of_text, detail_text, details_sent, takes_details
-from cidrgate.service.console.fields import Began, Confirmations, Ids, ListText, Proof, ShortText
+from cidrgate.service.console.fields import MOST_IDS, Began, Confirmations, Ids, ListText, Proof, ShortText
 from cidrgate.service.console.messages import FormError, hint_of, message_of
 from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.http.integers import PLAIN
@@ -420,7 +420,13 @@ def fixed(draft: Addition, check: Callable[[Addition], DraftCheck]) -> Addition:
 
 
 def corrections_for(
-    problem: Problem, position: int, texts: list[str], listed: list[Entry], *, several: bool = True
+    problem: Problem,
+    position: int,
+    texts: list[str],
+    listed: list[Entry],
+    *,
+    several: bool = True,
+    replaces: Collection[int] = (),
 ) -> DraftProblem:
     """Return the corrections for a violation of a rule.
 
@@ -430,6 +436,7 @@ def corrections_for(
         texts: All submitted networks.
         listed: The entries of the list that could be replaced.
         several: Whether several networks may replace one.
+        replaces: The ids of the entries that the input replaces already.
     """
     rule = RULE_OF_CODE[problem.code]
     alternatives = problem.suggestions
@@ -449,6 +456,8 @@ def corrections_for(
         # If not all conflicts are known, replacing the known ones would not be enough.
         ids = {entry.cidr: entry.id for entry in listed}
         gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
+        if len(gives_way) + len(replaces) > MOST_IDS:
+            gives_way = ()
         typed = {cidr: number for number, text in enumerate(texts) if (cidr := _canonical(text)) is not None}
         if not gives_way:
             narrower = tuple(typed[cidr] for cidr in problem.conflicts if cidr in typed and typed[cidr] != position)

@@ -121,7 +121,7 @@ def _checked(request: Request, person: Person, entry: Entry, listed: list[Entry]
     others = [one for one in listed if one.id != entry.id]
 
     def found(problem: Problem) -> DraftProblem:
-        return corrections_for(problem, 0, [draft.cidr], others, several=False)
+        return corrections_for(problem, 0, [draft.cidr], others, several=False, replaces=draft.replaces)
 
     manager = service_of(request).manager
     return check_draft(

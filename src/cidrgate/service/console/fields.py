@@ -1,6 +1,6 @@
 """The fields of the console's forms and URLs: how long each may be, and which characters no store can hold."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Form, Query
 from pydantic import AfterValidator
@@ -13,6 +13,8 @@ __all__ = [
     "Began",
     "Confirmations",
     "Ids",
+    "MOST_IDS",
+    "LONGEST_WAY",
     "ListQuery",
     "ListText",
     "MaybeText",
@@ -24,6 +26,8 @@ __all__ = [
 ]
 
 _MOST_DIGITS = 18
+LONGEST_WAY: Final = 2_000
+"""Characters of the page to which a person returns after signing in."""
 
 
 def _storable(text: str) -> str:
@@ -46,7 +50,9 @@ ListQuery = Annotated[str, Query(max_length=2_000)]
 """Networks in the URL of a page."""
 Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
 """A number, such as the version of a list."""
-Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]], Form(max_length=200)]
+MOST_IDS: Final = 1_000
+"""The most entries that one form names; `MOST_FIELDS` has room for them beside its other fields."""
+Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]], Form(max_length=MOST_IDS)]
 """Ids of entries."""
 Began = Annotated[str, Form(max_length=20_000)]
 """What the fields of the form began with; see `conflicts.began_text`."""

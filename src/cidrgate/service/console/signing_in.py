@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from cidrgate.errors import CredentialEndedError
 from cidrgate.service.auth.access import refuse_failure
 from cidrgate.service.auth.origins import origin_of
+from cidrgate.service.console.fields import LONGEST_WAY
 from cidrgate.service.console.pages import link, page, root_of
 from cidrgate.service.console.sessions import SignedInForm, begin, end, require_own_page
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -18,7 +19,6 @@ from cidrgate.values import OriginKind
 
 __all__ = ["router"]
 
-_LONGEST_WAY = 2_000
 # The path of a page of the console, as pages write it: a browser cannot read it as another host or a parent folder.
 _WAY = re.compile(r"/[A-Za-z0-9_-]++(?:/[A-Za-z0-9_-]++)*+(?:\?[\x21-\x5b\x5d-\x7e]*+)?", re.ASCII)
 
@@ -26,11 +26,11 @@ router = APIRouter(route_class=ConsoleRoute)
 
 _Secret = Annotated[str, Form(max_length=200)]
 _InPath = Annotated[str, Path(max_length=200)]
-_Then = Annotated[str, Form(max_length=_LONGEST_WAY)]
+_Then = Annotated[str, Form(max_length=LONGEST_WAY)]
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, then: Annotated[str, Query(max_length=_LONGEST_WAY)] = "") -> Response:
+def sign_in_page(request: Request, then: Annotated[str, Query(max_length=LONGEST_WAY)] = "") -> Response:
     """Show the form for a token."""
     return page(request, "sign_in.html", then=_own_way(request, then), refused=None)
 
@@ -100,5 +100,5 @@ def _begun(request: Request, secret: str, then: str) -> Response:
 def _own_way(request: Request, then: str) -> str:
     """Return the page to continue with if it belongs to the console, otherwise none: anyone can put it into a link."""
     root = root_of(request)
-    own = len(then) <= _LONGEST_WAY and then.startswith(f"{root}/") and _WAY.fullmatch(then, len(root))
+    own = len(then) <= LONGEST_WAY and then.startswith(f"{root}/") and _WAY.fullmatch(then, len(root))
     return then if own else ""
