@@ -171,3 +171,26 @@ def test_without_scripts_somebody_elses_change_loses_nothing(console: Console, v
     expect(page.get_by_label("Label")).to_have_value("typed with care")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_contain_text("Changed 1.1.1.1/32")
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 256), (360, 400), (1200, 800)])
+def test_nothing_covers_what_has_the_focus(console: Console, visitors: Visitors, width: int, height: int) -> None:
+    """Also in a low window, which is what a window is at 400 % zoom."""
+    account = console.account("9.9.9.0/24")
+    page = visitors.person(console)
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(f"list?account={account}")
+    page.get_by_role("link", name="+ Add CIDR address").click()
+    page.get_by_label("Networks").fill("8.8.8.8, 10.0.0.0/8, 9.9.9.9/32")
+    expect(page.locator(".problems li")).to_have_count(3)
+    covered = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        seen, name = page.evaluate("""() => {
+          const focused = document.activeElement, box = focused.getBoundingClientRect();
+          const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+          return [focused === document.body || focused.contains(at), focused.name || focused.textContent];
+        }""")
+        if not seen:
+            covered.append(name)
+    assert covered == []

@@ -31,7 +31,7 @@ from cidrgate.service.console.changing import (
 from cidrgate.service.console.conflicts import Conflict, began_fields, conflict_since, merged_fields, overlaps
 from cidrgate.service.console.fields import Began, Confirmations, Number, Proof, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
-from cidrgate.service.console.messages import FormError, message_of, parent_message
+from cidrgate.service.console.messages import FormError, field_of, message_of, parent_message
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -72,6 +72,7 @@ def edit(
     needed: tuple[str, ...] = ()
     preview: Preview | None = None
     refused: str | None = None
+    wrong: str | None = None
     conflict: Conflict | None = None
     fields = {"account": account, "version": version, "name": name.strip(), "parent": parent.strip()}
     agreement = Agreement("accounts/edit", fields, tuple(confirm), shown_for)
@@ -103,9 +104,9 @@ def edit(
         needed, preview, status = error.needed, error.preview, 409
     except (AccountNotFoundError, SubaccountError) as error:
         manager.account(account)  # the account itself, or the parent that was typed
-        refused, status = parent_message(error, parent.strip()), 422
+        refused, wrong, status = parent_message(error, parent.strip()), field_of(error), 422
     except (AccountExistsError, AccountHasSubaccountsError, InvalidAccountError, InvalidTextError) as error:
-        refused, status = message_of(error), 422
+        refused, wrong, status = message_of(error), field_of(error), 422
     else:
         return go(request, "list", account=made.name if made else account)
     return _edit_form(
@@ -116,6 +117,7 @@ def edit(
         typed,
         start,
         refused=refused,
+        wrong=wrong,
         conflict=conflict,
         needed=needed,
         preview=preview,
@@ -141,6 +143,7 @@ def _edit_form(
     began: Mapping[str, str],
     *,
     refused: str | None = None,
+    wrong: str | None = None,
     conflict: Conflict | None = None,
     needed: tuple[str, ...] = (),
     preview: Preview | None = None,
@@ -155,6 +158,7 @@ def _edit_form(
         version=version,
         began=began,
         refused=refused,
+        wrong=wrong,
         conflict=conflict,
         needed=needed,
         preview=preview,

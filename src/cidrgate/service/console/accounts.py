@@ -16,7 +16,7 @@ from cidrgate.manager import RuleManager
 from cidrgate.manager.policies import entry_limits
 from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
-from cidrgate.service.console.messages import message_of, parent_message
+from cidrgate.service.console.messages import field_of, message_of, parent_message
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
@@ -108,7 +108,9 @@ def subaccounts_page(request: Request, person: SignedIn, account: AccountQuery, 
 def new_account_page(request: Request, person: SignedIn, parent: ShortQuery = "") -> Response:
     """Show the form for a new account."""
     person.principal.require_admin()
-    return page(request, "new_account.html", person=person, name="", display_name="", parent=parent, refused=None)
+    return page(
+        request, "new_account.html", person=person, name="", display_name="", parent=parent, refused=None, wrong=None
+    )
 
 
 @router.post("/accounts/new")
@@ -129,10 +131,10 @@ def create_account(
             actor=person.principal.name,
         )
     except (InvalidAccountError, InvalidTextError, AccountExistsError) as error:
-        refused = message_of(error)
+        refused, wrong = message_of(error), field_of(error)
     except (AccountNotFoundError, SubaccountError) as error:
-        refused = parent_message(error, parent.strip())
+        refused, wrong = parent_message(error, parent.strip()), field_of(error)
     else:
         return go(request, "list", account=made.name)
-    known: dict[str, Any] = {"name": name, "display_name": display_name, "parent": parent, "refused": refused}
-    return page(request, "new_account.html", person=person, status=422, **known)
+    known: dict[str, Any] = {"name": name, "display_name": display_name, "parent": parent}
+    return page(request, "new_account.html", person=person, status=422, refused=refused, wrong=wrong, **known)

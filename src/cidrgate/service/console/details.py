@@ -134,7 +134,10 @@ def detail_of_text(detail: Detail, text: str, now: object) -> Any:
     """
     if text == detail_text(detail, now):
         return now
-    value = _FIELDS[detail.kind].read(text)
+    try:
+        value = _FIELDS[detail.kind].read(text)
+    except FormError as error:
+        raise FormError(str(error), field=LAID_OUT.get(detail.name, detail.name)) from error
     return detail.default if value is None and not detail.nullable else value
 
 

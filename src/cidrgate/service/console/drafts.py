@@ -18,7 +18,7 @@ from cidrgate.service.console.changing import Agreement, ListEdit, Preview, prev
 from cidrgate.service.console.conflicts import Conflict, began_fields, merged_fields, overlaps
 from cidrgate.service.console.details import LAID_OUT, detail_of_text, detail_text, details_sent, takes_details
 from cidrgate.service.console.fields import MOST_IDS, Began, Confirmations, Ids, ListText, Proof, ShortText
-from cidrgate.service.console.messages import FormError, hint_of, message_of
+from cidrgate.service.console.messages import FormError, field_of, hint_of, message_of
 from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import MOST_PROBLEMS_TOLD
@@ -158,12 +158,12 @@ class Addition:
         if self.ends == "at":
             expires_at: datetime | None = detail_of_text(_EXPIRY, self.ends_at, None)
             if expires_at is None:
-                raise FormError(_NO_TIME)
+                raise FormError(_NO_TIME, field="ends_at")
             return expires_at
         if self.ends == "never":
             return None
         if self.ends not in LIFETIMES:
-            raise FormError(_NO_TIME)
+            raise FormError(_NO_TIME, field="ends_at")
         return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(self.ends))
 
 
@@ -357,12 +357,14 @@ class DraftCheck:
         preview: What it would do; None if something prevents it.
         found: The first violations of rules.
         message: Any other reason that prevents it.
+        wrong: The name of the field that is the reason; None if it is none, or the networks.
         more: The number of further violations.
     """
 
     preview: Preview | None = None
     found: tuple[DraftProblem, ...] = ()
     message: str | None = None
+    wrong: str | None = None
     more: int = 0
 
     @property
@@ -394,7 +396,7 @@ def check_draft(
     except StoreError:
         raise
     except CidrgateError as error:
-        return DraftCheck(message=message_of(error))
+        return DraftCheck(message=message_of(error), wrong=field_of(error))
 
 
 _MOST_ROUNDS = 5

@@ -1,5 +1,6 @@
 """The console's texts for problems, confirmations and changes."""
 
+import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,6 +18,7 @@ __all__ = [
     "PROBLEM_TITLES",
     "can_undo",
     "change_sentence",
+    "isolated",
     "utc_text",
 ]
 
@@ -61,6 +63,19 @@ def utc_text(time: datetime) -> str:
         '2030-01-31 18:00 UTC'
     """
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def isolated(text: str) -> str:
+    """Return a text for the middle of a sentence: one that is written from right to left does not reorder the rest.
+
+    It stands between the characters FSI and PDI (UAX #9). Pages write a text that stands alone in a `bdi` element.
+
+    Example:
+        >>> isolated("office") == "office", isolated("\u05d0") == "\u2068\u05d0\u2069"
+        (True, True)
+    """
+    turned = any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text)
+    return f"\u2068{text}\u2069" if turned else text
 
 
 def can_undo(change: Change) -> bool:
@@ -153,7 +168,7 @@ def _account_sentence(change: Change) -> str:
 
 
 def _word(value: object) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value is None else isolated(str(value))
 
 
 def _mode_sentence(change: Change) -> str:
@@ -185,7 +200,7 @@ def _mode_sentence(change: Change) -> str:
     empty = ""
     if bool(said.get("closed")) != bool(was.get("closed")):
         empty = "; it is closed while it is empty" if said.get("closed") else "; it is open while it is empty"
-    return f"{modes.get(str(said.get('mode')), 'Set the mode')}{end}{f' ({reason})' if reason else ''}{empty}"
+    return f"{modes.get(str(said.get('mode')), 'Set the mode')}{end}{f' ({isolated(reason)})' if reason else ''}{empty}"
 
 
 def _details_changed(change: Change) -> str:
@@ -209,7 +224,9 @@ def _details_changed(change: Change) -> str:
     for detail in DETAILS:
         words = {detail_word(detail, new) for old, new in pairs if (_of(detail, old) != _of(detail, new))}
         if words:
-            said.append(f"{detail.title.lower()}: {(words.pop() or 'none') if len(words) == 1 else 'several'}")
+            said.append(
+                f"{detail.title.lower()}: {(isolated(words.pop()) or 'none') if len(words) == 1 else 'several'}"
+            )
     return f" ({'; '.join(said)})" if said else ""
 
 

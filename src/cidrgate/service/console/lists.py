@@ -22,7 +22,7 @@ from cidrgate.service.console.changing import (
 from cidrgate.service.console.conflicts import conflict_since
 from cidrgate.service.console.details import COLUMN_DETAILS, flag_words
 from cidrgate.service.console.fields import Confirmations, Proof, ShortQuery
-from cidrgate.service.console.formatting import can_undo, utc_text
+from cidrgate.service.console.formatting import can_undo, isolated, utc_text
 from cidrgate.service.console.list_pages import ListPage, found_entries
 from cidrgate.service.console.pages import go_to_list, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -229,7 +229,7 @@ def enable(
 
 def _named(manager: RuleManager, account: str, entry: int) -> str:
     [found] = named_entries(account, manager.entries(account), [entry])
-    words = [*([found.label] if found.label else []), *flag_words(found)]
+    words = [*([isolated(found.label)] if found.label else []), *flag_words(found)]
     if found.expires_at is not None:
         words.append(f"expires {utc_text(found.expires_at)}")
     return f"{found.cidr} ({'; '.join(words)})" if words else found.cidr

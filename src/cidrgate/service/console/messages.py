@@ -22,6 +22,7 @@ __all__ = [
     "NO_PAGE",
     "ConsoleForbiddenError",
     "FormError",
+    "field_of",
     "hint_of",
     "message_of",
     "parent_message",
@@ -36,9 +37,17 @@ _MOST_NAMED = 4
 
 
 class FormError(CidrgateError):
-    """A field has an invalid value. The message is in the console's words already."""
+    """A field has an invalid value. The message is in the console's words already.
+
+    Attributes:
+        field: The name of the field; None if it is none of the form's.
+    """
 
     code = "invalid_form"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ConsoleForbiddenError(ForbiddenError):
@@ -76,6 +85,29 @@ def parent_message(error: CidrgateError, parent: str) -> str:
         instead = f" Choose “{error.parent}” as the parent." if error.parent else ""
         return f"“{parent}” is a subaccount itself, and cannot have subaccounts.{instead}"
     return message_of(error)
+
+
+def field_of(error: CidrgateError) -> str | None:
+    """Return the field of a form that an error is about; None if the error does not say it.
+
+    Example:
+        >>> field_of(errors.InvalidTextError("too long", field="label")), field_of(errors.StoreError("down"))
+        ('label', None)
+    """
+    if isinstance(error, FormError | errors.InvalidTextError):
+        return error.field
+    return next((field for kind, field in _FIELDS.items() if isinstance(error, kind)), None)
+
+
+_FIELDS: Mapping[type[CidrgateError], str] = {
+    errors.InvalidAccountError: "name",
+    errors.AccountExistsError: "name",
+    errors.AccountNotFoundError: "parent",
+    errors.AccountHasSubaccountsError: "parent",
+    errors.SubaccountError: "parent",
+    errors.InvalidExpiryError: "ends_at",
+    errors.InvalidAddressError: "exclude",
+}
 
 
 def hint_of(problem: Problem, listed: Collection[str] | None = None) -> str:

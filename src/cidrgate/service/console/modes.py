@@ -20,7 +20,7 @@ from cidrgate.service.console.conflicts import began_fields, conflict_since, mer
 from cidrgate.service.console.details import detail_of_text, detail_text
 from cidrgate.service.console.fields import Began, Confirmations, Number, Proof, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
-from cidrgate.service.console.messages import FormError, message_of
+from cidrgate.service.console.messages import FormError, field_of, message_of
 from cidrgate.service.console.pages import go_to_list, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -77,7 +77,7 @@ def set_mode(
     person.principal.require_account(manager, account, write=True)
     typed = {"mode": mode, "ends": ends, "ends_at": ends_at, "reason": reason}
     start: Mapping[str, str] = began_fields(began)
-    refused, conflict = None, None
+    refused, wrong, conflict = None, None, None
     needed: tuple[str, ...] = ()
     preview: Preview | None = None
     fields = {"account": account, "version": version, "mode": mode, "ends": ends, "ends_at": ends_at}
@@ -88,7 +88,7 @@ def set_mode(
         why = _reason_of_enforcing(now) if mode == "enforce" else reason.strip() or None
         chosen = next((one for one in MODES if one == mode), None)
         if chosen is None:
-            raise FormError("Choose how the list decides.")
+            raise FormError("Choose how the list decides.", field="mode")
 
         def change(manager: RuleManager) -> object:
             return manager.set_mode(
@@ -115,7 +115,7 @@ def set_mode(
     except NeedsConfirmationError as error:
         needed, preview, status = error.needed, error.preview, 409
     except CidrgateError as error:
-        refused, status = message_of(error), 422
+        refused, wrong, status = message_of(error), field_of(error), 422
     return _form(
         request,
         person,
@@ -124,6 +124,7 @@ def set_mode(
         typed,
         start,
         message=refused,
+        wrong=wrong,
         conflict=conflict,
         needed=needed,
         preview=preview,
@@ -181,10 +182,10 @@ def _end(ends: str, ends_at: str, now: datetime | None) -> datetime | None:
     if ends == "at":
         until: datetime | None = detail_of_text(_TIME, ends_at, now)
         if until is None:
-            raise FormError("Choose when it ends.")
+            raise FormError("Choose when it ends.", field="ends_at")
         return until
     if ends not in _ENDS:
-        raise FormError("Choose when it ends.")
+        raise FormError("Choose when it ends.", field="ends_at")
     return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=int(ends))
 
 
@@ -197,6 +198,7 @@ def _form(
     began: Mapping[str, str],
     *,
     message: str | None = None,
+    wrong: str | None = None,
     conflict: object = None,
     needed: tuple[str, ...] = (),
     preview: Preview | None = None,
@@ -212,6 +214,7 @@ def _form(
         version=version,
         began=began,
         message=message,
+        wrong=wrong,
         conflict=conflict,
         needed=needed,
         preview=preview,

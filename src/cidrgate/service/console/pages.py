@@ -26,6 +26,7 @@ from cidrgate.service.console.formatting import (
     PROBLEM_TITLES,
     can_undo,
     change_sentence,
+    isolated,
     utc_text,
 )
 from cidrgate.service.console.sessions import Person
@@ -161,6 +162,7 @@ def _make_environment() -> Environment:
         "as_sentence": lambda text: f"{_capital(text)}.",
         "capital": _capital,
         "host": _host,
+        "isolated": isolated,
         "large": number_text,
         "machine": _machine,
         "mask": subnet_mask,

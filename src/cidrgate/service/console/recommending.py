@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from markupsafe import Markup
 
 from cidrgate.errors import (
+    CidrgateError,
     InvalidAddressError,
     NoTrafficError,
     RecommendationError,
@@ -17,7 +18,7 @@ from cidrgate.foresight.sentences import observed_text, since_text
 from cidrgate.service.console.adding import addition_page
 from cidrgate.service.console.fields import ListQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
-from cidrgate.service.console.messages import message_of
+from cidrgate.service.console.messages import FormError, field_of, message_of
 from cidrgate.service.console.pages import page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
@@ -50,15 +51,15 @@ def recommendation_page(
 ) -> Response:
     """Show the best list, the curve, and which entries of the account are unused or too wide."""
     view = view_of(request, person, account)
-    known: dict[str, Any] = {"found": None, "curve": None, "refused": None, "missing": None}
+    known: dict[str, Any] = {"found": None, "curve": None, "refused": None, "wrong": None, "missing": None}
     try:
         found = service_of(request).manager.recommend(
             account, days, max_entries=_limit(most, view.limit), excluded=exclude.replace(",", " ").split()
         )
     except NoTrafficError as error:
         known["missing"] = message_of(error)
-    except (InvalidAddressError, RecommendationError, SubaccountError) as error:
-        known["refused"] = message_of(error)
+    except (FormError, InvalidAddressError, RecommendationError, SubaccountError) as error:
+        known["refused"], known["wrong"] = message_of(error), _field_of(error)
     else:
         best = found.recommendation
         known["found"] = found
@@ -89,7 +90,31 @@ def take(request: Request, person: SignedInForm, account: ShortText, cidr: _Take
     return addition_page(request, person, account, ", ".join(cidr))
 
 
-def _limit(typed: str, most: int) -> int:
-    """Return the most entries that a person asks for; the limit of the list if nothing or something odd is typed."""
-    number = int(typed) if typed.isascii() and typed.isdecimal() else most
-    return min(max(1, number), most, _MOST_ENTRIES)
+def _limit(typed: str, limit: int) -> int:
+    """Return the most entries that a person asks for; as many as possible if nothing is typed.
+
+    Args:
+        typed: What is typed.
+        limit: The limit of the list.
+
+    Raises:
+        FormError: If it is not a number of entries that the list may have.
+
+    Example:
+        >>> _limit("", 50), _limit(" 7 ", 50), _limit("", 20_000)
+        (50, 7, 1000)
+    """
+    most, written = min(limit, _MOST_ENTRIES), typed.strip()
+    if not written:
+        return most
+    number = int(written) if written.isascii() and written.isdecimal() else 0
+    if not 1 <= number <= most:
+        raise FormError(f"Write how many entries are allowed: a whole number from 1 to {most:,}.", field="most")
+    return number
+
+
+def _field_of(error: CidrgateError) -> str | None:
+    """Return the field of the form that an error is about."""
+    if not isinstance(error, RecommendationError):
+        return field_of(error)
+    return "most" if error.fewest is not None else "exclude" if error.networks else "days"

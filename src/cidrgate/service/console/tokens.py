@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from cidrgate.errors import (
     AccountNotFoundError,
+    CidrgateError,
     InvalidExpiryError,
     InvalidScopeError,
     InvalidTextError,
@@ -14,7 +15,7 @@ from cidrgate.errors import (
 )
 from cidrgate.service.auth.values import NewToken, Scope
 from cidrgate.service.console.fields import ShortQuery
-from cidrgate.service.console.messages import message_of
+from cidrgate.service.console.messages import field_of, message_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
@@ -77,7 +78,7 @@ def create_token(
 
         made = service.credentials.written(store)
     except (InvalidScopeError, InvalidExpiryError, InvalidTextError, AccountNotFoundError) as error:
-        return _form(request, person, refused=message_of(error), status=422, **typed)
+        return _form(request, person, refused=message_of(error), wrong=_field_of(error, may), status=422, **typed)
     return page(request, "new_token_made.html", person=person, made=made)
 
 
@@ -110,5 +111,26 @@ def revoke_token(
     return go(request, "tokens")
 
 
-def _form(request: Request, person: Person, *, refused: str | None = None, status: int = 200, **typed: Any) -> Response:
-    return page(request, "new_token.html", person=person, refused=refused, status=status, **typed)
+def _field_of(error: CidrgateError, may: str) -> str | None:
+    """Return the field of the form that an error is about."""
+    match error:
+        case InvalidExpiryError():
+            return "ends"
+        case AccountNotFoundError():
+            return "account"
+        case InvalidScopeError():
+            return "account" if may in ("write", "read") else "may"
+        case _:
+            return field_of(error)
+
+
+def _form(
+    request: Request,
+    person: Person,
+    *,
+    refused: str | None = None,
+    wrong: str | None = None,
+    status: int = 200,
+    **typed: Any,
+) -> Response:
+    return page(request, "new_token.html", person=person, refused=refused, wrong=wrong, status=status, **typed)
