@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from cidrgate.service.console.details import FORM_DETAILS, input_type
+from cidrgate.service.http.limits import LARGEST_BODY, LONGEST_FORM_LIST
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -175,3 +176,51 @@ def test_every_other_form_for_what_exists_has_it_as_it_is(api: Api) -> None:
         page = api.client.get(f"/console/{path}?{query}").text
         assert api.client.post(f"/console/{path}", data=sent(page, path)).status_code == 303
     assert (api.manager.entries("acct-1"), api.manager.account("sub-1"), api.manager.account("acct-1")) == before
+
+
+def test_a_form_for_a_token_creates_one_token(api: Api) -> None:
+    sign_in(api)
+
+    def opened(**changed: str) -> dict[str, str]:
+        fields = sent(api.client.get("/console/tokens/new?account=acct-1").text, "tokens/new")
+        return {**fields, "name": "billing", **changed}
+
+    def created() -> list[str]:
+        return [token.name for token in api.credentials.tokens() if token.name != "tester"]
+
+    form = opened()
+    made = api.client.post("/console/tokens/new", data=form)
+    assert made.status_code == 200
+    assert "cidrgate_" in made.text
+    again = api.client.post("/console/tokens/new", data=form)
+    assert again.status_code == 409
+    assert "This token exists already" in again.text
+    assert 'value="cidrgate_' not in again.text
+    assert created() == ["billing"]
+    for other in (opened(), form | {"name": "other"}, form | {"may": "read"}):
+        assert api.client.post("/console/tokens/new", data=other).status_code == 200, other
+    assert created() == ["billing", "billing", "other", "billing"]
+
+
+def test_a_form_of_the_greatest_length_is_not_lost(api: Api) -> None:
+    """A browser sends up to three bytes for each character."""
+    typed = ",/" * (LONGEST_FORM_LIST // 2)
+    refused = api.client.post("/console/list/add", data={"account": "acct-1", "cidrs": typed})
+    assert refused.status_code == 401
+    assert typed in refused.text
+
+
+def test_a_form_that_is_too_large_is_refused_with_a_reason(api: Api) -> None:
+    sign_in(api)
+    refused = api.client.post("/console/list/add", data={"account": "acct-1", "cidrs": "8" * (LARGEST_BODY + 1)})
+    assert refused.status_code == 413
+    assert "<h1>Your input is too long</h1>" in refused.text
+    assert "Send less at a time." in refused.text
+
+
+def test_the_page_of_sessions_says_when_they_end(api: Api) -> None:
+    sign_in(api)
+    [session] = api.credentials.sessions()
+    page = api.client.get("/console/sessions").text
+    assert f'datetime="{session.expires_at.isoformat(timespec="seconds")}"' in page
+    assert "hours," not in page

@@ -184,6 +184,10 @@ class CredentialRows:
         rows = self._connection.execute(_select_tokens.where(tokens.c.id > after).order_by(tokens.c.id).limit(limit))
         return [TokenRow(*row) for row in rows]
 
+    def newest_token_id(self) -> int:
+        """Return the greatest id of a token; 0 without tokens."""
+        return self._connection.execute(select(func.max(tokens.c.id))).scalar() or 0
+
     def revoke_token(self, token_id: int, at: datetime) -> bool:
         """Revoke a token if it is not revoked yet, and delete its sessions and the one-time links it created.
 

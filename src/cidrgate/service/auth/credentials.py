@@ -230,6 +230,30 @@ class Credentials:
         with self._store.read_autocommit() as transaction:
             return [_token(row) for row in CredentialRows(transaction).tokens(after=after, limit=limit)]
 
+    def newest_token_id(self) -> int:
+        """Return the greatest id of a token; 0 without tokens.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read_autocommit() as transaction:
+            return CredentialRows(transaction).newest_token_id()
+
+    def token_made_since(
+        self, transaction: Transaction, known: int, name: str, scope: Scope, actor: str | None
+    ) -> Token | None:
+        """Return the first token of a name that somebody has created with one scope since a moment; None without one.
+
+        Args:
+            transaction: Reads the tokens.
+            known: The greatest id of a token at that moment.
+            name: The name of the token.
+            scope: Its scope.
+            actor: Who created it.
+        """
+        made = map(_token, CredentialRows(transaction).tokens(after=known))
+        return next((one for one in made if (one.name, one.scopes, one.created_by) == (name, (scope,), actor)), None)
+
     def revoke_token(self, token_id: int, *, actor: str | None = None) -> Token:
         """Revoke a token from the next request on. Its sessions end, and the links made with it become invalid.
 

@@ -61,7 +61,9 @@ _TITLES = {
     403: "You may not do this",
     404: "There is no such page",
     405: "There is no such page",
+    408: "Your input did not arrive",
     409: "This is not possible now",
+    413: "Your input is too long",
     422: "This request is invalid",
     429: "Too many attempts",
     500: "Something failed",
@@ -84,6 +86,9 @@ _TYPED = {
 _TYPED_ONLY_IN = {"/tokens/new": {"account": "Account"}}
 """Such fields of one form, by its path: other forms send what nobody typed under the same name."""
 
+
+_LARGEST_FORM = 4 * LONGEST_FORM_LIST
+"""Bytes of a form that an error page shows: what a browser sends of each ASCII character takes up to three bytes."""
 
 _PARTS = (
     signing_in,
@@ -207,12 +212,12 @@ async def _account_of(request: Request) -> str | None:
 
 
 async def _form_of(request: Request) -> FormData:
-    """Return the input as far as it can be read, up to the size that people type."""
+    """Return the input as far as it can be read, up to the longest that a form holds."""
     read: FormData | None = request.scope.get(FORM)
     if read is not None:
         return read
     size = request.headers.get("content-length", "")
-    if not (size.isascii() and size.isdecimal() and len(size) < 10 and int(size) <= LONGEST_FORM_LIST):
+    if not (size.isascii() and size.isdecimal() and len(size) < 10 and int(size) <= _LARGEST_FORM):
         return FormData()
     try:
         return await request.form(max_fields=MOST_FIELDS, max_files=0)
@@ -252,5 +257,5 @@ def _status_of(error: CidrgateError) -> int:
 
 _OF_THE_FRAMEWORK = {
     408: "Your input did not arrive in time. Try again.",
-    413: "Your input is too long. Send less at a time.",
+    413: "No more than a part of it was received, so this page cannot show it. Send less at a time.",
 }

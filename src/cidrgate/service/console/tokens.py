@@ -13,7 +13,7 @@ from cidrgate.errors import (
     InvalidTextError,
     TokenNotFoundError,
 )
-from cidrgate.service.auth.values import NewToken, Scope
+from cidrgate.service.auth.values import NewToken, Scope, Token
 from cidrgate.service.console.fields import ShortQuery
 from cidrgate.service.console.messages import field_of, message_of
 from cidrgate.service.console.pages import go, page
@@ -47,7 +47,8 @@ def tokens_page(
 def new_token_page(request: Request, person: SignedIn, account: ShortQuery = "") -> Response:
     """Show the form for a token."""
     person.principal.require_admin()
-    return _form(request, person, name="", may="write", account=account, ends="never")
+    known = service_of(request).credentials.newest_token_id()
+    return _form(request, person, name="", may="write", account=account, ends="never", known=known)
 
 
 @router.post("/new")
@@ -58,10 +59,11 @@ def create_token(
     may: _Text = "",
     account: _Text = "",
     ends: _Text = "never",
+    known: Annotated[int | None, Form(ge=0, le=2**63 - 1), PLAIN] = None,
 ) -> Response:
-    """Create a token, and show its secret this once."""
+    """Create a token, and show its secret this once. The same form creates no second token."""
     person.principal.require_admin()
-    typed = {"name": name, "may": may, "account": account, "ends": ends}
+    typed = {"name": name, "may": may, "account": account, "ends": ends, "known": known}
     service = service_of(request)
     try:
         scope = Scope.parse(may if may in ("admin", "metrics") else f"account:{account.strip()}:{may}")
@@ -70,15 +72,20 @@ def create_token(
         days = _DAYS[ends]
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
 
-        def store(transaction: Transaction) -> NewToken:
+        def store(transaction: Transaction) -> NewToken | Token:
             person.principal.now(transaction).require_admin()
-            return service.credentials.with_origin(person.principal.origin).create_token_in(
-                transaction, name.strip(), [scope], expires_at=expires_at, actor=person.principal.name
+            made = service.credentials.token_made_since
+            actor = person.principal.name
+            already = None if known is None else made(transaction, known, name.strip(), scope, actor)
+            return already or service.credentials.with_origin(person.principal.origin).create_token_in(
+                transaction, name.strip(), [scope], expires_at=expires_at, actor=actor
             )
 
         made = service.credentials.written(store)
     except (InvalidScopeError, InvalidExpiryError, InvalidTextError, AccountNotFoundError) as error:
         return _form(request, person, refused=message_of(error), wrong=_field_of(error, may), status=422, **typed)
+    if isinstance(made, Token):
+        return page(request, "token_made_before.html", person=person, token=made, status=409)
     return page(request, "new_token_made.html", person=person, made=made)
 
 
