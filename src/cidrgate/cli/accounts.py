@@ -96,10 +96,11 @@ def _list(
     *,
     starting_with: Annotated[
         str | None,
-        typer.Option("--starting-with", metavar="TEXT", help="Only names that start with this, in any case."),
+        typer.Option("--starting-with", metavar="TEXT", help="Only names that start with this, in any case of A to Z."),
     ] = None,
     containing: Annotated[
-        str | None, typer.Option("--containing", metavar="TEXT", help="Only names that contain this, in any case.")
+        str | None,
+        typer.Option("--containing", metavar="TEXT", help="Only names that contain this, in any case of A to Z."),
     ] = None,
     limit: Limit = None,
     cursor: Annotated[str | None, typer.Option("--cursor", metavar="CURSOR", help=CURSOR_HELP)] = None,

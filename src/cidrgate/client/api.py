@@ -195,8 +195,8 @@ class Client:
 
         Args:
             parent: Only the subaccounts of this account.
-            containing: Only accounts whose names contain this text, in upper or lower case.
-            starting_with: Only accounts whose names start with this text, in upper or lower case.
+            containing: Only accounts whose names contain this text, in upper or lower case of A to Z.
+            starting_with: Only accounts whose names start with this text, in upper or lower case of A to Z.
         """
         return self._pages(
             "/v1/accounts", AccountInfo, parent=parent, containing=containing, starting_with=starting_with

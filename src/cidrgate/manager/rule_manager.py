@@ -407,8 +407,8 @@ class RuleManager:
             after: Only accounts whose names come after this name.
             limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
-            containing: Only accounts whose names contain this text, in upper or lower case.
-            starting_with: Only accounts whose names start with this text, in upper or lower case.
+            containing: Only accounts whose names contain this text, in upper or lower case of A to Z.
+            starting_with: Only accounts whose names start with this text, in upper or lower case of A to Z.
 
         Raises:
             ValueError: If `limit` is negative.

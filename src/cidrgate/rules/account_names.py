@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from string import ascii_lowercase, ascii_uppercase
 
 from cidrgate.errors import InvalidAccountError
 from cidrgate.rules.characters import VARIATION_SELECTORS, unseen_character
 
-__all__ = ["MAX_ACCOUNT_NAME", "can_name_account", "check_account_name", "could_name_account", "short_enough_to_log"]
+__all__ = [
+    "MAX_ACCOUNT_NAME",
+    "can_name_account",
+    "check_account_name",
+    "could_name_account",
+    "in_lower_case",
+    "short_enough_to_log",
+]
 
 MAX_ACCOUNT_NAME = 255
 """The longest account name, in characters."""
 
 _NEVER_USABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters that no version has ever allowed: controls (Cc), line and paragraph separators, lone surrogates (Cs)."""
+
+
+_LOWER_CASE = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+def in_lower_case(text: str) -> str:
+    """Return a text with the letters A to Z in lower case, as searches for names compare them.
+
+    Other letters stay as they are: which of them are the same letter depends on the database and its locale.
+
+    Example:
+        >>> in_lower_case("Acme É")
+        'acme É'
+    """
+    return text.translate(_LOWER_CASE)
 
 
 def check_account_name(name: str) -> None:

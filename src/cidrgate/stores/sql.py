@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Account, Action, Change, Entry, ListState, Origin
 
-__all__ = ["Transaction", "select_accounts_named", "select_found", "select_lists_after"]
+__all__ = ["Transaction", "escaped", "select_accounts_named", "select_found", "select_lists_after"]
 
 _ROWS_A_FETCH = 20_000
 
@@ -368,8 +368,8 @@ class Transaction(ABC):
             after: Only accounts whose names come after this name.
             limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
-            containing: Only accounts whose names contain this text, in upper or lower case.
-            starting_with: Only accounts whose names start with this text, in upper or lower case.
+            containing: Only accounts whose names contain this text, in upper or lower case of A to Z.
+            starting_with: Only accounts whose names start with this text, in upper or lower case of A to Z.
         """
         statement = _select_accounts.order_by(accounts.c.name).limit(limit)
         keys: dict[str, list[int]] = {}
@@ -379,9 +379,9 @@ class Transaction(ABC):
             self._expect_much()
         named = []
         if containing is not None:
-            named.append(_names_like("%", containing, "%", indexed=len(containing) >= SHORTEST_INDEXED))
+            named.append(self._names_like("%", containing, "%", indexed=len(containing) >= SHORTEST_INDEXED))
         if starting_with is not None:
-            named.append(_names_like("", starting_with, "%"))
+            named.append(self._names_like("", starting_with, "%"))
         if parent is not None:
             statement = statement.where(_parents.c.name == parent)
         elif starting_with or len(containing or "") >= SHORTEST_INDEXED:
@@ -397,6 +397,17 @@ class Transaction(ABC):
         for parent, name in self._connection.execute(_select_subaccounts, {"names": list(names)}):
             found.setdefault(parent, []).append(name)
         return found
+
+    def _names_like(self, before: str, text: str, after: str, *, indexed: bool = True) -> ColumnElement[bool]:
+        """Return the condition that names have a text, in upper or lower case of A to Z, between parts of a pattern.
+
+        Args:
+            before: The part before the text.
+            text: The text.
+            after: The part after it.
+            indexed: Whether an index may find the names.
+        """
+        return _names_like(before, text, after, indexed=indexed)
 
     def _accounts_found(
         self, containing: str, starting_with: str, named: Sequence[ColumnElement[bool]]
@@ -798,15 +809,19 @@ class Transaction(ABC):
             self._connection.execute(_raise_versions, {"ids": ids})
 
 
-def _names_like(before: str, text: str, after: str, *, indexed: bool = True) -> ColumnElement[bool]:
+def _names_like(before: str, text: str, after: str, *, indexed: bool) -> ColumnElement[bool]:
     """Return the condition that names of accounts have a text in upper or lower case, between two parts of a pattern.
 
     PostgreSQL has its index on `lower(name)`, so this is not ILIKE. It would read its whole index for a text without
     trigrams, which takes longer than to read the names in their order, so the condition then has another form.
     """
-    escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
     name = func.lower(accounts.c.name)
-    return (name if indexed else name + "").like(before + func.lower(escaped) + after, escape="/")
+    return (name if indexed else name + "").like(before + func.lower(escaped(text)) + after, escape="/")
+
+
+def escaped(text: str) -> str:
+    """Return a text as a part of a pattern that is used with `escape="/"`."""
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
 def _between(account: str, above: int, below: int | None) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, StrictBool
 
 from cidrgate.manager import RuleManager
+from cidrgate.rules.account_names import in_lower_case
 from cidrgate.serialization import account_record, deletion_record
 from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.entries import admin_request
@@ -57,7 +58,7 @@ Containing = Annotated[
     Query(
         min_length=1,
         max_length=LONGEST_NAME,
-        description="Only accounts whose names contain this text, in upper or lower case.",
+        description="Only accounts whose names contain this text, in upper or lower case of A to Z.",
     ),
 ]
 
@@ -67,7 +68,7 @@ StartingWith = Annotated[
     Query(
         min_length=1,
         max_length=LONGEST_NAME,
-        description="Only accounts whose names start with this text, in upper or lower case.",
+        description="Only accounts whose names start with this text, in upper or lower case of A to Z.",
     ),
 ]
 
@@ -388,10 +389,10 @@ def _own(
         names: The names in the token, in their order.
         limit: The number of accounts on a page.
         after: The end of the page before: one of `names`, followed by a line with its subaccount if that was the last.
-        containing: Only accounts whose names contain this text, in upper or lower case.
-        starting_with: Only accounts whose names start with this text, in upper or lower case.
+        containing: Only accounts whose names contain this text, in upper or lower case of A to Z.
+        starting_with: Only accounts whose names start with this text, in upper or lower case of A to Z.
     """
-    within, beginning = (containing or "").lower(), (starting_with or "").lower()
+    within, beginning = in_lower_case(containing or ""), in_lower_case(starting_with or "")
     ended_in, _, ended_with = (after or "").partition("\n")
     found: list[Account] = []
     for given in names:
@@ -399,7 +400,7 @@ def _own(
             account = find_account(manager, given)
             if account is None or account.parent in names:  # a subaccount follows its parent
                 continue
-            if within in given.lower() and given.lower().startswith(beginning):
+            if within in in_lower_case(given) and in_lower_case(given).startswith(beginning):
                 found.append(account)
         elif given < ended_in:
             continue

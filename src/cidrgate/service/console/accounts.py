@@ -14,6 +14,7 @@ from cidrgate.errors import (
 )
 from cidrgate.manager import RuleManager
 from cidrgate.manager.policies import entry_limits
+from cidrgate.rules.account_names import in_lower_case
 from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import field_of, message_of, parent_message
@@ -57,7 +58,7 @@ def accounts_page(
         own = [account for name in person.principal.accounts if (account := find_account(manager, name)) is not None]
         if len(own) == 1 and not sought and after is None:
             return go(request, "list", account=own[0].name)
-        found = [account for account in own if sought.casefold() in account.name.casefold()]
+        found = [account for account in own if in_lower_case(sought) in in_lower_case(account.name)]
         found = [account for account in found if after is None or account.name > after][: _A_PAGE + 1]
     shown, last = a_page(found, _A_PAGE)
     states = manager.list_states([account.name for account in shown])

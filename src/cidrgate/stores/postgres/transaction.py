@@ -10,10 +10,11 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ARRAY, Text, bindparam, cast, column, select, text
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, column, func, select, text
 from sqlalchemy.dialects.postgresql import INET
 
 from cidrgate.errors import AccountsLockedError, StoreConflictError
+from cidrgate.rules.account_names import in_lower_case
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.change_rows import change_of_row, log_row, origin_to_json
 from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
@@ -22,14 +23,14 @@ from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, facts, utc_text
 from cidrgate.stores.search import MOST_FOUND
-from cidrgate.stores.sql import Transaction, select_accounts_named, select_found, select_lists_after
+from cidrgate.stores.sql import Transaction, escaped, select_accounts_named, select_found, select_lists_after
 from cidrgate.stores.table_rows import stored_form
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select, Table, TextClause
+    from sqlalchemy import ColumnElement, Connection, Row, Select, Table, TextClause
 
     from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
@@ -317,6 +318,12 @@ class PostgresTransaction(Transaction):
         self._connection.execute(
             self._statements.note_matches, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at}
         )
+
+    def _names_like(self, before: str, text: str, after: str, *, indexed: bool = True) -> ColumnElement[bool]:
+        # The index follows the locale of the database, and finds more: letters with accents have two cases too.
+        pattern = f"{before}{in_lower_case(escaped(text))}{after}"
+        exact = func.lower(accounts.c.name.collate("C")).like(pattern, escape="/")
+        return and_(super()._names_like(before, text, after, indexed=indexed), exact)
 
     def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
         network = cast(bindparam("network", wanted.cidr), INET)
