@@ -137,7 +137,7 @@ def detail_of_text(detail: Detail, text: str, now: object) -> Any:
     try:
         value = _FIELDS[detail.kind].read(text)
     except FormError as error:
-        raise FormError(str(error), field=LAID_OUT.get(detail.name, detail.name)) from error
+        raise FormError(message_of(error), field=LAID_OUT.get(detail.name, detail.name)) from error
     return detail.default if value is None and not detail.nullable else value
 
 
