@@ -22,6 +22,8 @@ from tests.manager.test_history import changes, contents
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cidrgate.errors import Confirmation
+
 
 @pytest.fixture
 def manager(store_url: str) -> Iterator[RuleManager]:
@@ -265,7 +267,7 @@ def test_a_mode_that_would_be_over_is_not_set_back(manager: RuleManager, later: 
     assert manager.account("acct-1").version == version
 
 
-OFF = ["disable_enforcement"]
+OFF: list[Confirmation] = ["disable_enforcement"]
 
 _RENAMED: dict[str, tuple[str, Callable[[RuleManager], object], str | None]] = {
     "renamed": ("b", lambda manager: manager.rename_account("acct-1", "b", confirmed=OFF), None),
