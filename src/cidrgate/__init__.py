@@ -42,6 +42,7 @@ _PUBLIC = {
     "cidrgate.errors": (
         "Problem",
         "ProblemCode",
+        "Confirmation",
         "CidrgateError",
         "NoTrafficError",
         "NotFoundError",

@@ -6,6 +6,7 @@ from cidrgate.errors import (
     AccountNotFoundError as AccountNotFoundError,
     ChangeWithdrawnError as ChangeWithdrawnError,
     CidrgateError as CidrgateError,
+    Confirmation as Confirmation,
     ConflictError as ConflictError,
     CredentialEndedError as CredentialEndedError,
     EntryNotFoundError as EntryNotFoundError,

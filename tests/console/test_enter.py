@@ -45,6 +45,7 @@ FORMS = {
     "list/add in a dialog": Form("list?account={account}", "#add", _ADD, (_AT,)),
     "list/edit": Form("list/edit?account={account}&entry={entry}", "", _EDIT),
     "list/edit in a row": Form("list?account={account}", "#entry-{entry} a", _EDIT),
+    "list": Form("list?account={account}&q=8"),
     "list/mode": Form("list/mode?account={account}", "", choices=("[name=mode][value=off]", _AT)),
     "accounts": Form("accounts"),
     "accounts/new": Form("accounts/new"),

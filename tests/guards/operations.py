@@ -101,7 +101,7 @@ LIBRARY: Rows = {
     **dict.fromkeys(
         [f"Credentials.{name}" for name in ("authenticate", "authenticate_all", "tokens", "any_usable", "is_usable")]
         + [f"Credentials.{name}" for name in ("session", "sessions", "session_by_id", "rely_on_token")]
-        + ["Credentials.rely_on_session"],
+        + [f"Credentials.{name}" for name in ("rely_on_session", "newest_token_id", "token_made_since")],
         READS,
     ),
 }

@@ -38,7 +38,7 @@ __all__ = [
     "wsgi_middleware",
 ]
 
-ACCOUNT = FromHeader("x-account")
+ACCOUNT = FromHeader("x-account", allow_aliases=True)  # also under granian's WSGI interface
 _SLOW = 0.5
 
 

@@ -234,18 +234,18 @@ def folder_values(file: str, column: str) -> list[str]:
         >>> folder_values("logs/account=acct-1/day=1/a.parquet", "Account")
         ['acct-1']
     """
-    folders = re.sub(_URL_WITH_QUERY, r"\1", file).split("/")[:-1]
+    folders = _URL_WITH_QUERY.sub(r"\1", file).split("/")[:-1]
     pairs = (one.partition("=") for one in folders)
     return [value for name, sign, value in pairs if sign and name.lower() == column.lower()]
 
 
-_URL_WITH_QUERY = "^([A-Za-z][A-Za-z0-9+.-]*://[^?]*)[?].*$"
+_URL_WITH_QUERY = re.compile("^([A-Za-z][A-Za-z0-9+.-]*://[^?]*)[?].*$")
 """A URL whose query is left out, as both Python and SQL have it."""
 
 
 def _folder_value(column: str) -> str:
     """Return the SQL of what one folder of a file says for a column."""
-    file = rf"regexp_replace({_name(_FILE)}, '{_URL_WITH_QUERY}', '\1')"
+    file = rf"regexp_replace({_name(_FILE)}, '{_URL_WITH_QUERY.pattern}', '\1')"
     value = f"regexp_extract({file}, {quoted(rf'(?i)(?:^|/){re.escape(column)}=([^/]*)/')}, 1)"
     return f"nullif(url_decode({value}), {quoted(_NO_VALUE)})"
 
