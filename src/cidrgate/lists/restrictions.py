@@ -31,12 +31,12 @@ _DESCRIBE = """
     created updated modified changed edited added inserted imported exported seen used matched
     region country city town province continent location site place office building floor room datacenter timezone
     ticket tickets issue jira reference ref url link href
+    project purpose color colour hostname host server device machine
     prefix_length subnet_mask address_count metadata meta properties attributes
 """
 _DESCRIBE_MORE = """
     at on by date time timestamp datetime utc first last the of in code full short display internal external key group
-    ip ipv4 ipv6 cidr network subnet prefix address entry item record object list range user username tenant project
-    hostname
+    ip ipv4 ipv6 cidr network subnet prefix address entry item record object list range user username tenant
 """
 
 _DESCRIBING = frozenset(_DESCRIBE.split())
