@@ -15,7 +15,7 @@ from cidrgate.gate.gate import Gate, Unlisted
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter
 from cidrgate.gate.proxy_protocol import ProxyHeader, parse_proxy_header
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
-from cidrgate.process.forking import loading
+from cidrgate.process.late_names import loaded_late
 
 if TYPE_CHECKING:
     from cidrgate.gate.metrics import GateMetrics
@@ -46,12 +46,4 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of this module
-
-    def __getattr__(name: str) -> object:
-        """Load `GateMetrics` when it is first used: it needs `cidrgate[metrics]`."""
-        if name == "GateMetrics":
-            with loading():
-                from cidrgate.gate.metrics import GateMetrics
-
-            return GateMetrics
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = loaded_late(__name__, {"GateMetrics": "cidrgate.gate.metrics"})  # it needs `cidrgate[metrics]`

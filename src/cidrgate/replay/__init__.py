@@ -4,10 +4,9 @@
 batches, `decisions` decides about a batch, `replaying` adds everything up, and `report` draws it for a browser.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cidrgate.process.forking import loading
+from cidrgate.process.late_names import loaded_late
 from cidrgate.replay.formats import (
     FORMATS,
     FieldStep,
@@ -65,10 +64,4 @@ _LATER = {
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of this module
-
-    def __getattr__(name: str) -> Any:
-        """Return a name that is loaded when it is used."""
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        with loading():
-            return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    __getattr__ = loaded_late(__name__, {name: f"{__name__}.{module}" for name, module in _LATER.items()})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import needs_extra
-from cidrgate.process.forking import loading
+from cidrgate.process.late_names import loaded_late
 
 if TYPE_CHECKING:
     from cidrgate.service.app import create_app
@@ -19,16 +19,9 @@ __all__ = ["Settings", "create_app"]
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+    _found = loaded_late(__name__, {"create_app": "cidrgate.service.app", "Settings": "cidrgate.service.settings"})
 
     def __getattr__(name: str) -> object:
         """Load what needs `cidrgate[server]` when it is first used."""
-        with loading(), needs_extra("server", "cidrgate.service"):
-            if name == "create_app":
-                from cidrgate.service.app import create_app
-
-                return create_app
-            if name == "Settings":
-                from cidrgate.service.settings import Settings
-
-                return Settings
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        with needs_extra("server", "cidrgate.service"):
+            return _found(name)

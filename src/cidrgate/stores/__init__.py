@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import loading
+from cidrgate.process.late_names import loaded_late
 from cidrgate.stores.urls import store_of
 from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
 from cidrgate.values import check_switches
@@ -37,15 +38,7 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of this module
-
-    def __getattr__(name: str) -> object:
-        """Load `Transaction` when it is first used: it needs SQLAlchemy."""
-        if name == "Transaction":
-            with loading():
-                from cidrgate.stores.sql import Transaction
-
-            return Transaction
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = loaded_late(__name__, {"Transaction": "cidrgate.stores.sql"})  # it needs SQLAlchemy
 
 
 class Watch(Protocol):
