@@ -285,20 +285,20 @@ def check_log_every(duration: Duration) -> float:
 
 def advise_about_rewritten_peers() -> None:
     """Log once how to start a server so that it does not rewrite the peer."""
-    if not _advice_given.is_set():
-        _advice_given.set()
-        log_event(logging.WARNING, "peer_rewritten", _ADVICE)
+    _log_once(_advice_given, "peer_rewritten", _ADVICE)
 
 
 def advise_about_aliases() -> None:
     """Log once what to do about a server that does not drop header names such as `X_Account`."""
-    if not _told_of_aliases.is_set():
-        _told_of_aliases.set()
-        log_event(logging.WARNING, "aliases_possible", _ADVICE_ABOUT_ALIASES)
+    _log_once(_told_of_aliases, "aliases_possible", _ADVICE_ABOUT_ALIASES)
 
 
 def advise_about_missing_headers() -> None:
     """Log once why the header of a trusted proxy may be missing."""
-    if not _told_of_missing_headers.is_set():
-        _told_of_missing_headers.set()
-        log_event(logging.WARNING, "client_header_missing", _ADVICE_ABOUT_MISSING_HEADERS)
+    _log_once(_told_of_missing_headers, "client_header_missing", _ADVICE_ABOUT_MISSING_HEADERS)
+
+
+def _log_once(told: WakeUp, event: Event, advice: str) -> None:
+    if not told.is_set():
+        told.set()
+        log_event(logging.WARNING, event, advice)

@@ -150,8 +150,7 @@ def restricting_field(
             below = f"{path}.{name}" if path else name
             if below in known or below in ignored:
                 continue
-            around_known = any(one.startswith(f"{below}.") for one in known | ignored)
-            if not around_known and not only_describes(name):
+            if not only_describes(name) and not any(one.startswith(f"{below}.") for one in known | ignored):
                 return below, "may restrict the entry"
             if found := restricting_field(inner, known, ignored, below):
                 return found
