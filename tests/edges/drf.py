@@ -8,13 +8,16 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import override_settings
 from django.urls import path
-from rest_framework.renderers import JSONRenderer
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from cidrgate.middleware.drf import allowlist
 from tests.edges import Edge, told
 from tests.middleware import django_project
+
+assert django_project.urlpatterns  # its settings are read when the framework is imported
+from rest_framework.renderers import JSONRenderer  # noqa: E402
+from rest_framework.response import Response  # noqa: E402
+from rest_framework.views import APIView  # noqa: E402
+
+from cidrgate.middleware.drf import allowlist  # noqa: E402
 
 if TYPE_CHECKING:
     from cidrgate import Gate
