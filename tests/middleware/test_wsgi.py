@@ -168,7 +168,7 @@ def test_behind_a_proxy() -> None:
         ({"SERVER_SOFTWARE": "an api", "waitress.client_disconnected": lambda: False}, True),
         ({"SERVER_SOFTWARE": "Granian"}, False),
         ({"SERVER_SOFTWARE": "WSGIServer/0.2 CPython/3.11.7"}, True),
-        ({"SERVER_SOFTWARE": "Apache/2.4.62 (Debian)"}, True),
+        ({"SERVER_SOFTWARE": "Apache/2.4.62 (Debian)"}, False),
         ({"SERVER_SOFTWARE": "another/1.0"}, False),
         ({"SERVER_SOFTWARE": ""}, False),
         ({"uwsgi.version": b"2.0.30"}, False),

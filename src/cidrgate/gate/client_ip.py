@@ -116,8 +116,8 @@ class ClientIPResolver:
         allow_aliases: Whether to use the header under WSGI servers that do not drop names such as `X_Forwarded_For`.
             There a client's header of this name looks like the proxy's `X-Forwarded-For`. Use it only if the proxies
             drop such names. Other servers need no argument: names can be told apart under ASGI and aiohttp; and
-            gunicorn (22 or later), waitress and Werkzeug (3 or later) drop them. Neither does `Forwarded`, whose name
-            has no alias.
+            gunicorn (22 or later), waitress and Werkzeug (3 or later) drop them. Servers for development and test
+            clients, in front of which is no proxy, need none either, nor does `Forwarded`, whose name has no alias.
         resolved_by_server: Whether to use the server's peer address as it is. Use it only if the server is configured
             to read forwarded headers from its own proxies only. Excludes all other arguments.
 

@@ -85,7 +85,7 @@ def drops_aliases(environ: dict[str, Any]) -> bool:
     return _is_known_to_drop(software)
 
 
-_FIRST_TO_DROP = {"Apache": 2, "gunicorn": 22, "Werkzeug": 3}
+_FIRST_TO_DROP = {"gunicorn": 22, "Werkzeug": 3}
 """The first major version of each server that drops names with `_`."""
 
 _FOR_DEVELOPMENT = "WSGIServer"
