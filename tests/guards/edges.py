@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import httpx
@@ -137,8 +137,11 @@ class Library:
                     with world.manager._store.write() as transaction:
                         world.credentials.create_token_in(transaction, "new", [Scope.parse(asked.scope)])
                 case "create_link":
-                    lifetime = timedelta(hours=12)
-                    world.credentials.create_link("new", [Scope.parse(asked.scope)], lifetime=lifetime)
+                    world.credentials.create_link("new", [Scope.parse(asked.scope)], lifetime=timedelta(hours=12))
+                case "create_link_in":
+                    scopes, end = [Scope.parse(asked.scope)], datetime.now(UTC) + timedelta(hours=12)
+                    with world.manager._store.write() as transaction:
+                        world.credentials.create_link_in(transaction, "new", scopes, expires_at=end)
                 case other:
                     raise AssertionError(other)
         except UnconfirmedChangeError as error:
@@ -267,6 +270,7 @@ class Rest:
             "undo": None,
             "create_account": {"name": asked.account, "parent": asked.parent},
             "create_token": {"name": "new", "scopes": [asked.scope]},
+            "create_link": {"name": "new", "scopes": [asked.scope]},
             "rename_account": edited(asked),
             "move_account": edited(asked),
             "leave_parent": edited(asked),
@@ -367,6 +371,8 @@ class Programs:
                         client.create_subaccount(str(asked.parent), asked.account)
                     case "create_token":
                         client.create_token("new", [asked.scope])
+                    case "create_link":
+                        client.create_link("new", [asked.scope])
                     case other:
                         raise AssertionError(other)
             except UnconfirmedError as error:

@@ -32,6 +32,7 @@ NEEDS = {
     "PUT /v1/policy": "admin",
     "GET /v1/tokens": "admin",
     "POST /v1/tokens": "admin",
+    "POST /v1/links": "admin",
     "GET /v1/tokens/{token_id}": "admin",
     "DELETE /v1/tokens/{token_id}": "admin",
     "GET /v1/sessions": "token",
@@ -63,6 +64,7 @@ NEEDS = {
 }
 BODIES = {
     "POST /v1/tokens": {"name": "new", "scopes": ["metrics"]},
+    "POST /v1/links": {"name": "new", "scopes": ["account:acct-1:write"]},
     "POST /v1/accounts": {"name": "new"},
     "PUT /v1/lists": {"accounts": {"acct-1": {"entries": [{"cidr": "8.8.8.0/24"}]}}},
     "PUT /v1/policy": {"max_entries": 20},

@@ -70,6 +70,7 @@ VALUES = {
     "Change": package.ChangeInfo,
     "Origin": package.OriginInfo,
     "CreatedToken": package.TokenInfo,
+    "Link": package.LinkInfo,
     "Session": package.SessionInfo,
     "WhoAmI": package.WhoAmI,
     "Problem": package.ProblemInfo,

@@ -77,6 +77,7 @@ CHANGES = {
     "set_mode": Call("Account", lambda client: client.set_mode("a", "off")),
     "restore": Call("ListChange", lambda client: client.restore("a", 7)),
     "undo": Call("ListChange", lambda client: client.undo("a", 7)),
+    "create_link": Call("Link", lambda client: client.create_link("Ada", ["account:acct-1:write"])),
     "create_token": Call("CreatedToken", lambda client: client.create_token("ci", ["metrics"])),
     "revoke_token": Call("Token", lambda client: client.revoke_token(7)),
     "end_session": Call("Session", lambda client: client.end_session("s")),

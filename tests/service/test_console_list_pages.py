@@ -136,7 +136,8 @@ def test_after_a_change_the_page_with_it_is_shown(api: Api, path: str, sought: s
         page = api.client.get(html.unescape(opened)).text
         data = sent(page, path)
     else:
-        forms = re.findall(rf'<form hidden id="\w+" method="post" action="[^"]*/console/{path}".*?</form>', home, re.DOTALL)
+        begins = r'<form hidden id="\w+" method="post"'
+        forms = re.findall(rf'{begins} action="[^"]*/console/{path}".*?</form>', home, re.DOTALL)
         data = dict(re.findall(r'name="(\w+)" value="([^"]*)"', forms[0])) | {"entry": str(entry.id)}
     made = api.client.post(f"/console/{path}", data=data | fields)
     assert made.status_code == 303, made.text

@@ -50,6 +50,7 @@ from cidrgate.client.values import (
     DecisionInfo,
     EntryInfo,
     FoundEntryInfo,
+    LinkInfo,
     ListChange,
     ListInfo,
     PolicyChangeInfo,
@@ -839,6 +840,22 @@ class Client:
         """Revoke a token."""
         path = f"/v1/tokens/{whole_number(token_id, 'token_id')}"
         return self._send(TokenInfo, "DELETE", path, idempotency_key=idempotency_key)
+
+    def create_link(
+        self,
+        name: str,
+        scopes: Iterable[str],
+        *,
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> LinkInfo:
+        """Create a link that signs a person in to the console, once; `url` of the result is the URL to open.
+
+        It can be opened for an hour, or until `expires_at`, which is at most seven days from now. It ends with this
+        client's token, and so does its session.
+        """
+        body = {"name": name, "scopes": list(scopes), "expires_at": json_value(expires_at)}
+        return self._send(LinkInfo, "POST", "/v1/links", body, idempotency_key=idempotency_key)
 
     # ------------------------------------------------------------------------------------------------ sessions
 

@@ -37,6 +37,7 @@ __all__ = [
     "EntryInfo",
     "EvaluationInfo",
     "FoundEntryInfo",
+    "LinkInfo",
     "ListChange",
     "ListInfo",
     "PolicyChangeInfo",
@@ -685,6 +686,18 @@ class TokenInfo:
     expires_at: datetime | None
     revoked_at: datetime | None
     token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkInfo:
+    """A one-time link to the console; only the first response to its creation contains the URL."""
+
+    id: str
+    name: str
+    scopes: list[str] = field(hash=False)
+    created_by: str | None
+    expires_at: datetime
+    url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

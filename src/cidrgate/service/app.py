@@ -24,6 +24,7 @@ from cidrgate.service.api import (
     found_entries,
     health,
     history,
+    links,
     lists,
     modes,
     policies,
@@ -128,6 +129,7 @@ def create_app(
             {"name": "history", "description": "What changed, when and by whom; and how to restore an earlier list."},
             {"name": "policy", "description": "What lists may contain."},
             {"name": "tokens", "description": "Who may use the service."},
+            {"name": "links", "description": "One-time links to the console, for an application's customers."},
             {"name": "sessions", "description": "Who is signed in to the console."},
             {"name": "operation", "description": "For the systems that operate the service."},
             {"name": "problems", "description": "What each type of problem means."},
@@ -153,8 +155,9 @@ def create_app(
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
-    parts = (accounts, modes, entries, lists, questions, recommendations, history, policies, tokens, sessions, health)
-    routers = [*(part.router for part in parts), problem_pages.router, history.of_all, change_stream.router]
+    lists_and_answers = (accounts, modes, entries, lists, questions, recommendations, history, policies)
+    others = (tokens, links, sessions, health, problem_pages)
+    routers = [*(part.router for part in (*lists_and_answers, *others)), history.of_all, change_stream.router]
     routers.append(found_entries.router)
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.

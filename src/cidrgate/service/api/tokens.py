@@ -33,6 +33,7 @@ from cidrgate.stores import Transaction
 
 __all__ = [
     "CreatedTokenModel",
+    "ScopeText",
     "TokenCreateModel",
     "TokenModel",
     "TokenPageModel",
@@ -43,7 +44,7 @@ __all__ = [
 router = APIRouter(prefix="/v1", tags=["tokens"], route_class=StrictRoute)
 
 TokenId = Annotated[int, Path(ge=1, le=GREATEST_INTEGER, description="The id of the token."), PLAIN]
-_Scope = Annotated[Text, Field(json_schema_extra={"maxLength": len("account::write") + LONGEST_NAME})]
+ScopeText = Annotated[Text, Field(json_schema_extra={"maxLength": len("account::write") + LONGEST_NAME})]
 
 
 class TokenCreateModel(RequestModel):
@@ -52,7 +53,7 @@ class TokenCreateModel(RequestModel):
     model_config = request_example({"name": "billing", "scopes": ["account:acct-1:write"]})
 
     name: AccountText = Field(description="A name for people; the history shows it as the author of changes.")
-    scopes: Annotated[list[_Scope], FirstErrorOnly()] = Field(
+    scopes: Annotated[list[ScopeText], FirstErrorOnly()] = Field(
         max_length=MOST_SCOPES, description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`."
     )
     expires_at: Time | None = Field(None, description="When it expires; null for never.")

@@ -28,7 +28,7 @@ from cidrgate.manager.accounts import no_such_account
 from cidrgate.manager.origins import checked_origin
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.characters import checked_text, unseen_character
-from cidrgate.service.auth.values import NewToken, Scope, Session, Token
+from cidrgate.service.auth.values import NewLink, NewToken, Scope, Session, Token
 from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow
 from cidrgate.stores.waits import SILENCE, tried_again
 from cidrgate.values import Origin, in_utc, seconds
@@ -317,29 +317,38 @@ class Credentials:
             CredentialEndedError: If the issuer's token is revoked or expired.
             StoreError: If the link cannot be stored.
         """
-        now = datetime.now(UTC)
-        secret = secrets.token_urlsafe(_SECRET_BYTES)
-        wanted = _wanted(name, scopes)
-        token_id = None if issuer is None else issuer.id
-        row = LinkRow(
-            _hash(secret),
-            name,
-            [str(scope) for scope in wanted],
-            now + lifetime_of(lifetime, "lifetime"),
-            actor,
-            token_id,
-        )
+        wanted = list(scopes)
+        end = datetime.now(UTC) + lifetime_of(lifetime, "lifetime")
 
-        def store(transaction: Transaction) -> None:
+        def make(transaction: Transaction) -> NewLink:
             if issuer is not None:
                 self.rely_on_token(transaction, issuer.id, issuer.scopes)
-            _check_accounts(transaction, wanted)
-            CredentialRows(transaction).insert_link(row, now)
-            link_id = row.secret_hash[:SESSION_ID_LENGTH]
-            self._log(transaction, "create_link", now, checked_text(actor, "actor"), after=_told(row, link=link_id))
+            token_id = None if issuer is None else issuer.id
+            return self.create_link_in(transaction, name, wanted, expires_at=end, token_id=token_id, actor=actor)
 
-        self.written(store)
-        return secret
+        return self.written(make).secret
+
+    def create_link_in(
+        self,
+        transaction: Transaction,
+        name: str,
+        scopes: Iterable[Scope],
+        *,
+        expires_at: datetime,
+        token_id: int | None = None,
+        actor: str | None = None,
+    ) -> NewLink:
+        """Make a one-time link in an existing transaction, which has checked the token; see `create_link`."""
+        wanted = _wanted(name, scopes)
+        now = datetime.now(UTC)
+        actor = checked_text(actor, "actor")
+        secret = secrets.token_urlsafe(_SECRET_BYTES)
+        row = LinkRow(_hash(secret), name, [str(scope) for scope in wanted], expires_at, actor, token_id)
+        _check_accounts(transaction, wanted)
+        CredentialRows(transaction).insert_link(row, now)
+        link_id = row.secret_hash[:SESSION_ID_LENGTH]
+        self._log(transaction, "create_link", now, actor, after=_told(row, link=link_id))
+        return NewLink(id=link_id, name=name, scopes=wanted, created_by=actor, expires_at=expires_at, secret=secret)
 
     def open_link(self, secret: str, *, lifetime: Duration, address: str | None = None) -> str | None:
         """Start a session with a link, and return its secret; None if the link was used, is expired or unknown.
@@ -627,7 +636,7 @@ def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
 def _check_name(name: str) -> None:
     if not name or len(name) > _MOST_NAME or name != name.strip() or unseen_character(name):
         raise InvalidTextError(
-            f"a token needs a name on one line, of at most {_MOST_NAME} characters and without surrounding spaces",
+            f"a token or link needs a name on one line, of at most {_MOST_NAME} characters, with no space around it",
             field="name",
             text=name,
         )

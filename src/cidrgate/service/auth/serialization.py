@@ -1,4 +1,4 @@
-"""Tokens and console sessions as JSON objects, for the command line and HTTP. They never contain a secret."""
+"""Tokens, one-time links and console sessions as JSON objects without their secrets, for the command line and HTTP."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.serialization import utc_text
 
 if TYPE_CHECKING:
-    from cidrgate.service.auth.values import Session, Token
+    from cidrgate.service.auth.values import NewLink, Session, Token
 
-__all__ = ["session_record", "token_record"]
+__all__ = ["link_record", "session_record", "token_record"]
 
 
 def token_record(token: Token) -> dict[str, Any]:
@@ -22,6 +22,17 @@ def token_record(token: Token) -> dict[str, Any]:
         "created_by": token.created_by,
         "expires_at": utc_text(token.expires_at),
         "revoked_at": utc_text(token.revoked_at),
+    }
+
+
+def link_record(link: NewLink) -> dict[str, Any]:
+    """Return a one-time link as a JSON object, without its secret."""
+    return {
+        "id": link.id,
+        "name": link.name,
+        "scopes": [str(scope) for scope in link.scopes],
+        "created_by": link.created_by,
+        "expires_at": utc_text(link.expires_at),
     }
 
 

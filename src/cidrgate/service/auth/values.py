@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from cidrgate.errors import InvalidScopeError
@@ -11,7 +11,7 @@ from cidrgate.rules.account_names import could_name_account
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["NewToken", "Scope", "Session", "Token"]
+__all__ = ["NewLink", "NewToken", "Scope", "Session", "Token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,27 @@ class NewToken:
 
     token: Token
     secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLink:
+    """A new one-time link with its secret. The secret cannot be shown again later.
+
+    Attributes:
+        id: The public id, which its session and the change log name; it reveals nothing about the secret.
+        name: The name of the person who gets it: the actor of the session in the change log.
+        scopes: What the session permits.
+        created_by: The actor who made it, or None if that is unknown.
+        expires_at: Until when it can be opened.
+        secret: The last part of its URL.
+    """
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    created_by: str | None
+    expires_at: datetime
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
