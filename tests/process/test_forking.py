@@ -14,6 +14,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,6 +74,23 @@ def in_a_thread(within: Callable[[], Any]) -> Iterator[None]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forking, "_SQLITE_PATIENCE", 0.05)
     monkeypatch.setattr(forking, "_PATIENCE", 0.05)
+
+
+@pytest.mark.parametrize(("sqlite", "seconds"), [(False, forking._PATIENCE), (True, forking._SQLITE_PATIENCE)])
+def test_a_fork_waits_once_for_a_thread_that_does_not_leave(
+    sqlite: bool, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def sleep(duration: float) -> None:
+        clock[0] += duration
+
+    monkeypatch.setattr(forking, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    gate, stays = forking._Gate(), work(sqlite=sqlite)
+    stays.thread = -1
+    gate._inside.add(stays.reference)
+    gate.before()
+    assert clock[0] == pytest.approx(seconds, abs=0.01)
 
 
 @pytest.mark.fault("a process forks while its threads work on a store")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle
@@ -84,8 +86,9 @@ def test_a_connection_that_breaks_before_the_commit_changes_nothing(
         assert len(near.history()) == before
 
 
-def test_a_server_that_ends_during_the_commit(postgres_url: str) -> None:
-    """Committed here, and waiting for a standby that never answers, when the administrator ends the session."""
+@pytest.mark.parametrize("ends", ["pg_terminate_backend", "pg_cancel_backend"])
+def test_a_server_that_ends_the_wait_of_a_commit(postgres_url: str, ends: str) -> None:
+    """Committed here, and waiting for a standby that never answers, when the administrator ends the session or wait."""
     with RuleManager.open(postgres_url, follow=False) as manager, psycopg.connect(postgres_url, autocommit=True) as dba:
         manager.create_account("acct-1")
         dba.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
@@ -108,13 +111,43 @@ def test_a_server_that_ends_during_the_commit(postgres_url: str) -> None:
             changing = threading.Thread(target=change)
             changing.start()
             eventually(lambda: dba.execute(waits).fetchone() is not None)
-            dba.execute(f"SELECT pg_terminate_backend(pid) FROM ({waits}) AS waiting")
+            dba.execute(f"SELECT {ends}(pid) FROM ({waits}) AS waiting")
             changing.join()
         finally:
             dba.execute("ALTER SYSTEM RESET synchronous_standby_names")
             dba.execute("SELECT pg_reload_conf()")
         assert [type(failure) for failure in failures] == [OutcomeUnknownError]
         assert [entry.cidr for entry in manager.entries("acct-1")] == asked
+
+
+def test_a_change_that_waits_too_long_in_its_transaction_changes_nothing(
+    shared_postgres_server: PostgresServer,
+) -> None:
+    postgres_url = shared_postgres_server.new_database()
+    with RuleManager.open(postgres_url, follow=False) as manager:
+        manager.create_account("acct-1")
+    with psycopg.connect(postgres_url, autocommit=True) as dba:
+        name = dba.info.dbname
+        dba.execute(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = 300")
+    with RuleManager.open(postgres_url, follow=False) as manager:
+        slow = manager._with_transaction_hook(lambda *_: time.sleep(1))
+        with pytest.raises(StoreError, match=r"idle_in_transaction_session_timeout allows; nothing was changed: keep"):
+            slow.add("acct-1", "1.1.1.1/32")
+        assert manager.entries("acct-1") == []
+
+
+def test_a_change_without_a_schema_version_is_stored_and_later_looks_say_what_is_lost(
+    shared_postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    postgres_url = shared_postgres_server.new_database()
+    with RuleManager.open(postgres_url, follow=False) as manager:
+        manager.create_account("acct-1")
+        with psycopg.connect(postgres_url) as dba:
+            dba.execute("DELETE FROM cidrgate.alembic_version")
+        manager.add("acct-1", "1.1.1.1/32")
+        assert [entry.cidr for entry in manager.entries("acct-1")] == ["1.1.1.1/32"]
+        assert manager.staleness == math.inf
+    assert "has lost the row of alembic_version" in caplog.text
 
 
 def test_a_commit_that_the_server_refuses_changes_nothing_and_is_tried_again(postgres_url: str) -> None:

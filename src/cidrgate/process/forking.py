@@ -28,6 +28,7 @@ from cidrgate.errors import ForkedError, StoreError
 from cidrgate.event_log import log_event
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import TracebackType
 
 __all__ = [
@@ -192,12 +193,12 @@ class _Gate:
         self.notice()
         me, fork = threading.get_ident(), _Fork()
         self._forking[me] = fork
-        self._wait_for_others()
+        outlasted = self._wait_for_others()
         # Another forking thread may be closing connections.
         has_turn = self._wait_for_turn(fork)
         fork.extend()
         self._forking.setdefault(me, fork)  # a signal handler may have forked since
-        self._wait_for_others()
+        self._wait_for_others(but=outlasted)
         alone = has_turn and not self._others()
         fork.sealed = True
         if not alone:  # logged here, because the child may not be able to log
@@ -217,13 +218,19 @@ class _Gate:
         fork.ready = has_turn and self._forking.get(me) is fork
         self._forking[me] = fork
 
-    def _wait_for_others(self) -> None:
+    def _wait_for_others(self, *, but: Collection[Work] = ()) -> list[Work]:
+        """Wait until other threads have left their blocks, and return the blocks that outlasted the wait.
+
+        Args:
+            but: Blocks that are not waited for: an earlier wait ended before they did.
+        """
         began = time.monotonic()
-        while others := self._others():
+        while others := [work for work in self._others() if work not in but]:
             needed = any(work.sqlite or work.loads for work in others)
             if time.monotonic() - began >= (_SQLITE_PATIENCE if needed else _PATIENCE):
-                return
+                break
             time.sleep(_LOOK)
+        return others
 
     def _others(self) -> list[Work]:
         """Return the blocks of other threads. A thread that forks is not inside a database call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import ChangeWithdrawnError, OutcomeUnknownError, StoreError
@@ -40,12 +41,20 @@ class Writes:
         name: The name of the store in messages.
         cancel: Cancels the statement that a connection executes; called from another thread.
         refused: Returns whether an error of a COMMIT proves that nothing was committed.
+        commit: Commits the transaction of a connection.
     """
 
-    def __init__(self, name: str, cancel: Callable[[Any], object], refused: Callable[[Exception], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        cancel: Callable[[Any], object],
+        refused: Callable[[Exception], bool],
+        commit: Callable[[Connection], object] = methodcaller("commit"),
+    ) -> None:
         self._name = name
         self._cancel = cancel
         self._refused = refused
+        self._commit = commit
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -105,7 +114,7 @@ class Writes:
             self.check(write)
             write.committing = True
         try:
-            connection.commit()
+            self._commit(connection)
         except Exception as error:
             if self._refused(error) or may_be_of_signal_handler(error):
                 raise

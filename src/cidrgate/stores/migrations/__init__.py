@@ -76,13 +76,14 @@ def refuse_newer(revision: str, name: str) -> None:
         )
 
 
-def refuse_other_lists(revision: str) -> None:
+def refuse_other_lists(revision: str | None) -> None:
     """Refuse tables that a newer cidrgate has migrated in the meantime, if that changed what lists match.
 
     Args:
-        revision: The current revision of the tables.
+        revision: The current revision of the tables; None if they have none any more.
 
     Raises:
+        StoreError: If the tables have no revision.
         StoreOutgrownError: If the number after the dot is greater than that of `HEAD`.
 
     Example:
@@ -92,6 +93,11 @@ def refuse_other_lists(revision: str) -> None:
         ...
         cidrgate.errors.StoreOutgrownError: the store was migrated to schema version 9999.9 by a newer cidrgate, ...
     """
+    if revision is None:
+        raise StoreError(
+            f"the store has lost the row of {VERSION_TABLE} that states its schema version: restore a backup, or write "
+            "the version back as the administrator of the database"
+        )
     if lists_form(revision) > lists_form(HEAD):
         raise StoreOutgrownError(
             f"the store was migrated to schema version {revision} by a newer cidrgate, and this process knows only "

@@ -1,7 +1,8 @@
-"""A connection on which no wait is endless, not even for a server that is reachable but does nothing."""
+"""A connection on which no wait is endless, and which notes the warnings that come with a commit."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,9 +19,15 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     Attributes:
         silence: The seconds that an answer may take. Raise it before a large query.
+        unreplicated: The warnings that a commit did not wait for its synchronous standby to the end.
     """
 
     silence: float = LOCK_TIMEOUT + SILENCE
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.unreplicated: list[str] = []
+        self.add_notice_handler(partial(_note, self.unreplicated))
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for an answer.
@@ -37,3 +44,9 @@ class BoundedConnection(psycopg.Connection[Any]):
                 raise
             self.pgconn.finish()  # a late answer would be read as the answer to another message
             raise psycopg.OperationalError(f"the server did not answer for {self.silence:g} seconds") from None
+
+
+def _note(unreplicated: list[str], notice: psycopg.errors.Diagnostic) -> None:
+    # The text is in the language of the server; the name of the function is not.
+    if notice.source_function == "SyncRepWaitForLSN":
+        unreplicated.append(f"{notice.message_primary}: {notice.message_detail}")

@@ -15,6 +15,7 @@ from cidrgate.errors import StoreError
 from cidrgate.process.forking import loading
 from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.postgres.dialect import NAME
+from cidrgate.stores.postgres.hosts import Hosts
 from cidrgate.stores.postgres.settings import KEEP_COMMITS, configure_session, set_locally
 from cidrgate.stores.urls import is_ambiguous, redacted
 from cidrgate.stores.waits import check_lock_timeout
@@ -35,8 +36,13 @@ LONGEST_SILENCE = 600.0
 
 _SCHEMA = "cidrgate"
 
+_CONNECT_TIMEOUT = 10
+"""Seconds that a new connection may take, divided among the hosts of a URL: one that is silent must not use all."""
+
+_SHORTEST_CONNECT_TIMEOUT = 2
+"""The least that libpq waits for a host, in seconds."""
+
 _SETTINGS = {
-    "connect_timeout": "10",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
@@ -66,6 +72,7 @@ class Database:
         name: The name of the store in messages: the URL without its password and settings.
         pool_size: The number of connections for transactions in the URL; None if the URL does not set it.
         lock_timeout: The lock timeout in seconds in the URL; None if the URL does not set it.
+        hosts: The order in which the hosts are tried.
     """
 
     arguments: dict[str, str] = field(repr=False)
@@ -74,6 +81,7 @@ class Database:
     name: str
     pool_size: int | None = None
     lock_timeout: float | None = None
+    hosts: Hosts = field(default_factory=Hosts, repr=False, compare=False)
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -123,7 +131,8 @@ class Database:
         return self._open({**self.arguments, "autocommit": True})
 
     def _open(self, arguments: dict[str, Any], lock_timeout: float | None = None) -> psycopg.Connection[Any]:
-        connection = _driver().connect(**arguments)
+        connection = _driver().connect(**self.hosts.in_order(arguments))
+        self.hosts.answered(connection.info.host, connection.info.port)
         try:
             configure_session(connection, self.name, lock_timeout)
         except BaseException:
@@ -262,9 +271,11 @@ def _arguments(url: URL) -> dict[str, str]:
             arguments["port"] = ",".join(found)
     elif ports:
         arguments["port"] = ",".join(ports)
-    if "," in arguments.get("host", ""):
+    count = arguments.get("host", "").count(",") + 1
+    if count > 1:
         arguments.setdefault("target_session_attrs", "read-write")
-    return _SETTINGS | arguments | _ENCODING
+    timeout = {"connect_timeout": str(max(_SHORTEST_CONNECT_TIMEOUT, _CONNECT_TIMEOUT // count))}
+    return _SETTINGS | timeout | arguments | _ENCODING
 
 
 def _several(url: URL, name: str) -> list[str]:

@@ -45,6 +45,12 @@ _ADVICE = {
     "25006": _STANDBY,
     "22P05": _ENCODING,
     "22021": _ENCODING,
+    "25P03": "ended a transaction that waited longer than idle_in_transaction_session_timeout allows; nothing was "
+    "changed: keep what runs inside of a change short, or raise the timeout for this user",
+    "25P04": "ended a transaction that took longer than transaction_timeout allows; nothing was changed: raise the "
+    "timeout for this user",
+    "57P05": "closed a connection that was idle for longer than idle_session_timeout allows: try again, and raise the "
+    "timeout for this user",
     "57014": "cancelled a statement: it took longer than a timeout of the server, or an administrator cancelled it",
     "57P": "was shut down or restarted; try again when it is up",
     "08": "cannot be reached; check the host, the port and the network",
@@ -124,6 +130,6 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
     if not state and "NUL" in str(cause):  # the driver's own refusal, in English
         return StoreError(f"{name} cannot store NUL characters: leave them out")
     reason = str(cause) or type(cause).__name__
-    if not state and type(cause).__name__ == "OperationalError":
+    if not state and any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__):
         return StoreError(f"{name} cannot be reached: {redacted_message(reason)}")
     return StoreError(f"{name} failed: {redacted_message(reason)}")

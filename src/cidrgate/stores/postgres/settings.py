@@ -22,6 +22,7 @@ _MEANINGS = {
     "standard_conforming_strings": "on",
     "array_nulls": "on",  # otherwise NULL in an array is a text
     "search_path": "pg_catalog",  # no function or operator that anybody made in another schema is called
+    "client_min_messages": "warning",  # a commit that may not be on a synchronous standby says so in a warning
     "gin_fuzzy_search_limit": "0",  # otherwise a search returns a random part of what it finds
 }
 

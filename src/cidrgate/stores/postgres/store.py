@@ -102,7 +102,7 @@ class PostgresStore:
         if pooled is not None:
             glancing = database.begin("READ COMMITTED", writes=False, lock_timeout=pooled)
         self._glancing = self._readers.execution_options(**{BEGIN: glancing})
-        self._writes = Writes(database.name, _cancel, refused_commit)
+        self._writes = Writes(database.name, _cancel, refused_commit, _commit)
         self._connections: SharedWeakSet[Any] = SharedWeakSet()
         self._watches: SharedWeakSet[PostgresWatch] = SharedWeakSet()
         for engine in (self._readers, self._writers):
@@ -388,6 +388,23 @@ def _first(*chosen: _Number | None) -> _Number:
 
 def _cancel(driver: Any) -> None:
     driver.cancel_safe(timeout=_CANCEL_SECONDS)
+
+
+def _commit(connection: Connection) -> None:
+    """Commit a transaction.
+
+    Raises:
+        _UnreplicatedError: If the server stopped waiting for its synchronous standby: a failover may lose the change.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.unreplicated.clear()
+    connection.commit()
+    if driver.unreplicated:
+        raise _UnreplicatedError(driver.unreplicated[-1])
+
+
+class _UnreplicatedError(Exception):
+    """A change is committed on this server, and perhaps not on its synchronous standby."""
 
 
 def _dispose(*engines: Engine) -> None:
