@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -241,6 +242,17 @@ def check_callable(value: object, name: str) -> None:
     """
     if not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+
+
+def several_networks(networks: Iterable[_T], name: str) -> Iterable[_T]:
+    """Return an argument that is several networks.
+
+    Raises:
+        TypeError: If it is one text, of which each character would count, or a mapping, whose values would be lost.
+    """
+    if isinstance(networks, Mapping):
+        raise TypeError(f"{name} is an iterable of networks, not a mapping: they have no details")
+    return several_texts(networks, name)
 
 
 def several_texts(texts: Iterable[_T], name: str, of: str = "networks") -> Iterable[_T]:

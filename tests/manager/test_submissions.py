@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network, ip_network
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from cidrgate import Entry, EntryEdit, InvalidExpiryError, InvalidTextError, NewEntry, RuleError, RuleManager
+from cidrgate.foresight import recommend
+from cidrgate.manager import DeclaredAccount
 from cidrgate.rules.characters import checked_text
 from cidrgate.rules.limits import LONGEST_LABEL
 
@@ -244,6 +248,73 @@ def test_what_is_no_network_is_named(manager: RuleManager, wrong: Any) -> None:
     ):
         with pytest.raises(TypeError, match=r"must be text|name an entry by its id"):
             change()
+
+
+ASKED: dict[str, Callable[[RuleManager, Any], object]] = {
+    "add": lambda manager, cidrs: manager.add("acct-1", cidrs),
+    "add one of several": lambda manager, cidrs: manager.add("acct-1", ["8.8.4.0/24", cidrs]),
+    "replace": lambda manager, cidrs: manager.replace("acct-1", cidrs),
+    "replace in a dry run": lambda manager, cidrs: manager.with_hooks(dry_run=True).replace("acct-1", cidrs),
+    "import": lambda manager, cidrs: manager.import_accounts({"new": cidrs}),
+    "import of pairs": lambda manager, cidrs: manager.import_accounts([("new", cidrs)]),
+    "import of one of several": lambda manager, cidrs: manager.import_accounts({"new": [cidrs]}),
+    "apply": lambda manager, cidrs: manager.apply({"new": cidrs}),
+    "apply of a value": lambda manager, cidrs: manager.apply({"new": DeclaredAccount(entries=cidrs)}),
+    "apply of one of several": lambda manager, cidrs: manager.apply({"new": [cidrs]}),
+    "plan": lambda manager, cidrs: manager.plan({"new": cidrs}),
+    "edit": lambda manager, cidrs: manager.edit("acct-1", "8.8.8.0/24", cidrs),
+    "edit of it": lambda manager, cidrs: manager.edit("acct-1", cidrs, label="x"),
+    "remove": lambda manager, cidrs: manager.remove("acct-1", cidrs, allow_empty=True),
+    "find": lambda manager, cidrs: manager.find(cidrs),
+    "find what overlaps": lambda manager, cidrs: manager.find(overlaps=cidrs),
+    "recommend forced": lambda manager, cidrs: manager.recommend("acct-1", forced=cidrs),
+    "recommend excluded": lambda manager, cidrs: manager.recommend("acct-1", excluded=cidrs),
+    "recommend for a log, forced": lambda manager, cidrs: recommend(["8.8.8.8"], forced=cidrs),
+    "recommend for a log, excluded": lambda manager, cidrs: recommend(["8.8.8.8"], excluded=cidrs),
+    "a new entry": lambda manager, cidrs: NewEntry(cidrs),
+    "an edit of an entry": lambda manager, cidrs: EntryEdit(cidr=cidrs),
+}
+TAKE_NEW_ENTRIES = [way for way in ASKED if way.startswith(("add", "replace", "import", "apply", "plan"))]
+MAPPINGS: list[Any] = [
+    {"9.9.9.9/32": {"expires_at": LATER, "enabled": False}},
+    {"9.9.9.9/32": "office"},
+    {"cidr": "9.9.9.9/32", "label": "office"},
+    {"entries": ["9.9.9.9/32"]},
+    MappingProxyType({"8.8.8.0/24": None}),
+    {},
+]
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS, ids=repr)
+@pytest.mark.parametrize("way", ASKED)
+def test_a_mapping_does_not_lose_its_details(manager: RuleManager, way: str, mapping: Any) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    before = manager.history()
+    with pytest.raises(TypeError, match=r"dict|mapping|name an entry") as caught:
+        ASKED[way](manager, mapping)
+    if way in TAKE_NEW_ENTRIES:
+        assert "NewEntry(cidr, label=..., expires_at=..., enabled=...)" in str(caught.value)
+    assert manager.history() == before
+
+
+# A DeclaredAccount(entries=None) says nothing about the list.
+@pytest.mark.parametrize(
+    ("way", "nothing"),
+    [*product(TAKE_NEW_ENTRIES, [5, b"8.8.8.0/24"]), *((way, None) for way in TAKE_NEW_ENTRIES if "value" not in way)],
+)
+def test_what_is_neither_one_entry_nor_several_is_named(manager: RuleManager, way: str, nothing: Any) -> None:
+    before = manager.history()
+    with pytest.raises(TypeError, match=rf"not (as )?{type(nothing).__name__}"):
+        ASKED[way](manager, nothing)
+    assert manager.history() == before
+
+
+@pytest.mark.parametrize("lists", ["ab", ["ab"], [("new", "8.8.8.0/24", "office")], ["acct-1"]], ids=repr)
+def test_what_is_no_pair_is_not_unpacked(manager: RuleManager, lists: Any) -> None:
+    before = manager.history()
+    with pytest.raises(TypeError, match="is no pair"):
+        manager.import_accounts(lists)
+    assert manager.history() == before
 
 
 def test_an_entry_of_another_account_is_not_found(manager: RuleManager) -> None:

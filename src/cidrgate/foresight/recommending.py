@@ -18,7 +18,7 @@ from cidrgate.rules.checks import validate_replacement
 from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.rules.policy import DEFAULT_POLICY, Policy
 from cidrgate.rules.special_ranges import special_block, special_networks
-from cidrgate.values import NewEntry, check_switches, check_type, prefix_text, several_texts, whole_number
+from cidrgate.values import NewEntry, check_switches, check_type, prefix_text, several_networks, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -190,7 +190,8 @@ def recommend(
             an excluded one, or is wider than an entry may be.
         RuleError: If forced networks break a rule.
         InvalidAddressError: If an excluded text is neither an address nor a network.
-        TypeError: If an argument is of another type, or `observed`, `forced` or `excluded` is one text.
+        TypeError: If an argument is of another type, or `observed`, `forced` or `excluded` is one text,
+            or `forced` or `excluded` a mapping.
         ValueError: If a limit is out of range, or wider than the policy's.
 
     Example:
@@ -208,8 +209,8 @@ def recommend(
     widest4 = _limit("widest_ipv4", widest_ipv4, policy.widest_ipv4, policy.widest_ipv4, 32)
     widest6 = _limit("widest_ipv6", widest_ipv6, policy.widest_ipv6, policy.widest_ipv6, 128)
     seen = read_observed(observed, include_denied=include_denied)
-    must = validate_replacement([NewEntry(one) for one in several_texts(forced, "forced")], policy)
-    barred = [asked_network(prefix_text(one)) for one in several_texts(excluded, "excluded")]
+    must = validate_replacement([NewEntry(one) for one in several_networks(forced, "forced")], policy)
+    barred = [asked_network(prefix_text(one)) for one in several_networks(excluded, "excluded")]
     networks = list(seen.requests)
     cover = SmallestCover(
         [*networks, *must],

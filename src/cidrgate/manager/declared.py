@@ -28,6 +28,7 @@ from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.account_names import check_account_name, could_name_account
 from cidrgate.rules.limits import some_of
 from cidrgate.rules.policy import effective_policy
+from cidrgate.rules.submission import no_entry
 from cidrgate.serialization import entry_record
 from cidrgate.stores import StoredAccount
 from cidrgate.values import NewEntry
@@ -70,6 +71,7 @@ class DeclaredAccount:
         parent: The account whose list it inherits; None for an account with its own list.
 
     Raises:
+        TypeError: If the entries are a mapping.
         ValueError: If it has both a parent and entries.
     """
 
@@ -77,7 +79,9 @@ class DeclaredAccount:
     parent: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a list of a subaccount."""
+        """Refuse a mapping, whose values would be lost, and a list of a subaccount."""
+        if isinstance(self.entries, Mapping):
+            raise no_entry(self.entries)
         if self.parent is not None and self.entries is not None:
             raise ValueError(f"an account with the parent {self.parent!r} inherits its list: leave out its entries")
 
@@ -533,11 +537,19 @@ def checked_declaration(declared: Mapping[str, DeclaredAccount | Submission]) ->
     """Return declarations; a submission declares the list of an account with its own list.
 
     Raises:
-        TypeError: If they are not a mapping.
+        TypeError: If they are not a mapping, or what they declare of an account is a mapping or None.
     """
     if not isinstance(declared, Mapping):
         raise TypeError("declare the lists as a mapping from accounts to their entries")
-    return {
-        name: one if isinstance(one, DeclaredAccount) else DeclaredAccount(entries=one)
-        for name, one in declared.items()
-    }
+    return {name: _declaration(name, one) for name, one in declared.items()}
+
+
+def _declaration(name: str, declared: DeclaredAccount | Submission) -> DeclaredAccount:
+    if isinstance(declared, DeclaredAccount):
+        return declared
+    if declared is None or isinstance(declared, Mapping):
+        raise TypeError(
+            f"declare account {name!r} as its entries or as a DeclaredAccount, not as {type(declared).__name__}: an "
+            "entry with details is NewEntry(cidr, label=..., expires_at=..., enabled=...)"
+        )
+    return DeclaredAccount(entries=declared)

@@ -104,7 +104,7 @@ from cidrgate.values import (
     check_switches,
     check_type,
     seconds,
-    several_texts,
+    several_networks,
     text_of,
     truth,
     whole_number,
@@ -1757,7 +1757,8 @@ class RuleManager:
             What was stored, and the reason for each account whose list was not stored.
 
         Raises:
-            TypeError: If an argument that must be True or False is neither.
+            TypeError: If an argument that must be True or False is neither, or `lists`, or the entries of an account,
+                are of another type.
             ValueError: If `skip_existing` is used with `replace`, or `close` with `strict`; or if the pairs have a name
                 twice. Then the accounts of earlier commits are stored and published.
             InvalidTextError: If the actor is too long, or contains an invisible character.
@@ -2222,15 +2223,15 @@ class RuleManager:
                 100,000 addresses were observed.
             RuleError: If forced networks break a rule.
             InvalidAddressError: If an excluded text is neither an address nor a network.
-            TypeError: If `forced` or `excluded` is one text.
+            TypeError: If `forced` or `excluded` is one text or a mapping.
             ValueError: If `days` is less than 1, or a limit is out of range or wider than the policy's.
             StoreBusyError: If this manager makes several recommendations already.
             StoreError: If the store cannot be read.
         """
         whole_number(days, "days", least=1)
         check_switches(include_denied=include_denied)
-        several_texts(forced, "forced")
-        several_texts(excluded, "excluded")
+        several_networks(forced, "forced")
+        several_networks(excluded, "excluded")
         best_list = partial(
             recommend,
             policy=self.policy_state(account).effective,
@@ -2593,11 +2594,19 @@ def _accounts_of_parts() -> Iterator[int]:
 def _each_name_once(pairs: Iterable[tuple[str, Submission]]) -> Iterator[tuple[str, Submission]]:
     """Yield the pairs of an import, and refuse a second list of an account, which would replace the first one."""
     names: set[str] = set()
-    for name, submitted in pairs:
+    for name, submitted in map(_pair, pairs):
         if name in names:
             raise ValueError(f"account {name!r} is named twice: put all of its entries in one list")
         names.add(name)
         yield name, submitted
+
+
+def _pair(pair: tuple[str, Submission]) -> tuple[str, Submission]:
+    """Return a pair of an import. A text of two characters is none, although it could be unpacked."""
+    match pair:
+        case (name, submitted):
+            return name, submitted
+    raise TypeError(f"lists is a mapping from accounts to their entries, or pairs of both: {pair!r} is no pair")
 
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cidrgate.errors import Problem, RuleError
 from cidrgate.rules.limits import beginning_of
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cidrgate.values import EntryDetails
 
-__all__ = ["Piece", "Submission", "split_submission", "too_many_pieces"]
+__all__ = ["Piece", "Submission", "no_entry", "split_submission", "too_many_pieces"]
 
 
 Piece: TypeAlias = Prefix | IPv4Address | IPv6Address | NewEntry | Entry
@@ -25,7 +25,8 @@ Piece: TypeAlias = Prefix | IPv4Address | IPv6Address | NewEntry | Entry
 Submission: TypeAlias = Piece | Iterable[Piece]
 """What a caller may submit: one element, or several."""
 
-_ONE = (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address, NewEntry, Entry)
+_NETWORK = (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address)
+_ONE = (*_NETWORK, NewEntry, Entry)
 
 
 def split_submission(cidrs: Submission, *, most: int | None = None, **details: Unpack[EntryDetails]) -> list[NewEntry]:
@@ -42,7 +43,7 @@ def split_submission(cidrs: Submission, *, most: int | None = None, **details: U
         One `NewEntry` for each entry. Problems refer to its index in this list as the position.
 
     Raises:
-        TypeError: If an element has another type.
+        TypeError: If an element has another type. A mapping is refused too: what its values say would be lost.
         RuleError: With one problem, `limit_reached`, if there are more than `most` entries. The rest is not read.
 
     Example:
@@ -73,16 +74,34 @@ def too_many_pieces(text: str, most: int) -> RuleError:
     return RuleError([Problem(code="limit_reached", text=beginning_of(text), position=most, hint=hint)])
 
 
+def no_entry(element: object) -> TypeError:
+    """Return the error for an object that is no entry. For a mapping, it says how to write the details of an entry."""
+    wanted = f"an entry must be text, an ipaddress network, a NewEntry or an Entry, not {type(element).__name__}"
+    if isinstance(element, Mapping):
+        wanted += ": write its details as NewEntry(cidr, label=..., expires_at=..., enabled=...)"
+    return TypeError(wanted)
+
+
 def _elements(cidrs: Submission) -> Iterator[NewEntry]:
     """Return every element as a `NewEntry`, not yet split."""
-    for element in (cidrs,) if isinstance(cidrs, _ONE) else cidrs:
+    for element in _several(cidrs):
         if isinstance(element, NewEntry):
             yield element
         elif isinstance(element, Entry):
             yield NewEntry.of(element)
-        elif isinstance(element, _ONE):
+        elif isinstance(element, _NETWORK):
             yield NewEntry(element)
         else:
-            raise TypeError(
-                "an entry must be text, an ipaddress network, a NewEntry or an Entry, not " + type(element).__name__
-            )
+            raise no_entry(element)
+
+
+def _several(cidrs: Submission) -> Iterator[object]:
+    """Return the elements of a submission."""
+    if isinstance(cidrs, _ONE):
+        return iter((cidrs,))
+    if isinstance(cidrs, (bytes, bytearray, memoryview, Mapping)):
+        raise no_entry(cidrs)
+    try:
+        return iter(cast("Iterable[object]", cidrs))
+    except TypeError:
+        raise no_entry(cidrs) from None

@@ -11,7 +11,7 @@ from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.auth.credentials import lifetime_of
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
-from cidrgate.values import Duration, Prefix, check_switches, check_type, seconds, several_texts, whole_number
+from cidrgate.values import Duration, Prefix, check_switches, check_type, seconds, several_networks, whole_number
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -84,7 +84,7 @@ class Settings:
         check_type(self.allow_account, str, "allow_account", or_none=True)
         check_type(self.public_url, str, "public_url", or_none=True)
         if self.allow is not None:
-            several_texts(self.allow, "allow")
+            several_networks(self.allow, "allow")
         check_log(self.log)
         whole_number(self.login_failures, "login_failures", least=0)
         whole_number(self.max_body, "max_body", least=1)
