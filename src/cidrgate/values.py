@@ -174,6 +174,36 @@ def text_of(value: object) -> str:
     return str.__str__(cast("str", value)) if issubclass(type(value), str) else str(value)
 
 
+def account_text(account: str) -> str:
+    """Return the name of an account as exactly a `str`. Every method that takes an account checks it here.
+
+    Raises:
+        TypeError: If it is no `str`: not None, and no `Account`, whose `name` is meant.
+
+    Example:
+        >>> account_text(b"acct-1")
+        Traceback (most recent call last):
+        ...
+        TypeError: an account must be a str, not bytes
+    """
+    if not isinstance(account, str):
+        raise TypeError(f"an account must be a str, not {type(account).__name__}")
+    return text_of(account)
+
+
+def account_texts(accounts: Iterable[str], name: str) -> list[str]:
+    """Return the names of several accounts, each as exactly a `str`.
+
+    Args:
+        accounts: The names.
+        name: The name of the argument, for the message.
+
+    Raises:
+        TypeError: If it is one text, of which each character would be an account, or a name is no `str`.
+    """
+    return [account_text(account) for account in several_texts(accounts, name, "accounts")]
+
+
 MOST_REQUESTS = 2**63 - 1
 """How many requests an observation can have: what the store sums up has 64 bits."""
 

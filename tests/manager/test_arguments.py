@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from cidrgate import EntryEdit, HistoryError, InvalidAddressError, InvalidExpiryError, NewEntry, RuleManager
 from cidrgate.client import Client
 from cidrgate.errors import VersionConflictError, WouldLockOutCallerError
+from cidrgate.manager import DeclaredAccount
+from cidrgate.rules.decisions import decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +86,101 @@ def test_a_switch_is_true_or_false(manager: RuleManager, client: Client, of: typ
         with pytest.raises(TypeError, match=f"^{switch} must be True or False, not {value!r}$"):
             call(**arguments, **{switch: value})
     assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
+
+
+_LATER = datetime(2999, 1, 2, tzinfo=UTC)
+
+_OTHERS: dict[str, dict[str, Any]] = {
+    "allows": {"address": "8.8.8.8"},
+    "edit": {"which": "8.8.8.0/24", "label": "x"},
+    "erase": {"older_than": 0},
+    "evaluate": {"change": lambda manager: manager.remove("acct-1", "8.8.8.0/24")},
+    "explain": {"address": "8.8.8.8"},
+    "note_match": {"address": "8.8.8.8"},
+    "pause": {"until": _LATER},
+    "set_mode": {"mode": "off"},
+    "set_policy": {"max_entries": 20},
+}
+"""Other arguments of methods that take an account."""
+
+_ONE_ACCOUNT = ("account", "name", "parent", "after")
+_SEVERAL_ACCOUNTS = ("names", "accounts")
+
+
+def _takers(kinds: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:
+    """Yield the methods that take accounts, with the argument, and whether it may be None."""
+    for method, function in inspect.getmembers(RuleManager, callable):
+        if not method.startswith("_") and method not in _INTERNAL:
+            for name, parameter in inspect.signature(function).parameters.items():
+                if name in kinds and "str" in str(parameter.annotation):
+                    yield method, name, "None" in str(parameter.annotation)
+
+
+def _called(manager: RuleManager, method: str, name: str, value: Any) -> object:
+    call = getattr(manager, method)
+    arguments = {
+        required: _VALUES[required]
+        for required, parameter in inspect.signature(call).parameters.items()
+        if parameter.default is parameter.empty and required in _VALUES
+    }
+    return call(**{**arguments, **_OTHERS.get(method, {}), name: value})
+
+
+def test_the_methods_that_take_accounts_are_found() -> None:
+    found = {(method, name) for method, name, _ in _takers((*_ONE_ACCOUNT, *_SEVERAL_ACCOUNTS))}
+    some = {("explain", "account"), ("edit_account", "parent"), ("accounts", "after"), ("counts", "names")}
+    assert some <= found
+    assert len(found) > 30
+
+
+@pytest.mark.parametrize(("method", "name", "nullable"), list(_takers(_ONE_ACCOUNT)), ids=str)
+def test_an_account_is_a_text(manager: RuleManager, method: str, name: str, *, nullable: bool) -> None:
+    before = manager.history()
+    for wrong in (5, True, b"acct-1", ["acct-1"], manager.account("acct-1"), *(() if nullable else (None,))):
+        with pytest.raises(TypeError, match=f"^an account must be a str, not {type(wrong).__name__}$"):
+            _called(manager, method, name, wrong)
+    assert manager.history() == before
+
+
+@pytest.mark.parametrize(("method", "name", "nullable"), list(_takers(_SEVERAL_ACCOUNTS)), ids=str)
+def test_one_text_is_not_several_accounts(manager: RuleManager, method: str, name: str, *, nullable: bool) -> None:
+    assert nullable
+    for one in ("acct-1", b"acct-1", ""):
+        with pytest.raises(TypeError, match=f"^{name} is an iterable of accounts, not one text"):
+            _called(manager, method, name, one)
+    for wrong in (5, b"acct-1", None):
+        with pytest.raises(TypeError, match=f"^an account must be a str, not {type(wrong).__name__}$"):
+            _called(manager, method, name, ["acct-1", wrong])
+
+
+_DECLARED: dict[str, Callable[[RuleManager, Any], object]] = {
+    "import_accounts": lambda manager, account: manager.import_accounts({"new": [], account: "9.9.9.9/32"}),
+    "import_accounts of pairs": lambda manager, account: manager.import_accounts([(account, "9.9.9.9/32")]),
+    "apply": lambda manager, account: manager.apply({"new": [], account: "9.9.9.9/32"}),
+    "plan": lambda manager, account: manager.plan({"new": [], account: "9.9.9.9/32"}),
+    "apply of a value": lambda manager, account: manager.apply({account: DeclaredAccount(entries="9.9.9.9/32")}),
+    "apply with a parent": lambda manager, account: manager.apply(
+        {"new": DeclaredAccount(parent=cast("Any", [account]))}
+    ),
+    "apply with versions": lambda manager, account: manager.apply({"new": []}, expect_versions={account: 0}),
+    "decide": lambda _, account: decide(account, [], "8.8.8.8", _LATER),
+}
+
+
+@pytest.mark.parametrize("way", _DECLARED)
+def test_an_account_among_several_is_a_text(manager: RuleManager, way: str) -> None:
+    before = manager.history()
+    for wrong in (5, b"acct-1", None):
+        with pytest.raises(TypeError, match=r"^an account must be a str, not "):
+            _DECLARED[way](manager, wrong)
+    assert manager.history() == before
+
+
+@pytest.mark.parametrize("name", ["containing", "starting_with"])
+def test_a_search_for_names_takes_text(manager: RuleManager, name: str) -> None:
+    for wrong in (5, b"a", ["a"]):
+        with pytest.raises(TypeError, match=f"^{name} must be an object of the class str"):
+            _called(manager, "accounts", name, wrong)
 
 
 _NUMBERS: dict[str, Callable[[RuleManager, Any], object]] = {

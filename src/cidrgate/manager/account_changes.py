@@ -27,7 +27,7 @@ from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import enforced, has_list, in_address_order
 from cidrgate.rules.limits import some_of
 from cidrgate.stores import StoredChange
-from cidrgate.values import AccountDeletion, ListChange
+from cidrgate.values import AccountDeletion, ListChange, account_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,7 +78,9 @@ class AccountEdit:
             InvalidTextError: If the display name is too long, or contains an invisible character.
         """
         if not isinstance(self.name, EllipsisType):
-            check_account_name(self.name)
+            check_account_name(account_text(self.name))
+        if self.parent is not None and not isinstance(self.parent, EllipsisType):
+            account_text(self.parent)
         if isinstance(self.display_name, EllipsisType):
             return self
         return replace(self, display_name=checked_text(self.display_name, "display_name"))

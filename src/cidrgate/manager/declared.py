@@ -31,7 +31,7 @@ from cidrgate.rules.policy import effective_policy
 from cidrgate.rules.submission import no_entry
 from cidrgate.serialization import entry_record
 from cidrgate.stores import StoredAccount
-from cidrgate.values import NewEntry
+from cidrgate.values import NewEntry, account_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -71,7 +71,7 @@ class DeclaredAccount:
         parent: The account whose list it inherits; None for an account with its own list.
 
     Raises:
-        TypeError: If the entries are a mapping.
+        TypeError: If the entries are a mapping, or the parent is no `str`.
         ValueError: If it has both a parent and entries.
     """
 
@@ -82,6 +82,8 @@ class DeclaredAccount:
         """Refuse a mapping, whose values would be lost, and a list of a subaccount."""
         if isinstance(self.entries, Mapping):
             raise no_entry(self.entries)
+        if self.parent is not None:
+            account_text(self.parent)
         if self.parent is not None and self.entries is not None:
             raise ValueError(f"an account with the parent {self.parent!r} inherits its list: leave out its entries")
 
@@ -545,6 +547,7 @@ def checked_declaration(declared: Mapping[str, DeclaredAccount | Submission]) ->
 
 
 def _declaration(name: str, declared: DeclaredAccount | Submission) -> DeclaredAccount:
+    account_text(name)
     if isinstance(declared, DeclaredAccount):
         return declared
     if declared is None or isinstance(declared, Mapping):

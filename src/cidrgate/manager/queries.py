@@ -13,7 +13,7 @@ from cidrgate.foresight.evaluation import first_day
 from cidrgate.manager.accounts import existing_account, find_account, list_owner, no_such_account
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
-from cidrgate.values import text_of, whole_number
+from cidrgate.values import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -128,8 +128,6 @@ def traffic(store: Store, account: str, days: int, *, whole_list: bool) -> list[
 
 def explain(store: Store, account: str, address: Address) -> Decision:
     """Decide from the store whether an address may act for an account, and say why."""
-    if isinstance(account, str):
-        account = text_of(account)
     with store.read() as transaction:
         found = find_account(transaction, account)
         if found is None:

@@ -101,6 +101,8 @@ from cidrgate.values import (
     AccountDeletion,
     EntryEdit,
     Origin,
+    account_text,
+    account_texts,
     check_switches,
     check_type,
     seconds,
@@ -390,6 +392,7 @@ class RuleManager:
             AccountNotFoundError: If there is no such account.
             StoreError: If the store cannot be read.
         """
+        account = account_text(account)
         return queries.account_named(self._store, account)
 
     def accounts(
@@ -414,6 +417,10 @@ class RuleManager:
             ValueError: If `limit` is negative.
             StoreError: If the store cannot be read.
         """
+        after = None if after is None else account_text(after)
+        parent = None if parent is None else account_text(parent)
+        check_type(containing, str, "containing", or_none=True)
+        check_type(starting_with, str, "starting_with", or_none=True)
         return queries.accounts(
             self._store, after=after, limit=limit, parent=parent, containing=containing, starting_with=starting_with
         )
@@ -427,9 +434,10 @@ class RuleManager:
             names: Only these accounts; None for all.
 
         Raises:
+            TypeError: If `names` is one text.
             StoreError: If the store cannot be read.
         """
-        return queries.entry_counts(self._store, names)
+        return queries.entry_counts(self._store, None if names is None else account_texts(names, "names"))
 
     def list_states(self, names: Collection[str] | None = None) -> dict[str, ListState]:
         """Return the state of each account's effective list, by account name. A subaccount has its parent's list.
@@ -438,6 +446,7 @@ class RuleManager:
             names: Only these accounts; None for all. The result leaves out accounts that do not exist.
 
         Raises:
+            TypeError: If `names` is one text.
             StoreError: If the store cannot be read.
 
         Example:
@@ -450,7 +459,7 @@ class RuleManager:
             ...     state.entries, state.enforced, state.mode
             (1, True, 'enforce')
         """
-        return queries.list_states(self._store, names)
+        return queries.list_states(self._store, None if names is None else account_texts(names, "names"))
 
     def entries(self, account: str) -> list[Entry]:
         """Return the entries in address order, including expired entries that no sweep has removed yet.
@@ -461,6 +470,7 @@ class RuleManager:
             AccountNotFoundError: If there is no such account.
             StoreError: If the store cannot be read.
         """
+        account = account_text(account)
         return queries.entries_of(self._store, account)
 
     def listing(self, account: str) -> tuple[Account, list[Entry]]:
@@ -481,6 +491,7 @@ class RuleManager:
             >>> account.version, [entry.cidr for entry in entries]
             (1, ['8.8.8.0/24'])
         """
+        account = account_text(account)
         return queries.listing(self._store, account)
 
     def last_matches(self, account: str) -> dict[int, datetime]:
@@ -496,6 +507,7 @@ class RuleManager:
             AccountNotFoundError: If there is no such account.
             StoreError: If the store cannot be read.
         """
+        account = account_text(account)
         return queries.last_matches(self._store, account)
 
     def traffic(self, account: str, days: int = 30, *, whole_list: bool = False) -> list[Observation]:
@@ -516,6 +528,7 @@ class RuleManager:
             ValueError: If `days` is less than 1.
             StoreError: If the store cannot be read.
         """
+        account = account_text(account)
         truth(whole_list, "whole_list")
         return queries.traffic(self._store, account, days, whole_list=whole_list)
 
@@ -582,6 +595,7 @@ class RuleManager:
             >>> decision.allowed, decision.reason, decision.nearest.cidr
             (False, 'not_listed', '8.8.8.0/24')
         """
+        account = account_text(account)
         return queries.explain(self._store, account, address)
 
     def history(
@@ -609,6 +623,7 @@ class RuleManager:
             ValueError: If `limit`, `after` or `before` is negative.
             StoreError: If the store cannot be read.
         """
+        account = None if account is None else account_text(account)
         check_switches(present=present)
         return queries.change_history(self._store, account, limit=limit, after=after, before=before, present=present)
 
@@ -823,7 +838,9 @@ class RuleManager:
             ...     manager.create_account("sub-1", parent="acct-1").parent
             'acct-1'
         """
+        account = account_text(account)
         check_account_name(account)
+        parent = None if parent is None else account_text(parent)
         actor = checked_text(actor, "actor")
         display_name = checked_text(display_name, "display_name")
         check_switches(closed=closed)
@@ -912,6 +929,7 @@ class RuleManager:
             ...     [account.name for account in manager.accounts()], len(manager.history("acct-2"))
             (['acct-2'], 2)
         """
+        account = account_text(account)
         edit = AccountEdit(name=name)
         return self._edit_account(account, edit, actor, expect_version, confirmed)
 
@@ -963,6 +981,7 @@ class RuleManager:
             ...     moved.parent, manager.allows("acct-2", "9.9.9.9")
             ('acct-1', False)
         """
+        account = account_text(account)
         edit = AccountEdit(name=name, parent=parent, display_name=display_name)
         return self._edit_account(account, edit, actor, expect_version, confirmed)
 
@@ -1034,6 +1053,7 @@ class RuleManager:
             ...     [entry.cidr for entry in deleted.entries], manager.accounts()
             (['8.8.8.0/24'], [])
         """
+        account = account_text(account)
         check_switches(recursive=recursive)
         actor = checked_text(actor, "actor")
         if expect_version is not None:
@@ -1122,6 +1142,7 @@ class RuleManager:
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
+        account = account_text(account)
         check_switches(if_missing=if_missing)
         pieces = self._split(account, cidrs, **details)
         check_labels(pieces)
@@ -1182,6 +1203,7 @@ class RuleManager:
             ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").after[0].cidr
             '1.1.1.0/24'
         """
+        account = account_text(account)
         if isinstance(cidr, EntryEdit):
             if details:
                 raise TypeError("pass the changes in the EntryEdit or as arguments, not both")
@@ -1234,6 +1256,7 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.entries("acct-1")]
             ['1.1.1.1/32']
         """
+        account = account_text(account)
         keys: list[str | int] = []
         for key in map(entry_key, which):
             keys.extend([key] if isinstance(key, int) else (piece.cidr for piece in split_submission(key)))
@@ -1290,6 +1313,7 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"]).entries]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
+        account = account_text(account)
         pieces = self._split(account, cidrs, **details)
         check_labels(pieces)
 
@@ -1345,6 +1369,7 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.restore("acct-1", to_sequence=before).entries]
             ['1.1.1.1/32']
         """
+        account = account_text(account)
         whole_number(to_sequence, "to_sequence", least=0)
 
         def restored(transaction: Transaction, listing: Listing) -> StoredChange:
@@ -1413,6 +1438,7 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.undo("acct-1", sequence).entries]
             ['8.8.8.0/24']
         """
+        account = account_text(account)
         whole_number(sequence, "sequence", least=0)
 
         def undone(transaction: Transaction, listing: Listing) -> StoredChange:
@@ -1475,6 +1501,7 @@ class RuleManager:
             >>> account.mode, decision.allowed, decision.reason, decision.mode
             ('report_only', True, 'not_listed', 'report_only')
         """
+        account = account_text(account)
         setting = mode_setting(mode, until, reason, closed)
 
         def made(_: Transaction, listing: Listing) -> StoredChange:
@@ -1616,6 +1643,7 @@ class RuleManager:
             AccountNotFoundError: If neither an account nor the change log has the name.
             StoreError: If the data cannot be erased.
         """
+        account = None if account is None else account_text(account)
         age = timedelta(seconds=min(seconds(older_than, "older_than"), _LONGEST_AGE))
         actor = checked_text(actor, "actor")
 
@@ -1780,6 +1808,8 @@ class RuleManager:
             raise ValueError("skip_existing excludes replace, and close excludes strict")
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
+        if isinstance(lists, Mapping):
+            account_texts(lists, "lists")
 
         guards = self._confirmed_of_import(confirmed, allow_empty=allow_empty)
 
@@ -1843,6 +1873,7 @@ class RuleManager:
             progress: Called with the number of accounts since the last call.
 
         Raises:
+            TypeError: If `accounts` is one text.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If a subaccount is named: its list belongs to its parent.
             StoreError: If the store cannot be read.
@@ -1855,7 +1886,7 @@ class RuleManager:
             ...     report.accounts, list(other.export()) == list(manager.export())
             (1, True)
         """
-        names = None if accounts is None else list(dict.fromkeys(accounts))
+        names = None if accounts is None else list(dict.fromkeys(account_texts(accounts, "accounts")))
 
         def lines(transaction: Transaction) -> Iterator[str]:
             for name in names or ():
@@ -2070,6 +2101,7 @@ class RuleManager:
         check_switches(prune=prune, create=create, strict=strict)
         accounts = checked_declaration(declared)
         versions = {} if expect_versions is None else dict(expect_versions)
+        account_texts(versions, "expect_versions")
         for version in versions.values():
             whole_number(version, "expect_versions", least=0)
         refuse_other_accounts(versions, accounts)
@@ -2161,6 +2193,7 @@ class RuleManager:
             >>> evaluation.newly_denied.requests, evaluation.newly_denied.named[0].network
             (7, '8.8.8.8/32')
         """
+        account = None if account is None else account_text(account)
         whole_number(days, "days", least=1)
         at = datetime.now(UTC)
         changes: dict[str, ChangedList] = {}
@@ -2228,6 +2261,7 @@ class RuleManager:
             StoreBusyError: If this manager makes several recommendations already.
             StoreError: If the store cannot be read.
         """
+        account = account_text(account)
         whole_number(days, "days", least=1)
         check_switches(include_denied=include_denied)
         several_networks(forced, "forced")
@@ -2369,6 +2403,7 @@ class RuleManager:
             ...     manager.policy_state().effective.max_entries
             20
         """
+        account = None if account is None else account_text(account)
         with self._store.read() as transaction:
             return policy_state(transaction, account, self.policy)
 
@@ -2421,6 +2456,7 @@ class RuleManager:
             ...     manager.set_policy("acct-1", max_entries=1).over_limit
             ('acct-1',)
         """
+        account = None if account is None else account_text(account)
         actor = checked_text(actor, "actor")
         if expect_version is not None:
             whole_number(expect_version, "expect_version", least=0)
@@ -2605,7 +2641,7 @@ def _pair(pair: tuple[str, Submission]) -> tuple[str, Submission]:
     """Return a pair of an import. A text of two characters is none, although it could be unpacked."""
     match pair:
         case (name, submitted):
-            return name, submitted
+            return account_text(name), submitted
     raise TypeError(f"lists is a mapping from accounts to their entries, or pairs of both: {pair!r} is no pair")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import InvalidAddressError
-from cidrgate.values import Account, Decision, Entry, ListState, list_state_of, text_of
+from cidrgate.values import Account, Decision, Entry, ListState, account_text, list_state_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -90,7 +90,7 @@ def decide(account: Account | str, entries: Collection[Entry], address: Address,
         >>> decide("acct-1", [], "9.9.9", datetime.now(UTC)).reason
         'invalid_address'
     """
-    name, owner = (text_of(account), None) if isinstance(account, str) else (account.name, account)
+    name, owner = (account.name, account) if isinstance(account, Account) else (account_text(account), None)
     mode = "enforce" if owner is None else owner.mode_at(at)
     matching = [entry for entry in entries if entry.matches(at)]
     trie = PrefixTrie({entry.cidr: entry for entry in matching})
