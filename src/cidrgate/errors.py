@@ -267,6 +267,16 @@ class UnconfirmedChangeError(CidrgateError):
         return f"{self.consequence}. Nothing was changed: {way} if that is wanted"
 
 
+def confirming(names: Iterable[str]) -> str:
+    """Return how the library confirms guards.
+
+    Example:
+        >>> confirming(["disable_enforcement", "lock_out"])
+        "pass confirmed={'disable_enforcement', 'lock_out'}"
+    """
+    return f"pass confirmed={{{', '.join(map(repr, names))}}}"
+
+
 class WouldDisableEnforcementError(UnconfirmedChangeError):
     """A change would end the enforcement of an account: no list would decide about its requests any more."""
 
@@ -280,13 +290,14 @@ class WouldDisableEnforcementError(UnconfirmedChangeError):
         consequence: str | None = None,
         way: str = "pass allow_empty=True",
     ) -> None:
+        confirm = tuple(confirm)
         super().__init__(
             account=account,
             consequence=f"without entries account {account!r} would not be enforced: every address would be allowed"
             if consequence is None
             else consequence,
             confirm=confirm,
-            way=way,
+            way=way if len(confirm) == 1 else confirming(confirm),
         )
 
 
@@ -300,12 +311,13 @@ class WouldLockOutCallerError(UnconfirmedChangeError):
     code = "would_lock_out_caller"
 
     def __init__(self, *, account: str, address: str, confirm: Iterable[Confirmation] = ("lock_out",)) -> None:
+        confirm = tuple(confirm)
         super().__init__(
             account=account,
             consequence=f"after this change {address}, your own address, could not act for account {account!r} any "
             "more",
             confirm=confirm,
-            way="list it too, or pass confirmed={'lock_out'}",
+            way=f"list it too, or {confirming(confirm)}",
         )
         self.address = address
 
@@ -316,7 +328,8 @@ class WouldUseOtherListError(UnconfirmedChangeError):
     code = "would_use_other_list"
 
     def __init__(self, *, account: str, consequence: str, confirm: Iterable[Confirmation] = ("other_list",)) -> None:
-        super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'other_list'}")
+        confirm = tuple(confirm)
+        super().__init__(account=account, consequence=consequence, confirm=confirm, way=confirming(confirm))
 
 
 class WouldAddWideEntryError(UnconfirmedChangeError):
@@ -336,7 +349,8 @@ class WouldAddWideEntryError(UnconfirmedChangeError):
         consequence: str,
         confirm: Iterable[Confirmation] = ("wide_entry",),
     ) -> None:
-        super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'wide_entry'}")
+        confirm = tuple(confirm)
+        super().__init__(account=account, consequence=consequence, confirm=confirm, way=confirming(confirm))
         self.networks = tuple(networks)
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from threading import Barrier
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import pytest
 
 from cidrgate import EntryNotFoundError, NewEntry, RuleError, RuleManager, UnconfirmedChangeError
-from cidrgate.errors import Confirmation
+from cidrgate.errors import (
+    Confirmation,
+    WouldAddWideEntryError,
+    WouldDisableEnforcementError,
+    WouldLockOutCallerError,
+    WouldUseOtherListError,
+)
 from cidrgate.manager import Guard
 from tests.command_line import typed
 from tests.guards.cases import OTHER, OWN, a_world, sequence_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.guards.cases import World
@@ -185,3 +192,55 @@ def test_a_token_ends_when_the_form_says_or_is_not_made(world: World) -> None:
 
 def test_each_guard_has_a_name_for_type_checkers() -> None:
     assert get_args(Confirmation) == tuple(Guard)
+
+
+RENAMES: dict[str, tuple[dict[str, Any], list[Confirmation]]] = {
+    "a new name": ({"name": "new"}, ["disable_enforcement"]),
+    "a new name, with its own list": ({"name": "new", "parent": None}, ["disable_enforcement"]),
+    "another parent": ({"parent": "acct-2"}, ["other_list"]),
+    "a new name and another parent": ({"name": "new", "parent": "acct-2"}, ["disable_enforcement", "other_list"]),
+}
+
+
+@pytest.mark.parametrize("edit", RENAMES)
+def test_a_refused_edit_names_the_account_that_exists_and_every_guard(edit: str) -> None:
+    arguments, guards = RENAMES[edit]
+    with RuleManager.open("memory://") as manager:
+        for account, cidr in (("acct-1", "8.8.8.0/24"), ("acct-2", "9.9.9.0/24")):
+            manager.create_account(account)
+            manager.add(account, cidr)
+        manager.create_account("sub-1", parent="acct-1")
+        for confirmed in subsets(guards):
+            with pytest.raises(UnconfirmedChangeError) as caught:
+                manager.edit_account("sub-1", **arguments, confirmed=confirmed)
+            error = caught.value
+            assert error.account == "sub-1"
+            assert manager.account(error.account).name == "sub-1"
+            assert sorted(error.confirm) == guards
+            assert error.way == f"pass confirmed={{{', '.join(map(repr, error.confirm))}}}"
+            assert error.way in str(error)
+            assert "'new'" not in str(error)
+        assert manager.edit_account("sub-1", **arguments, confirmed=error.confirm)
+
+
+def subsets(guards: list[Confirmation]) -> Iterator[list[Confirmation]]:
+    """Yield every choice of guards that leaves one out."""
+    for size in range(len(guards)):
+        yield from map(list, combinations(guards, size))
+
+
+ERRORS: dict[str, Callable[[list[Confirmation]], UnconfirmedChangeError]] = {
+    "disable_enforcement": lambda confirm: WouldDisableEnforcementError(account="a", confirm=confirm),
+    "lock_out": lambda confirm: WouldLockOutCallerError(account="a", address="8.8.8.8", confirm=confirm),
+    "other_list": lambda confirm: WouldUseOtherListError(account="a", consequence="…", confirm=confirm),
+    "wide_entry": lambda confirm: WouldAddWideEntryError(account="a", networks=[], consequence="…", confirm=confirm),
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_names_every_guard_that_the_change_meets(kind: str) -> None:
+    assert set(ERRORS) == set(Guard)
+    for other in get_args(Confirmation):
+        if other != kind:
+            told = str(ERRORS[kind]([cast("Confirmation", kind), other]))
+            assert f"pass confirmed={{'{kind}', '{other}'}} if that is wanted" in told

@@ -492,8 +492,8 @@ def _guarded(
         whose = f"the list of {parent!r}"
         if Guard.DISABLE_ENFORCEMENT in met:
             consequences[Guard.DISABLE_ENFORCEMENT] = (
-                f"{'without a parent' if parent is None else f'with {whose}'}, account {name!r} would not be enforced: "
-                "every address would be allowed"
+                f"{'without a parent' if parent is None else f'with {whose}'}, account {owner.name!r} would not be "
+                "enforced: every address would be allowed"
             )
         else:
             # As without modes: a list that a pause opens decides again after the pause.
@@ -504,7 +504,7 @@ def _guarded(
             if access.begins or access.lost or access.gained:
                 met.append(Guard.OTHER_LIST)
                 consequences[Guard.OTHER_LIST] = (
-                    f"{whose} would decide for account {name!r}: {_access(access.lost, access.more_lost, 'lose')}"
+                    f"{whose} would decide for account {owner.name!r}: {_access(access.lost, access.more_lost, 'lose')}"
                     f"{_access(access.gained, access.more_gained, 'gain')}"
                     f"{'every address outside of it would lose access' if access.begins else ''}"
                 ).removesuffix("; ")

@@ -16,6 +16,7 @@ from cidrgate.errors import (
     WouldDisableEnforcementError,
     WouldLockOutCallerError,
     WouldUseOtherListError,
+    confirming,
 )
 from cidrgate.manager.outcomes import Guard
 from cidrgate.manager.previews import locks_out
@@ -154,9 +155,8 @@ def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Col
     """
     for guard in outcome.confirm:
         if guard not in confirmed:
-            raise unconfirmed(
-                guard, outcome.account.name, address, outcome.confirm, outcome.consequences.get(guard), outcome.wide
-            )
+            account = outcome.account.name if outcome.former_name is None else outcome.former_name
+            raise unconfirmed(guard, account, address, outcome.confirm, outcome.consequences.get(guard), outcome.wide)
 
 
 def unconfirmed(
@@ -171,7 +171,7 @@ def unconfirmed(
 
     Args:
         guard: The guard.
-        account: The account whose list changes.
+        account: The account whose list changes, by the name that it has before the change.
         address: The caller's address.
         needed: Every guard that the change meets; only this guard if empty.
         consequence: What the change would do; None for the usual words of the guard.
@@ -179,7 +179,7 @@ def unconfirmed(
     """
     confirm = cast("list[Confirmation]", [str(one) for one in needed] or [str(guard)])
     if guard is Guard.DISABLE_ENFORCEMENT and consequence is not None:
-        way = "pass confirmed={'disable_enforcement'}"
+        way = confirming(confirm)
         return WouldDisableEnforcementError(account=account, confirm=confirm, consequence=consequence, way=way)
     if guard is Guard.DISABLE_ENFORCEMENT:
         return WouldDisableEnforcementError(account=account, confirm=confirm)
