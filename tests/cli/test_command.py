@@ -202,7 +202,10 @@ def test_accounts(cidrgate: Cidrgate) -> None:
 
 def test_version(cidrgate: Cidrgate) -> None:
     assert cidrgate("--version").out == cidrgate("version").out == f"cidrgate {version('cidrgate')}\n"
-    assert cidrgate("version", "--json").record == {"version": version("cidrgate")}
+    for words in (["version", "--json"], ["--json", "version"], ["--json", "--version"], ["--version", "--json"]):
+        assert cidrgate(*words).record == {"version": version("cidrgate")}, words
+    cidrgate.environment |= {"CIDRGATE_JSON": "1"}
+    assert cidrgate("--version").record == {"version": version("cidrgate")}
 
 
 @pytest.mark.parametrize(("columns", "boxed"), [("200", True), ("60", False)])

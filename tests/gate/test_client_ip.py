@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import copy, deepcopy
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, given, strategies as st
@@ -13,6 +15,9 @@ from cidrgate.gate.forwarded import MOST_HOPS
 from cidrgate.gate.rewritten_peers import holds
 from tests.golden import read_address
 from tests.strategies import address_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIELD = b"x-forwarded-for"
 PROXIES = ["10.0.0.0/8", "fd00::/8"]
@@ -396,3 +401,28 @@ def test_a_gate_says_what_it_is() -> None:
     assert repr(gate) == (
         "<Gate over a Matcher: unlisted='deny', resolver=ClientIPResolver(trusted_hops=1), report_only=True>"
     )
+
+
+COPIED = [
+    ClientIPResolver(),
+    ClientIPResolver(trusted_proxies=["10.0.0.0/8", "2606:4700::/32", "unix:"], client_header="CF-Connecting-IP"),
+    ClientIPResolver(trusted_proxies=["0.0.0.0/0"], trust_everybody=True, allow_aliases=True),
+    ClientIPResolver(trusted_hops=2, client_header="forwarded"),
+    ClientIPResolver(resolved_by_server=True),
+]
+
+
+@pytest.mark.parametrize("resolver", COPIED, ids=repr)
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda resolver: pickle.loads(pickle.dumps(resolver))])
+def test_a_resolver_is_copied_and_pickled_whole(
+    resolver: ClientIPResolver, copied: Callable[[ClientIPResolver], ClientIPResolver]
+) -> None:
+    other = copied(resolver)
+    assert repr(other) == repr(resolver)
+    headers = [
+        (b"x-forwarded-for", b"9.9.9.9, 8.8.8.8"),
+        (b"cf-connecting-ip", b"7.7.7.7"),
+        (b"forwarded", b"for=1.1.1.1, for=1.0.0.1"),
+    ]
+    for peer in ("10.0.0.1", "8.8.4.4", "unix:", None):
+        assert other.resolve(peer, headers) == resolver.resolve(peer, headers)

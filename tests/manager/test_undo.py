@@ -385,3 +385,15 @@ def test_a_refusal_has_the_name_of_now_and_the_later_change_under_any_name(manag
     assert (error.value.account, error.value.later) == ("b", edited)
     with pytest.raises(UndoConflictError, match="it renamed the account"):
         manager.undo("b", manager.history("b", limit=1)[0].sequence)
+
+
+@pytest.mark.parametrize("pruned", [False, True], ids=["a whole log", "a log without its oldest changes"])
+def test_nothing_was_deleted_before_the_first_change(manager: RuleManager, *, pruned: bool) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    if pruned:
+        manager.prune_history(0)
+        with pytest.raises(HistoryError, match="older changes were deleted"):
+            manager.undo("acct-1", 1)
+    with pytest.raises(HistoryError) as refused:
+        manager.undo("acct-1", 0)
+    assert str(refused.value) == "the first change of a log has the sequence 1: there is no change 0"

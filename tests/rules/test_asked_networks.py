@@ -29,6 +29,11 @@ def test_an_address_and_a_network_may_be_asked_for(cidr: str) -> None:
         ("8.8.8.8%1", "a zone id is only valid on one machine: write 8.8.8.8/32"),
         ("", "write one such as 8.8.8.8, 8.8.8.0/24 or 2606:4700::1"),
         ("9.9.9.9:443", "leave out the port: write 9.9.9.9/32"),
+        (" 8.8.8.8", "leave out the space around it: write 8.8.8.8"),
+        ("8.8.8.8\t\n", "leave out the space around it: write 8.8.8.8"),
+        (" 2606:4700::1", "leave out the space around it: write 2606:4700::1"),
+        (" 8.8.8.0/24 ", "leave out the space around it: write 8.8.8.0/24"),
+        (" 9.9.9.1/24", "write 9.9.9.0/24 for the network, or 9.9.9.1/32 for the single address"),
     ],
 )
 def test_everything_that_takes_both_says_so(text: str, advice: str) -> None:

@@ -55,9 +55,12 @@ class _Commands(TyperGroup):
         """Parse the options of every command."""
         typed = list(args)
         with _errors_redacted(typed, self.commands):
-            context = super().make_context(info_name, args, *arguments, **more)
-            context.meta[_ARGUMENTS] = typed
-            return context
+            return super().make_context(info_name, args, *arguments, **more)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments. Options such as `--version` are answered while they are parsed."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Parse the command and its arguments, and run it."""
@@ -109,10 +112,14 @@ app = typer.Typer(
 _NAMED_VERSION = f"cidrgate {__version__}"
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(context: typer.Context, *, wanted: bool) -> None:
     if wanted:
-        typer.echo(_NAMED_VERSION)
+        _answer_version(Output(json=wants_json(context.meta[_ARGUMENTS])))
         raise typer.Exit
+
+
+def _answer_version(output: Output) -> None:
+    output.answer({"version": __version__}, _NAMED_VERSION)
 
 
 @root_options(app)
@@ -128,7 +135,7 @@ def _root(
 @command(app, "version")
 def _version(session: Session) -> None:
     """Print the version."""
-    session.output.answer({"version": __version__}, _NAMED_VERSION)
+    _answer_version(session.output)
 
 
 app.add_typer(accounts.app, name="account")

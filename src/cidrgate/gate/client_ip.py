@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cidrgate._engine import PrefixTrie, _HeaderField, _HeaderNames, canonical_address
 from cidrgate.errors import InvalidAddressError
@@ -22,6 +23,7 @@ from cidrgate.values import check_switches, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from cidrgate.values import Address, Prefix
 
@@ -210,8 +212,16 @@ class ClientIPResolver:
         self.resolved_by_server = resolved_by_server
 
     def __repr__(self) -> str:
+        """Return the call that makes an equal resolver."""
+        return f"ClientIPResolver({', '.join(f'{name}={value!r}' for name, value in self._given().items())})"
+
+    def __reduce__(self) -> tuple[partial[Self], tuple[()]]:
+        """Return how to make an equal resolver, also in another process."""
+        return partial(type(self), **self._given()), ()
+
+    def _given(self) -> dict[str, Any]:
         """Return the arguments that differ from the defaults."""
-        given: dict[str, object] = {}
+        given: dict[str, Any] = {}
         if self._hops is not None:
             given["trusted_hops"] = self._hops
         elif self.client_header is not None:
@@ -224,7 +234,7 @@ class ClientIPResolver:
             given["allow_aliases"] = True
         if self.resolved_by_server:
             given["resolved_by_server"] = True
-        return f"ClientIPResolver({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+        return given
 
     def resolve(
         self, peer: Address | None, headers: Iterable[tuple[bytes, bytes]], *, port: int | None = None

@@ -51,7 +51,9 @@ def logged_change(transaction: Transaction, account: str, names: Lineage, sequen
     if found:
         return replace(found[0], account=account)
     start, end = transaction.log_start(), transaction.log_end()
-    if sequence < start:
+    if sequence < 1:
+        why = f"the first change of a log has the sequence 1: there is no change {sequence}"
+    elif sequence < start:
         why = f"the change log begins with change {start}: older changes were deleted"
     elif sequence > end:
         why = f"the change log ends with change {end}: there is no change {sequence} yet"

@@ -39,8 +39,18 @@ def asked_network(text: str) -> str:
     try:
         return network_of(text)
     except InvalidAddressError:
-        hint = format_hint(text)
-        known = hint.alternatives or "/" in text
-        advice = str(hint) if known else "write one such as 8.8.8.8, 8.8.8.0/24 or 2606:4700::1"
+        advice = _advice(text)
         message = f"{beginning_of(text)!r} is neither an IP address nor a network: {advice}"
         raise InvalidAddressError(message) from None
+
+
+def _advice(text: str) -> str:
+    """Return what to write instead of a text. An address needs no length here, unlike in a list."""
+    alone = text.strip()
+    try:
+        network_of(alone)
+    except InvalidAddressError:
+        hint = format_hint(text)
+        known = hint.alternatives or "/" in text
+        return str(hint) if known else "write one such as 8.8.8.8, 8.8.8.0/24 or 2606:4700::1"
+    return f"leave out the space around it: write {alone}"
