@@ -53,6 +53,10 @@ def test_an_entry_is_shown(filled: Cidrgate) -> None:
                 "office",
                 "a",
             )
+            assert (record["list_account"], record["version"]) == (
+                "a",
+                filled("list", account, "--json").record["version"],
+            )
     lines = dict(line.split(maxsplit=1) for line in filled("entry", "show", "a", "8.8.8.0/24").out.splitlines())
     assert (lines["id"], lines["CIDR"], lines["label"]) == ("1", "8.8.8.0/24", "office")
     assert filled("entry", "show", "a", "9.9.9.9/32", "--json", status=4).error["code"] == "entry_not_found"

@@ -39,3 +39,28 @@ def test_accounts_are_listed_by_their_names(cidrgate: Cidrgate) -> None:
     assert names("--starting-with", "AC") == ["acme", "acme-eu"]
     assert names("--containing", "tec") == ["Initech"]
     assert names("--containing", "-", "--starting-with", "acm") == ["acme-eu"]
+    for name in ("sub-1", "sub-2", "other"):
+        cidrgate("account", "create", name, "--parent", "acme")
+    assert names("--parent", "acme") == ["other", "sub-1", "sub-2"]
+    assert names("-p", "acme", "--starting-with", "sub", "--limit", "1") == ["sub-1"]
+    assert names("-p", "acme", "--cursor", "sub-1") == ["sub-2"]
+    assert names("--parent", "Initech") == []
+    unknown = cidrgate("account", "list", "--parent", "acem", "--json", status=4)
+    assert unknown.error["code"] == "account_not_found"
+
+
+def test_the_log_is_shown_between_two_sequences(cidrgate: Cidrgate) -> None:
+    cidrgate("account", "create", "a")
+    for last in range(1, 6):
+        cidrgate("add", "a", f"8.8.8.{last}/32")
+
+    def sequences(*options: str) -> list[int]:
+        return [one["sequence"] for one in cidrgate("history", "a", "--json", *options).record["items"]]
+
+    assert sequences() == [6, 5, 4, 3, 2, 1]
+    assert sequences("--before", "4") == [3, 2, 1]
+    assert sequences("--before", "5", "--after", "2") == [4, 3]
+    assert sequences("--before", "5", "--limit", "2") == [4, 3]
+    assert sequences("--before", "5", "--limit", "2", "--cursor", "3") == [2, 1]
+    assert sequences("--before", "3", "--cursor", "5") == [2, 1]
+    assert "leave out --before" in cidrgate("history", "a", "--follow", "--before", "4", status=2).err

@@ -102,15 +102,22 @@ def _list(
         str | None,
         typer.Option("--containing", metavar="TEXT", help="Only names that contain this, in any case of A to Z."),
     ] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", "-p", metavar="ACCOUNT", help="Only the subaccounts of this account.")
+    ] = None,
     limit: Limit = None,
     cursor: Annotated[str | None, typer.Option("--cursor", metavar="CURSOR", help=CURSOR_HELP)] = None,
 ) -> None:
     """List accounts by name, the number of their entries, and whether they are enforced."""
     with session.open() as manager:
+        if parent is not None:
+            manager.account(parent)  # a name that was mistyped has no subaccounts either
         most = None if limit is None else limit + 1
-        found = manager.accounts(after=cursor, limit=most, starting_with=starting_with, containing=containing)
+        found = manager.accounts(
+            after=cursor, limit=most, parent=parent, starting_with=starting_with, containing=containing
+        )
         accounts, following = a_page(found, limit)
-        every = limit is None and not starting_with and not containing
+        every = limit is None and parent is None and not starting_with and not containing
         states = manager.list_states(None if every else [account.name for account in accounts])
     # An account that was created between the two reads is left out.
     accounts = [account for account in accounts if account.name in states]

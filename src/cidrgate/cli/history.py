@@ -39,6 +39,10 @@ def _history(
         int | None,
         typer.Option("--after", metavar="SEQUENCE", min=0, help="Only changes with a greater sequence."),
     ] = None,
+    before: Annotated[
+        int | None,
+        typer.Option("--before", metavar="SEQUENCE", min=1, help="Only changes with a smaller sequence."),
+    ] = None,
     follow: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Show changes as they are committed, the oldest first, until interrupted."),
@@ -53,6 +57,8 @@ def _history(
     """
     if (account is None) != everything:
         raise CommandError("name the account, or use --all for all accounts")
+    if follow and before is not None:
+        raise CommandError("--follow shows what comes next: leave out --before")
     if follow and (limit is not None or cursor is not None):
         raise CommandError("--follow has no pages: leave out --limit and --cursor")
     start = None if since is None else _moment(since)
@@ -62,7 +68,8 @@ def _history(
             _follow(session, manager, account, start, after)
             return
         begin = _sequence_before(manager, start, after)
-        found = manager.history(account, limit=None if limit is None else limit + 1, before=cursor, after=begin)
+        end = min((number for number in (before, cursor) if number is not None), default=None)
+        found = manager.history(account, limit=None if limit is None else limit + 1, before=end, after=begin)
     shown, following = a_page([change for change in found if _is_since(change, start)], limit)
     rows = [
         (

@@ -73,7 +73,7 @@ def _show(
     table = _table([entry], matched)
     width = max(map(len, table.columns))
     session.output.answer(
-        entry_record(entry, matched.get(entry.id)),
+        entry_record(entry, matched.get(entry.id)) | {"list_account": decider.name, "version": decider.version},
         *(f"{heading:<{width}}  {cell}".rstrip() for heading, cell in zip(table.columns, table.rows[0], strict=True)),
     )
 
