@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
+from copy import copy, deepcopy
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from importlib import import_module
 from ipaddress import ip_network
 from typing import Any
 
@@ -14,7 +17,14 @@ from hypothesis import given, strategies as st
 import cidrgate
 from cidrgate import Entry, Observation, Policy, RuleManager
 from cidrgate._engine import canonical_prefix
+from cidrgate.foresight import PastTraffic
+from cidrgate.gate import ProxyHeader
+from cidrgate.manager import ListOutcome
+from cidrgate.manager.metrics import ListsState
+from cidrgate.replay import BadLine, Period
 from cidrgate.values import seconds
+from tests.docs.pages import ROOT
+from tests.surfaces.python_api import EDGES, PUBLIC_MODULES
 
 LONG = timedelta(days=36500)
 
@@ -41,18 +51,46 @@ def test_what_is_no_duration_is_named(value: Any) -> None:
         seconds(value, "how_long")
 
 
-MINE = {"cidrgate.values", "cidrgate.errors", "cidrgate.rules.policy", "cidrgate.manager.importing"}
+POSITIONAL = {
+    "NewEntry": ["cidr"],
+    "PastTraffic": ["observations"],
+    "FromHeader": ["name", "lookup"],
+    "FromPath": ["pattern"],
+    "FromRoute": ["parameter"],
+}
+"""What a value is made of, which docs/compatibility.md names."""
 
 
 def test_values_are_made_by_name() -> None:
     """So that fields can be added, and their order means nothing."""
-    values = [getattr(cidrgate, name) for name in vars(cidrgate)["__all__"]]
-    found = {value for value in values if isinstance(value, type) and is_dataclass(value) and value.__module__ in MINE}
-    assert {Entry, cidrgate.Policy, cidrgate.Problem, cidrgate.ImportReport} <= found
+    modules = [import_module(name) for name in PUBLIC_MODULES if name not in EDGES]
+    public = [getattr(module, name) for module in modules for name in vars(module)["__all__"]]
+    found = {value for value in public if isinstance(value, type) and is_dataclass(value)}
+    assert {Entry, cidrgate.Policy, cidrgate.Problem, cidrgate.ImportReport, ListOutcome, BadLine} <= found
+    named = {}
     for value in found:
         positional = [one.name for one in fields(value) if one.init and not one.kw_only]
-        assert positional == (["cidr"] if value is cidrgate.NewEntry else []), value
         assert vars(value)["__match_args__"] == tuple(positional)
+        if positional:
+            named[value.__name__] = positional
+    assert named == POSITIONAL
+    policy = (ROOT / "docs" / "compatibility.md").read_text()
+    assert [name for name in POSITIONAL if f"`{name}`" not in policy] == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        BadLine(file="a.log", line=7, reason="no address", text="x"),
+        Period(start=datetime(2027, 1, 2, tzinfo=UTC), verdicts={}),
+        ProxyHeader(size=16, version=2, local=True),
+        ListsState(known_at=7.0, follows=True),
+        PastTraffic([], incomplete=["acct-1"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_made_by_name_are_copied_and_pickled(value: object) -> None:
+    assert copy(value) == deepcopy(value) == pickle.loads(pickle.dumps(value)) == value
 
 
 def test_a_decision_is_true_if_the_address_is_allowed() -> None:

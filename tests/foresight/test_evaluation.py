@@ -180,7 +180,10 @@ def test_many_lists_are_added_up_and_those_without_traffic_counted() -> None:
         for number in range(30):
             changed = ChangedList(accounts=(f"a{number:02}",), before=["8.8.8.0/24"], after=["9.9.9.0/24"])
             seen = [one_seen(f"a{number:02}", f"8.8.8.{host}/32", number + 1) for host in range(number % 3)]
-            yield changed, PastTraffic(seen, NOW - timedelta(days=number), [f"a{number:02}"] * (number % 2))
+            yield (
+                changed,
+                PastTraffic(seen, since=NOW - timedelta(days=number), incomplete=[f"a{number:02}"] * (number % 2)),
+            )
 
     found = evaluate(changes(), at=NOW, days=40, most=5)
     assert (found.lists, found.newly_denied.accounts, found.newly_denied.addresses) == (30, 20, 30)
@@ -211,13 +214,15 @@ def test_a_list_that_is_not_enforced_allows_every_address() -> None:
 
 def test_what_no_observation_says_is_not_known() -> None:
     changed = ChangedList(accounts=("a",), before=["8.8.8.0/24"], after=["9.9.9.0/24"])
-    found = evaluate([(changed, PastTraffic([], None))], at=NOW, days=30)
+    found = evaluate([(changed, PastTraffic([], since=None))], at=NOW, days=30)
     assert found.since is None
     assert [one.code for one in found.unknown] == ["no_traffic"]
-    found = evaluate([(changed, PastTraffic([], NOW - timedelta(days=31)))], at=NOW, days=30)
+    found = evaluate([(changed, PastTraffic([], since=NOW - timedelta(days=31)))], at=NOW, days=30)
     assert [one.code for one in found.unknown] == ["no_traffic"]
     assert found.since == MIDNIGHT - timedelta(days=29)
-    found = evaluate([(changed, PastTraffic([one_seen("a", "8.8.8.8/32")], NOW - timedelta(days=31)))], at=NOW, days=30)
+    found = evaluate(
+        [(changed, PastTraffic([one_seen("a", "8.8.8.8/32")], since=NOW - timedelta(days=31)))], at=NOW, days=30
+    )
     assert (found.unknown, found.newly_denied.addresses) == ((), 1)
 
 
@@ -232,7 +237,7 @@ def test_the_day_of_the_first_request_is_perhaps_a_short_day() -> None:
             (first - timedelta(days=1), None),
             (first - timedelta(minutes=1), None),
         ):
-            found = evaluate([(changed, PastTraffic(seen, begun))], at=NOW, days=days)
+            found = evaluate([(changed, PastTraffic(seen, since=begun))], at=NOW, days=days)
             last = "today" if days == 1 else f"the last {days} days"
             if told is None:
                 assert found.unknown == ()

@@ -42,7 +42,12 @@ def test_a_line_of_version_1(
     header = f"PROXY TCP{pair[0].version} {pair[0]} {pair[1]} {source} {destination}\r\n".encode()
     addresses = [str(read_address(str(address))) for address in pair]
     assert parse_proxy_header(header + rest) == ProxyHeader(
-        len(header), 1, addresses[0], source, addresses[1], destination
+        size=len(header),
+        version=1,
+        source=addresses[0],
+        source_port=source,
+        destination=addresses[1],
+        destination_port=destination,
     )
     cut_anywhere(header)
 
@@ -61,7 +66,12 @@ def test_a_header_of_version_2(
     header = version_2(0x21, family, body)
     addresses = [str(read_address(str(address))) for address in pair]
     assert parse_proxy_header(header + rest) == ProxyHeader(
-        len(header), 2, addresses[0], source, addresses[1], destination
+        size=len(header),
+        version=2,
+        source=addresses[0],
+        source_port=source,
+        destination=addresses[1],
+        destination_port=destination,
     )
     cut_anywhere(header)
 
@@ -91,18 +101,18 @@ def test_what_is_refused_stays_refused(data: bytes, start: bytes) -> None:
 
 @pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n"])
 def test_an_unknown_client_is_none(header: bytes) -> None:
-    assert parse_proxy_header(header + b"GET") == ProxyHeader(len(header), 1)
+    assert parse_proxy_header(header + b"GET") == ProxyHeader(size=len(header), version=1)
 
 
 def test_the_proxy_itself_is_local() -> None:
-    assert parse_proxy_header(version_2(0x20, 0x00, b"")) == ProxyHeader(16, 2, local=True)
-    assert parse_proxy_header(version_2(0x20, 0x11, bytes(12))) == ProxyHeader(28, 2, local=True)
-    assert parse_proxy_header(version_2(0x20, 0xFF, b"abc")) == ProxyHeader(19, 2, local=True)
+    assert parse_proxy_header(version_2(0x20, 0x00, b"")) == ProxyHeader(size=16, version=2, local=True)
+    assert parse_proxy_header(version_2(0x20, 0x11, bytes(12))) == ProxyHeader(size=28, version=2, local=True)
+    assert parse_proxy_header(version_2(0x20, 0xFF, b"abc")) == ProxyHeader(size=19, version=2, local=True)
 
 
 def test_other_families_name_nobody() -> None:
-    assert parse_proxy_header(version_2(0x21, 0x00, b"")) == ProxyHeader(16, 2)
-    assert parse_proxy_header(version_2(0x21, 0x31, bytes(216))) == ProxyHeader(232, 2)
+    assert parse_proxy_header(version_2(0x21, 0x00, b"")) == ProxyHeader(size=16, version=2)
+    assert parse_proxy_header(version_2(0x21, 0x31, bytes(216))) == ProxyHeader(size=232, version=2)
 
 
 @pytest.mark.parametrize(

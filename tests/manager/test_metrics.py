@@ -150,7 +150,7 @@ def test_the_file_of_a_worker_has_its_place_on_the_disk_before_it_is_mapped(
 def test_a_worker_whose_file_cannot_be_opened_is_not_left_out(tmp_path: Path) -> None:
     loop = tmp_path / "7.worker"
     loop.symlink_to(loop)
-    assert list(living_workers(tmp_path)) == [ListsState(-math.inf, follows=False)]
+    assert list(living_workers(tmp_path)) == [ListsState(known_at=-math.inf, follows=False)]
 
 
 def test_denials_that_were_only_counted_are_summed_over_workers(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_what_is_not_known_is_infinitely_old() -> None:
 
 def test_one_of_several_processes_is_missed() -> None:
     """Whether it does not follow, or does not run and has no state."""
-    follows, idle = ListsState(7.0, follows=True), ListsState(7.0, follows=False)
+    follows, idle = ListsState(known_at=7.0, follows=True), ListsState(known_at=7.0, follows=False)
     with RuleManager.open("memory://") as manager:
         for states, missing in (([follows] * 4, 0), ([follows] * 3 + [idle], 1), ([follows] * 3, 1), ([], 4)):
             collector = ListsCollector(manager, lambda states=states: states, processes=4)  # type: ignore[misc]

@@ -33,14 +33,33 @@ def browser() -> Iterator[Browser]:
 def a_report() -> ReplayReport:
     counts = [{"allowed": 1_000 - hour, "newly_denied": hour % 7} for hour in range(48)]
     periods = [
-        Period(START + timedelta(hours=hour), dict.fromkeys(VERDICTS, 0) | one) for hour, one in enumerate(counts)
+        Period(start=START + timedelta(hours=hour), verdicts=dict.fromkeys(VERDICTS, 0) | one)
+        for hour, one in enumerate(counts)
     ]
     verdicts = {name: sum(period.verdicts[name] for period in periods) for name in VERDICTS}
     changes = [
-        VerdictChange(f"acct-{number}", f"8.8.{number}.0/24", "newly_denied", 1, 10 - number, START, START)
+        VerdictChange(
+            account=f"acct-{number}",
+            network=f"8.8.{number}.0/24",
+            verdict="newly_denied",
+            addresses=1,
+            requests=10 - number,
+            first_seen=START,
+            last_seen=START,
+        )
         for number in range(3)
     ]
-    changes.append(VerdictChange(EVIL, "9.9.9.0/24", "newly_denied", 1, 1, None, None))
+    changes.append(
+        VerdictChange(
+            account=EVIL,
+            network="9.9.9.0/24",
+            verdict="newly_denied",
+            addresses=1,
+            requests=1,
+            first_seen=None,
+            last_seen=None,
+        )
+    )
     return ReplayReport(
         compared=True,
         lines=sum(verdicts.values()) + 1,
@@ -48,7 +67,7 @@ def a_report() -> ReplayReport:
         verdicts=verdicts,
         bad=1,
         not_enforced=0,
-        bad_lines=(BadLine("a.log", 7, "it is not as the format says", EVIL),),
+        bad_lines=(BadLine(file="a.log", line=7, reason="it is not as the format says", text=EVIL),),
         changes=tuple(changes),
         more_changes=0,
         accounts=4,
@@ -97,7 +116,9 @@ def test_the_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
 def test_the_report_of_all_times(browser: Browser, tmp_path: Path) -> None:
     times = [datetime.min.replace(tzinfo=UTC), datetime(9990, 1, 1, tzinfo=UTC)]
     denied = dict.fromkeys(VERDICTS, 0) | {"newly_denied": 1}
-    report = replace(a_report(), step=timedelta(days=20_000), periods=tuple(Period(at, denied) for at in times))
+    report = replace(
+        a_report(), step=timedelta(days=20_000), periods=tuple(Period(start=at, verdicts=denied) for at in times)
+    )
     (tmp_path / "report.html").write_text(html_report(report, "all times"))
     page = browser.new_page()
     page.goto((tmp_path / "report.html").as_uri())

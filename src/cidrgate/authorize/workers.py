@@ -73,13 +73,13 @@ def living_workers(folder: Path) -> Iterator[ListsState]:
         except FileNotFoundError:
             continue
         except OSError:
-            yield ListsState(-math.inf, follows=False)
+            yield ListsState(known_at=-math.inf, follows=False)
             continue
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             known_at, follows = _LAYOUT.unpack(os.pread(file, _LAYOUT.size, 0))
-            yield ListsState(known_at, follows=bool(follows))
+            yield ListsState(known_at=known_at, follows=bool(follows))
         else:
             with suppress(OSError):
                 path.unlink()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.rules.decisions import enforced
-from cidrgate.values import check_type, whole_number, zoned_time
+from cidrgate.values import check_type, several_texts, whole_number, zoned_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -249,15 +249,17 @@ class PastTraffic:
         incomplete: The accounts of which not every address was kept.
 
     Raises:
+        TypeError: If `incomplete` is one text.
         ValueError: If the time has no time zone or no form in UTC.
     """
 
     observations: Iterable[Observation]
-    since: datetime | None = None
-    incomplete: Collection[str] = ()
+    since: datetime | None = field(default=None, kw_only=True)
+    incomplete: Collection[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        """Check the time."""
+        """Check the time and the accounts."""
+        several_texts(self.incomplete, "incomplete", "accounts")
         if self.since is not None:
             zoned_time(self.since, "since")
 

@@ -45,7 +45,7 @@ _V2_ADDRESS_SIZES = {0x11: 4, 0x12: 4, 0x21: 16, 0x22: 16}
 _V2_UNIX = {0x31: 216, 0x32: 216}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyHeader:
     """The content of a PROXY protocol header.
 
@@ -121,7 +121,7 @@ def _v1_line(line: bytes) -> ProxyHeader:
     """Parse a line without its line ending."""
     size = len(line) + 2
     if line == _V1_UNKNOWN or line.startswith(_V1_UNKNOWN + b" "):
-        return ProxyHeader(size, 1)
+        return ProxyHeader(size=size, version=1)
     parts = _V1_LINE.fullmatch(line)
     if parts is None:
         raise ProxyProtocolError(f"{line!r} is not a PROXY line")
@@ -133,12 +133,12 @@ def _v1_line(line: bytes) -> ProxyHeader:
         raise ProxyProtocolError(f"{line!r}: a port must be at most {_HIGHEST_PORT}")
     try:
         return ProxyHeader(
-            size,
-            1,
-            canonical_address(source.decode("ascii")),
-            int(source_port),
-            canonical_address(destination.decode("ascii")),
-            int(destination_port),
+            size=size,
+            version=1,
+            source=canonical_address(source.decode("ascii")),
+            source_port=int(source_port),
+            destination=canonical_address(destination.decode("ascii")),
+            destination_port=int(destination_port),
         )
     except InvalidAddressError as error:
         raise ProxyProtocolError(f"{line!r}: {error}") from error
@@ -201,18 +201,18 @@ def _version_2(data: bytes, longest: int) -> ProxyHeader | None:
     if len(data) < _V2_FIXED or len(data) < size:
         return None
     if command == _V2_LOCAL:
-        return ProxyHeader(size, 2, local=True)
+        return ProxyHeader(size=size, version=2, local=True)
     if not address_size:
-        return ProxyHeader(size, 2)
+        return ProxyHeader(size=size, version=2)
     addresses = data[_V2_FIXED : _V2_FIXED + 2 * address_size]
     ports = data[_V2_FIXED + 2 * address_size :]
     return ProxyHeader(
-        size,
-        2,
-        _packed(addresses[:address_size]),
-        int.from_bytes(ports[:2], "big"),
-        _packed(addresses[address_size:]),
-        int.from_bytes(ports[2:4], "big"),
+        size=size,
+        version=2,
+        source=_packed(addresses[:address_size]),
+        source_port=int.from_bytes(ports[:2], "big"),
+        destination=_packed(addresses[address_size:]),
+        destination_port=int.from_bytes(ports[2:4], "big"),
     )
 
 

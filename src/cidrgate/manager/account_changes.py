@@ -189,7 +189,9 @@ def creation_outcome(account: Account, parent: Account | None, listed: Sequence[
         mode=decider.mode_at(at),
     )
     before = replace(account, parent=None, closed=False)
-    return ListOutcome(account, value, [], entries, before, parent=parent, created=True)
+    return ListOutcome(
+        account=account, change=value, before=[], after=entries, account_before=before, parent=parent, created=True
+    )
 
 
 def sibling_outcome(outcome: ListOutcome, account: Account) -> ListOutcome:
@@ -339,11 +341,11 @@ def account_edit(
         mode=now.mode_at(at),
     )
     outcome = ListOutcome(
-        account,
-        value,
-        deciding,
-        listed,
-        decided_by.value(),
+        account=account,
+        change=value,
+        before=deciding,
+        after=listed,
+        account_before=decided_by.value(),
         parent=None if parent_name is None else now,
         former_name=owner.name,
     )
@@ -411,7 +413,9 @@ def account_deletion(
     )
     value = ListChange(account=name, version=owner.version + 1, enforced=False, before=tuple(own), after=(), entries=())
     gone = replace(owner.value(), version=owner.version + 1)
-    outcome = ListOutcome(gone, value, deciding, [], decided_by.value(), deleted=True)
+    outcome = ListOutcome(
+        account=gone, change=value, before=deciding, after=[], account_before=decided_by.value(), deleted=True
+    )
     if has_list(deciding, decided_by.value()):  # also during a pause, after which it would decide again
         consequence = f"without account {name!r} its list would not decide any more: {_AS_UNKNOWN}"
         guard = Guard.DISABLE_ENFORCEMENT

@@ -211,4 +211,11 @@ def list_outcome(
         mode=now.mode_at(listing.at),
         existing=tuple(existing),
     )
-    return ListOutcome(now, value, listing.entries, after, was, created=not listing.owner.exists), made
+    return ListOutcome(
+        account=now,
+        change=value,
+        before=listing.entries,
+        after=after,
+        account_before=was,
+        created=not listing.owner.exists,
+    ), made

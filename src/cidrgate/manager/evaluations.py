@@ -264,7 +264,7 @@ def _stored(
         for one in part:
             owner = owners.get(one.accounts[0])
             seen = [] if owner is None else observations_of_family(transaction, owner, since)
-            yield one, PastTraffic(seen, begun, incomplete)
+            yield one, PastTraffic(seen, since=begun, incomplete=incomplete)
 
 
 def _given(

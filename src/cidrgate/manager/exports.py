@@ -351,7 +351,9 @@ def _outcome(copy: AccountCopy, owner: StoredAccount | None, listed: Sequence[En
         entries=tuple(after),
         mode=now.mode_at(at),
     )
-    return ListOutcome(now, change, listed, after, was.value(), created=not was.exists)
+    return ListOutcome(
+        account=now, change=change, before=listed, after=after, account_before=was.value(), created=not was.exists
+    )
 
 
 def _records(transaction: Transaction, names: Collection[str]) -> dict[str, _Records]:

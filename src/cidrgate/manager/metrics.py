@@ -52,7 +52,7 @@ class _Lists(Protocol):
     def matcher(self) -> Matcher: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListsState:
     """The state of the lists in one process.
 
@@ -67,7 +67,7 @@ class ListsState:
     @classmethod
     def of(cls, lists: _Lists) -> ListsState:
         """Return the state of the lists in this process."""
-        return cls(lists.known_at, lists.follows)
+        return cls(known_at=lists.known_at, follows=lists.follows)
 
 
 class ListsCollector:

@@ -27,7 +27,7 @@ class Guard(StrEnum):
     """The change lists a network that is wider than the policy allows without a confirmation."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListOutcome:
     """The outcome of a change of one list.
 

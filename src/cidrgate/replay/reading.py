@@ -82,7 +82,7 @@ _PIECE = 2**20
 """How many bytes of a stream are read at a time."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BadLine:
     """A line that is not as its format says.
 
@@ -369,7 +369,7 @@ class Log:
                         lines = "line behind it is" if behind == 1 else "lines behind it are"
                         reason += f": the {behind:,} {lines} part of the value"
                     text = _text_at(one.path, quotes.opened_at)
-                    bad = BadLine(one.name, quotes.opened, reason, text)
+                    bad = BadLine(file=one.name, line=quotes.opened, reason=reason, text=text)
                     self.unclosed.append(_Unclosed(one.path, quotes.row_at, bad, behind + 1))
             except (OSError, pyarrow.ArrowInvalid):
                 self._damaged.append(one.name)
@@ -649,12 +649,15 @@ def bad_lines(
             before = [line for line, _, _ in rejected]
             here = [
                 BadLine(
-                    file, _place(number + log.header_lines, before), _reason(address), (text or "")[:_LONGEST_SHOWN]
+                    file=file,
+                    line=_place(number + log.header_lines, before),
+                    reason=_reason(address),
+                    text=(text or "")[:_LONGEST_SHOWN],
                 )
                 for number, text, address in rows
             ]
             here += [
-                BadLine(file, line, reason.partition("\n")[0], (text or "")[:_LONGEST_SHOWN])
+                BadLine(file=file, line=line, reason=reason.partition("\n")[0], text=(text or "")[:_LONGEST_SHOWN])
                 for line, reason, text in rejected[:_SHOWN]
             ]
             here += [one.bad for one in log.unclosed]

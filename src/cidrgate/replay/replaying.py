@@ -64,7 +64,7 @@ _MINUTE = 60_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictChange:
     """Requests of one network for one account that are denied, or about which the lists disagree.
 
@@ -87,7 +87,7 @@ class VerdictChange:
     last_seen: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
     """The verdicts in one part of the time that a log covers.
 
@@ -515,7 +515,15 @@ class Pairs:
             ORDER BY verdict = {NEWLY_DENIED} DESC, requests DESC, account, network, verdict LIMIT {most}"""
         ).fetchall()
         changes = [
-            VerdictChange(account, network, VERDICTS[verdict], addresses, requests, _time(first), _time(last))
+            VerdictChange(
+                account=account,
+                network=network,
+                verdict=VERDICTS[verdict],
+                addresses=addresses,
+                requests=requests,
+                first_seen=_time(first),
+                last_seen=_time(last),
+            )
             for account, network, verdict, addresses, requests, first, last, _, _ in rows
         ]
         return changes, *((rows[0][7], rows[0][8]) if rows else (0, 0))
@@ -664,7 +672,7 @@ class _Totals:
         # The first period may begin before the first year that a time can have.
         starts = {number: max(number * seconds * 1_000_000, IN_TIME[0]) for number in sorted(joined)}
         return timedelta(seconds=seconds), tuple(
-            Period(_moment(start), _named(joined[number])) for number, start in starts.items()
+            Period(start=_moment(start), verdicts=_named(joined[number])) for number, start in starts.items()
         )
 
 
