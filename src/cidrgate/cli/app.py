@@ -109,17 +109,14 @@ app = typer.Typer(
 )
 
 
+_VERSION = {"version": __version__}
 _NAMED_VERSION = f"cidrgate {__version__}"
 
 
 def _print_version(context: typer.Context, *, wanted: bool) -> None:
     if wanted:
-        _answer_version(Output(json=wants_json(context.meta[_ARGUMENTS])))
+        typer.echo(json.dumps(_VERSION) if wants_json(context.meta[_ARGUMENTS]) else _NAMED_VERSION)
         raise typer.Exit
-
-
-def _answer_version(output: Output) -> None:
-    output.answer({"version": __version__}, _NAMED_VERSION)
 
 
 @root_options(app)
@@ -135,7 +132,7 @@ def _root(
 @command(app, "version")
 def _version(session: Session) -> None:
     """Print the version."""
-    _answer_version(session.output)
+    session.output.answer(_VERSION, _NAMED_VERSION)
 
 
 app.add_typer(accounts.app, name="account")
