@@ -11,7 +11,8 @@ from hypothesis import example, given, strategies as st
 
 from cidrgate import EntryNotFoundError, InvalidAddressError, Observation, RuleManager
 from cidrgate._engine import canonical_prefix
-from cidrgate.client.requests import entry_id
+from cidrgate.client.named_entries import entries_named, entry_key as key_in_client
+from cidrgate.client.values import ListInfo
 from cidrgate.manager.changes import canonical_or_itself, entry_key
 from cidrgate.serialization import EntryInfo
 from cidrgate.values import canonical_network, reference_key
@@ -90,7 +91,17 @@ def test_the_client_finds_an_entry_by_every_spelling(named: str | IPv4Network | 
     listed = EntryInfo.__new__(EntryInfo)
     for name, value in {**details, "id": 7, "account": "a", "cidr": "8.8.8.0/24"}.items():
         object.__setattr__(listed, name, value)
-    assert entry_id("a", [listed], named) == 7
+    held = ListInfo(
+        account="a",
+        list_account="a",
+        version=1,
+        etag='"v1"',
+        enforced=True,
+        editable=True,
+        max_entries=50,
+        items=[listed],
+    )
+    assert entries_named(held, [key_in_client(named)]) == [listed]
 
 
 @pytest.mark.parametrize("text", [*ODD, "8.8.8.0/24", "2606:4700::/32"])

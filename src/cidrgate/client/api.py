@@ -16,6 +16,14 @@ from cidrgate.client.change_stream import STREAM_SILENCE, followed_changes
 from cidrgate.client.connection_errors import ClosedClientError, cause_of, reason_of, unreachable
 from cidrgate.client.decoding import UnexpectedJsonError, page_of, value_of
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError
+from cidrgate.client.named_entries import (
+    check_changeable,
+    entries_named,
+    entry_key,
+    entry_keys,
+    ids_of,
+    other_version,
+)
 from cidrgate.client.requests import (
     address_text,
     base_url,
@@ -24,7 +32,6 @@ from cidrgate.client.requests import (
     check_settings,
     confirmations,
     declared_account,
-    entry_id,
     idempotency_key_header,
     json_value,
     person_header,
@@ -65,7 +72,7 @@ from cidrgate.client.values import (
 )
 from cidrgate.errors import InvalidTextError, VersionConflictError
 from cidrgate.url_paths import account_path, path_segment
-from cidrgate.values import Entry, prefix_text, several_texts, text_of, truth, whole_number
+from cidrgate.values import prefix_text, several_texts, text_of, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -75,7 +82,8 @@ if TYPE_CHECKING:
     from types import EllipsisType
     from typing import Unpack
 
-    from cidrgate.client.requests import Cidrs, EntryReference
+    from cidrgate.client.named_entries import EntryReference
+    from cidrgate.client.requests import Cidrs
     from cidrgate.errors import Confirmation
     from cidrgate.values import EntryDetails, Mode, Prefix
 
@@ -116,6 +124,11 @@ class Client:
     does not know whether the change was stored, the client sends it once more with the same key. The service does not
     carry it out twice, and the response reports the outcome. If the second response does not tell it either, the method
     raises an error that is an `OutcomeUnknownError`: the change may be made or not.
+
+    An entry can be named by its id, by its network or as an `Entry`. For a network, the list is read, and what was read
+    guards the change: only that version of the list is changed. If the list changes in between, it is read again, some
+    times, unless the caller expects a version. So a repetition of such a call with the same `idempotency_key` is
+    another request, which the service refuses once the first has changed the list: name the entry by its id.
 
     Nothing is sent, and a method raises an `ApiConnectionError`, if the client is closed. It raises an
     `InvalidAccountError` for the name of an account in a path that is empty or has a lone surrogate, a `ValueError` for
@@ -426,8 +439,12 @@ class Client:
         )
 
     def get_entry(self, account: str, entry: EntryReference) -> EntryInfo:
-        """Return one entry."""
-        return self._send(EntryInfo, "GET", account_path(account, "entries", self._id(account, entry)))
+        """Return one entry. For a network, the list is read."""
+        key = entry_key(entry)
+        if isinstance(key, int):
+            return self._send(EntryInfo, "GET", account_path(account, "entries", key))
+        [found] = entries_named(self.list_entries(account), [key])
+        return found
 
     def edit_entry(
         self,
@@ -452,15 +469,25 @@ class Client:
             expect_version: The version that the list must have; None for any version.
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
             details: The new details; see `cidrgate.EntryDetails`.
+
+        Raises:
+            EntryNotFoundError: If the list does not contain the entry.
+            VersionConflictError: If the list has another version than the expected one, or changes each time after it
+                was read.
         """
-        return self._change(
-            "PATCH",
-            account_path(account, "entries", self._id(account, entry)),
-            changes(cidr, details),
-            confirm=confirmations(confirm, allow_lock_out=allow_lock_out),
-            expect_version=expect_version,
-            idempotency_key=idempotency_key,
-        )
+        body, confirmed = changes(cidr, details), confirmations(confirm, allow_lock_out=allow_lock_out)
+
+        def edited(ids: Sequence[int], version: int | None) -> ListChange:
+            return self._change(
+                "PATCH",
+                account_path(account, "entries", *ids),
+                body,
+                confirm=confirmed,
+                expect_version=version,
+                idempotency_key=idempotency_key,
+            )
+
+        return self._change_named(account, [entry_key(entry)], edited, expect_version)
 
     def remove_entry(
         self,
@@ -473,14 +500,19 @@ class Client:
         expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
-        """Remove an entry; removing the last one needs `allow_empty`."""
-        return self._change(
-            "DELETE",
-            account_path(account, "entries", self._id(account, entry)),
-            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
-            expect_version=expect_version,
-            idempotency_key=idempotency_key,
-        )
+        """Remove an entry; removing the last one needs `allow_empty`. The errors are those of `edit_entry`."""
+        confirmed = confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
+
+        def removed(ids: Sequence[int], version: int | None) -> ListChange:
+            return self._change(
+                "DELETE",
+                account_path(account, "entries", *ids),
+                confirm=confirmed,
+                expect_version=version,
+                idempotency_key=idempotency_key,
+            )
+
+        return self._change_named(account, [entry_key(entry)], removed, expect_version)
 
     def remove_entries(
         self,
@@ -493,15 +525,24 @@ class Client:
         expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
-        """Remove entries, all or none; removing every entry needs `allow_empty`."""
-        return self._change(
-            "DELETE",
-            account_path(account, "entries"),
-            query={"entry_ids": self._ids(account, entries)},
-            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
-            expect_version=expect_version,
-            idempotency_key=idempotency_key,
-        )
+        """Remove entries, all or none; removing every entry needs `allow_empty`.
+
+        A text can have several networks, separated by commas or newlines. `entries` of an `EntryNotFoundError` names
+        each one that is not in the list.
+        """
+        confirmed = confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
+
+        def removed(ids: Sequence[int], version: int | None) -> ListChange:
+            return self._change(
+                "DELETE",
+                account_path(account, "entries"),
+                query={"entry_ids": list(ids)},
+                confirm=confirmed,
+                expect_version=version,
+                idempotency_key=idempotency_key,
+            )
+
+        return self._change_named(account, entry_keys(entries), removed, expect_version)
 
     def apply_lists(
         self,
@@ -605,12 +646,21 @@ class Client:
         **details: Unpack[EntryDetails],
     ) -> PreviewInfo:
         """Return what `edit_entry` would do; nothing is changed."""
-        body = {"change": "edit", "entry_id": self._id(account, entry), **changes(cidr, details)}
-        return self._preview(account, body, days)
+        body = {"change": "edit", **changes(cidr, details)}
+
+        def body_of(ids: Sequence[int]) -> dict[str, Any]:
+            [entry_id] = ids
+            return {**body, "entry_id": entry_id}
+
+        return self._preview_named(account, [entry_key(entry)], body_of, days)
 
     def preview_remove(self, account: str, entries: Iterable[EntryReference], *, days: int = 30) -> PreviewInfo:
         """Return what `remove_entries` would do; nothing is changed."""
-        return self._preview(account, {"change": "remove", "entry_ids": self._ids(account, entries)}, days)
+
+        def body_of(ids: Sequence[int]) -> dict[str, Any]:
+            return {"change": "remove", "entry_ids": list(ids)}
+
+        return self._preview_named(account, entry_keys(entries), body_of, days)
 
     def preview_restore(self, account: str, to_sequence: int, *, days: int = 30) -> PreviewInfo:
         """Return what `restore` would do; nothing is changed."""
@@ -1067,18 +1117,53 @@ class Client:
         for page in self._read_pages(path, partial(page_of, kind), **query):
             yield from page
 
-    def _ids(self, account: str, entries: Iterable[EntryReference]) -> list[int]:
-        if isinstance(entries, str | int | Entry):
-            raise TypeError("pass the entries as a collection, such as [7, 8]")
-        return [self._id(account, entry) for entry in entries]
+    def _change_named(
+        self,
+        account: str,
+        keys: Sequence[int | str],
+        change: Callable[[Sequence[int], int | None], ListChange],
+        expect_version: int | None,
+    ) -> ListChange:
+        """Make a change of entries. For networks, the list is read, and changed only in the version that was read.
 
-    def _id(self, account: str, entry: EntryReference) -> int:
-        """Return the id of an entry; only for a network the list is read."""
-        if isinstance(entry, int):
-            return whole_number(entry, "the id of an entry")
-        if isinstance(entry, Entry):
-            return entry.id
-        return entry_id(account, self.list_entries(account).items, entry)
+        Args:
+            account: The account whose list changes.
+            keys: The ids and the networks of the entries.
+            change: Makes the change, from the ids of the entries and the version that the list must have.
+            expect_version: The version that the caller expects; None for any, so that a list that changes after it was
+                read is read again, some times.
+        """
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
+        if ids := ids_of(keys):
+            return change(ids, expect_version)
+        for left in reversed(range(_READINGS if expect_version is None else 1)):
+            held = self.list_entries(account)
+            check_changeable(held, expect_version)
+            named = [entry.id for entry in entries_named(held, keys)]
+            try:
+                made = change(named, held.version)
+                break
+            except VersionConflictError:
+                if not left:
+                    raise
+        return made
+
+    def _preview_named(
+        self, account: str, keys: Sequence[int | str], body_of: Callable[[Sequence[int]], dict[str, Any]], days: int
+    ) -> PreviewInfo:
+        """Return what a change of entries would do. For networks, the preview is of the version that was read."""
+        if (ids := ids_of(keys)) is not None:
+            return self._preview(account, body_of(ids), days)
+        for left in reversed(range(_READINGS)):
+            held = self.list_entries(account)
+            check_changeable(held)
+            seen = self._preview(account, body_of([entry.id for entry in entries_named(held, keys)]), days)
+            if seen.version == held.version:
+                break
+            if not left:
+                raise other_version(account, expected=held.version, actual=seen.version)
+        return seen
 
 
 def _read(response: httpx.Response) -> None:

@@ -9,9 +9,8 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cidrgate.errors import EntryNotFoundError
 from cidrgate.serialization import EntryInfo
-from cidrgate.values import Entry, NewEntry, in_utc, prefix_text, reference_key, text_of, truth
+from cidrgate.values import Entry, NewEntry, in_utc, prefix_text, text_of, truth
 
 if TYPE_CHECKING:
     import httpx
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cidrs",
-    "EntryReference",
     "address_text",
     "base_url",
     "changes",
@@ -29,7 +27,6 @@ __all__ = [
     "check_settings",
     "confirmations",
     "declared_account",
-    "entry_id",
     "idempotency_key_header",
     "json_value",
     "person_header",
@@ -44,9 +41,6 @@ Listed: TypeAlias = (
 
 Cidrs: TypeAlias = Listed | Iterable[Listed]
 """Entries to store: one text with CIDRs separated by commas or newlines, one entry, or several."""
-
-EntryReference: TypeAlias = int | str | IPv4Network | IPv6Network | Entry | EntryInfo
-"""What names an entry of a list: its id, its network, or the entry itself."""
 
 _WORD = re.compile(r"[!-~]+", re.ASCII)
 """Visible ASCII characters: what a token consists of."""
@@ -275,20 +269,6 @@ def confirmations(
     truth(allow_lock_out, "allow_lock_out")
     said = {"disable_enforcement": allow_empty, "lock_out": allow_lock_out}
     return sorted({*confirm, *(name for name, allowed in said.items() if allowed)})
-
-
-def entry_id(account: str, listed: Iterable[EntryInfo], network: str | IPv4Network | IPv6Network) -> int:
-    """Return the id of the entry of a list with a network.
-
-    Raises:
-        EntryNotFoundError: If the list does not contain the network.
-    """
-    wanted = reference_key(network)
-    for entry in listed:
-        if entry.cidr == wanted:
-            return entry.id
-    named = text_of(network)
-    raise EntryNotFoundError(f"account {account!r} does not list {named!r}", account=account, entries=[named])
 
 
 def address_text(address: str | IPv4Address | IPv6Address) -> str:
