@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,6 +117,11 @@ def test_an_object_of_another_class_is_refused(manager: RuleManager, name: str) 
 
 ARGUMENTS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "files, one text": (lambda: log(files="access.log"), TypeError, "files is an iterable of names, not one text"),
+    "excluded, one network": (
+        lambda: recommend(["8.8.8.8"], Policy(), excluded=IPv4Network("8.8.8.0/24")),
+        TypeError,
+        "excluded is an iterable of networks, not one network",
+    ),
     "files, a number": (lambda: log(files=[7]), TypeError, "not int"),
     "columns, a number": (lambda: log(columns={"path": 7}), TypeError, "each value of columns"),
     "account of a log": (lambda: log(account=7), TypeError, "account must be"),

@@ -294,10 +294,11 @@ def several_texts(texts: Iterable[_T], name: str, of: str = "networks") -> Itera
         of: What each text is, in the plural.
 
     Raises:
-        TypeError: If it is one text, of which each character would count.
+        TypeError: If it is one text, of which each character would count, or one network, of which each address would.
     """
-    if isinstance(texts, (str, bytes)):
-        raise TypeError(f"{name} is an iterable of {of}, not one text: write [{of.removesuffix('s')}]")
+    if isinstance(texts, str | bytes | IPv4Network | IPv6Network):
+        one = "text" if isinstance(texts, str | bytes) else "network"
+        raise TypeError(f"{name} is an iterable of {of}, not one {one}: write [{of.removesuffix('s')}]")
     return texts
 
 

@@ -18,7 +18,7 @@ import uvicorn
 
 from cidrgate import Entry, EntryDetails, NewEntry, client as package, errors
 from cidrgate.client import ApiConnectionError, ApiConnectionLostError, ApiError, Client, UnconfirmedError
-from cidrgate.client.requests import submission
+from cidrgate.client.requests import declared_accounts, submission
 from cidrgate.client.values import problem_of
 from cidrgate.errors import (
     AccountNotFoundError,
@@ -31,6 +31,7 @@ from cidrgate.errors import (
     WouldDisableEnforcementError,
     WouldLockOutCallerError,
 )
+from cidrgate.manager import DeclaredAccount
 from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.serialization import problem_record
 from cidrgate.service import Settings
@@ -400,6 +401,49 @@ NEW = {"cidr": "8.8.8.0/24", **NewEntry.of(LISTED).details()}
 def test_entries_may_be_given_in_every_form_that_the_library_takes(given: Any, sent: Any) -> None:
     expected = sent if isinstance(sent, dict) else {"entries": [{"cidr": cidr} for cidr in sent]}
     assert submission(given, {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("8.8.8.0/24, 1.1.1.1/32", {"entries": [{"cidr": "8.8.8.0/24"}, {"cidr": "1.1.1.1/32"}]}),
+        ([], {"entries": []}),
+        (NewEntry("8.8.8.0/24", label="dns"), {"entries": [{"cidr": "8.8.8.0/24", "label": "dns"}]}),
+        ({"cidr": "8.8.8.0/24", "label": "dns"}, {"entries": [{"cidr": "8.8.8.0/24", "label": "dns"}]}),
+        ({"parent": "acct-1"}, {"parent": "acct-1"}),
+        ({"entries": ip_network("8.8.8.0/24"), "parent": None}, {"entries": [{"cidr": "8.8.8.0/24"}], "parent": None}),
+        (DeclaredAccount(entries=[LISTED]), {"entries": [NEW]}),
+        (DeclaredAccount(entries=""), {"entries": []}),
+        (DeclaredAccount(parent="acct-1"), {"parent": "acct-1"}),
+        (DeclaredAccount(), {}),
+    ],
+)
+def test_an_account_may_be_declared_in_every_form_that_the_library_takes(given: Any, sent: Any) -> None:
+    assert declared_accounts({"a": given}) == {"a": sent}
+
+
+def test_what_is_no_declaration_is_refused_before_it_is_sent() -> None:
+    client = mocked(lambda _: httpx.Response(500))
+    wrongs: list[Any] = [None, [("a", [])], "8.8.8.0/24", {"a": None}, {"a": 7}, {"a": {"entries": 7}}]
+    for wrong in wrongs:
+        with pytest.raises(TypeError, match=r"mapping from accounts|the entries of an account|an entry must be"):
+            client.apply_lists(wrong)
+
+
+ONE_FOR_SEVERAL: dict[str, Callable[[Client, Any], object]] = {
+    "scopes": lambda client, one: client.create_token("x", one),
+    "forced": lambda client, one: client.recommend("a", forced=one),
+    "excluded": lambda client, one: client.recommend("a", excluded=one),
+    "entries": lambda client, one: client.remove_entries("a", one),
+}
+
+
+@pytest.mark.parametrize("name", ONE_FOR_SEVERAL)
+def test_one_text_or_network_does_not_count_as_several(name: str) -> None:
+    client = mocked(lambda _: httpx.Response(500))
+    for one in ("admin", b"admin", ip_network("8.8.8.0/24"), ip_network("2606:4700::/32")):
+        with pytest.raises(TypeError, match=f"(?i){name}"):
+            ONE_FOR_SEVERAL[name](client, one)
 
 
 def test_what_is_no_entry_is_refused() -> None:

@@ -31,7 +31,7 @@ from cidrgate.client.requests import (
     check_headers,
     check_settings,
     confirmations,
-    declared_account,
+    declared_accounts,
     idempotency_key_header,
     json_value,
     person_header,
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cidrgate.client.named_entries import EntryReference
-    from cidrgate.client.requests import Cidrs
+    from cidrgate.client.requests import Cidrs, Declaration
     from cidrgate.errors import Confirmation
     from cidrgate.values import EntryDetails, Mode, Prefix
 
@@ -546,7 +546,7 @@ class Client:
 
     def apply_lists(
         self,
-        declared: Mapping[str, Cidrs | Mapping[str, Any]],
+        declared: Mapping[str, Cidrs | Mapping[str, Any] | Declaration],
         *,
         prune: bool = False,
         create: bool = True,
@@ -562,8 +562,8 @@ class Client:
         """Make the lists of many accounts what is declared; other accounts do not change.
 
         Args:
-            declared: By account: its whole list, in any form that `replace_entries` takes; or an object with `entries`
-                or `parent`.
+            declared: By account: its whole list, in any form that `replace_entries` takes; or a mapping with `entries`
+                or `parent`; or a `cidrgate.manager.DeclaredAccount`.
             prune: Whether entries of these accounts that are not declared are removed. Otherwise they stay.
             create: Whether accounts that do not exist are created.
             strict: Whether nothing changes if one account cannot be what is declared.
@@ -577,7 +577,7 @@ class Client:
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one. A dry run
                 needs none.
         """
-        accounts = {name: declared_account(one) for name, one in declared.items()}
+        accounts = declared_accounts(declared)
         switches = {"prune": prune, "create": create, "strict": strict, "dry_run": dry_run}
         query: dict[str, Any] = {name: str(truth(value, name)).lower() for name, value in switches.items()}
         confirmed = confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
@@ -703,7 +703,7 @@ class Client:
         Raises:
             NoTrafficError: If the service has no traffic of the account.
             RecommendationError: If no list does all that is asked; `fewest` says how many entries would.
-            TypeError: If `forced` or `excluded` is one text.
+            TypeError: If `forced` or `excluded` is one text or one network.
         """
         numbers = {"max_entries": max_entries, "widest_ipv4": widest_ipv4, "widest_ipv6": widest_ipv6}
         query: dict[str, Any] = {"days": whole_number(days, "days", least=1)}
@@ -878,8 +878,9 @@ class Client:
         expires_at: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> TokenInfo:
-        """Create a token; `token` of the result is the secret to send."""
-        body = {"name": name, "scopes": list(scopes), "expires_at": json_value(expires_at)}
+        """Create a token; `token` of the result is the secret to send. One text as `scopes` is a `TypeError`."""
+        listed = list(several_texts(scopes, "scopes", "scopes"))
+        body = {"name": name, "scopes": listed, "expires_at": json_value(expires_at)}
         return self._send(TokenInfo, "POST", "/v1/tokens", body, idempotency_key=idempotency_key)
 
     def get_token(self, token_id: int) -> TokenInfo:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from cidrgate.serialization import EntryInfo
 from cidrgate.values import Entry, NewEntry, in_utc, prefix_text, text_of, truth
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cidrs",
+    "Declaration",
     "address_text",
     "base_url",
     "changes",
     "check_headers",
     "check_settings",
     "confirmations",
-    "declared_account",
+    "declared_accounts",
     "idempotency_key_header",
     "json_value",
     "person_header",
@@ -41,6 +42,22 @@ Listed: TypeAlias = (
 
 Cidrs: TypeAlias = Listed | Iterable[Listed]
 """Entries to store: one text with CIDRs separated by commas or newlines, one entry, or several."""
+
+
+@runtime_checkable
+class Declaration(Protocol):
+    """What an account has to be, such as a `cidrgate.manager.DeclaredAccount`.
+
+    Attributes:
+        entries: The whole list; None says nothing about it.
+        parent: The account whose list it inherits; None for its own list.
+    """
+
+    @property
+    def entries(self) -> Cidrs | None: ...  # noqa: D102
+    @property
+    def parent(self) -> str | None: ...  # noqa: D102
+
 
 _WORD = re.compile(r"[!-~]+", re.ASCII)
 """Visible ASCII characters: what a token consists of."""
@@ -209,9 +226,13 @@ def submission(cidrs: Cidrs, details: EntryDetails) -> dict[str, Any]:
     if isinstance(cidrs, str):
         body: dict[str, Any] = {"cidrs": cidrs}
     else:
-        elements = [cidrs] if isinstance(cidrs, _ONE) else cidrs
-        body = {"entries": [entry for element in elements for entry in _entries(element)]}
+        body = {"entries": _all_entries(cidrs)}
     return body | {name: json_value(value) for name, value in details.items()}
+
+
+def _all_entries(cidrs: Cidrs) -> list[dict[str, Any]]:
+    elements = [cidrs] if isinstance(cidrs, _ONE) or not isinstance(cidrs, Iterable) else cidrs
+    return [entry for element in elements for entry in _entries(element)]
 
 
 def _entries(element: Listed) -> list[dict[str, Any]]:
@@ -233,20 +254,39 @@ def _entries(element: Listed) -> list[dict[str, Any]]:
     return [{"cidr": cidr.strip(), **told} for cidr in text.replace(",", "\n").split("\n") if cidr.strip()]
 
 
-def declared_account(declared: Cidrs | Mapping[str, Any]) -> dict[str, Any]:
+def declared_accounts(declared: Mapping[str, Cidrs | Mapping[str, Any] | Declaration]) -> dict[str, dict[str, Any]]:
+    """Return the body that declares accounts, by name.
+
+    Raises:
+        TypeError: If they are not a mapping, or something is no declaration.
+    """
+    if not isinstance(declared, Mapping):
+        raise TypeError("declare the lists as a mapping from accounts to their entries")
+    return {name: declared_account(one) for name, one in declared.items()}
+
+
+def declared_account(declared: Cidrs | Mapping[str, Any] | Declaration) -> dict[str, Any]:
     """Return the body that declares one account.
+
+    Raises:
+        TypeError: If it is None, or an element is not an entry.
 
     Example:
         >>> declared_account("8.8.8.0/24"), declared_account({"parent": "acct-1"})
         ({'entries': [{'cidr': '8.8.8.0/24'}]}, {'parent': 'acct-1'})
     """
-    if isinstance(declared, Mapping) and "cidr" not in declared:
+    if declared is None:
+        raise TypeError("declare the entries of an account, which may be an empty list, or its parent, not None")
+    if isinstance(declared, Declaration):
+        both = {"entries": declared.entries, "parent": declared.parent}
+        said = {name: value for name, value in both.items() if value is not None}
+    elif isinstance(declared, Mapping) and "cidr" not in declared:
         said = dict(declared)
-        if said.get("entries") is not None:
-            said["entries"] = declared_account(said["entries"])["entries"]
-        return said
-    elements = [declared] if isinstance(declared, _ONE) else declared
-    return {"entries": [entry for element in elements for entry in _entries(element)]}
+    else:
+        said = {"entries": declared}
+    if said.get("entries") is not None:
+        said["entries"] = _all_entries(said["entries"])
+    return said
 
 
 def changes(cidr: str | IPv4Network | IPv6Network | None, details: Mapping[str, Any]) -> dict[str, Any]:

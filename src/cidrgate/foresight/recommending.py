@@ -190,7 +190,7 @@ def recommend(
             an excluded one, or is wider than an entry may be.
         RuleError: If forced networks break a rule.
         InvalidAddressError: If an excluded text is neither an address nor a network.
-        TypeError: If an argument is of another type, or `observed`, `forced` or `excluded` is one text,
+        TypeError: If an argument is of another type, or `observed`, `forced` or `excluded` is one text or one network,
             or `forced` or `excluded` a mapping.
         ValueError: If a limit is out of range, or wider than the policy's.
 

@@ -2256,7 +2256,7 @@ class RuleManager:
                 100,000 addresses were observed.
             RuleError: If forced networks break a rule.
             InvalidAddressError: If an excluded text is neither an address nor a network.
-            TypeError: If `forced` or `excluded` is one text or a mapping.
+            TypeError: If `forced` or `excluded` is one text, one network or a mapping.
             ValueError: If `days` is less than 1, or a limit is out of range or wider than the policy's.
             StoreBusyError: If this manager makes several recommendations already.
             StoreError: If the store cannot be read.
