@@ -155,6 +155,17 @@ def test_names_are_found_by_their_beginnings_and_parts(manager: RuleManager) -> 
     compare()
 
 
+@pytest.mark.parametrize("text", ["\0", "acct\0", "\n", "\x7f", "\u2028", "\ud800", "acct-1\udfff"])
+def test_characters_that_no_name_has_are_in_no_name(manager: RuleManager, text: str) -> None:
+    manager.create_account("acct-1")
+    manager.create_account("sub-1", parent="acct-1")
+    for indexed in (False, True):
+        if indexed:
+            manager._store.index_new_rows()
+        for asked in ("containing", "starting_with", "parent"):
+            assert manager.accounts(**{asked: text}) == [], asked  # type: ignore[arg-type]
+
+
 def test_more_than_an_index_returns_is_found_too(manager: RuleManager, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("cidrgate.stores.sql", "cidrgate.stores.sqlite.transaction", "cidrgate.stores.postgres.transaction"):
         monkeypatch.setattr(f"{module}.MOST_FOUND", 3)

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 import pytest
 from hypothesis import given, strategies as st
@@ -99,7 +108,15 @@ def test_an_unreadable_address_is_never_allowed(address: str | bytes | Address, 
 
 @pytest.mark.parametrize(
     "address",
-    ["8.8.9.1", b"\x08\x08\x09\x01", IPv4Address("8.8.9.1"), "::ffff:8.8.9.1", ip_address("::ffff:8.8.9.1")],
+    [
+        "8.8.9.1",
+        b"\x08\x08\x09\x01",
+        IPv4Address("8.8.9.1"),
+        IPv4Interface("8.8.9.1/16"),
+        "::ffff:8.8.9.1",
+        ip_address("::ffff:8.8.9.1"),
+        IPv6Interface("::ffff:8.8.9.1/112"),
+    ],
 )
 def test_the_nearest_entry_shares_the_longest_prefix(address: str | bytes | Address) -> None:
     decision = decide("a", entries_of(["8.0.0.0/16", "8.8.8.0/24", "8.8.10.0/24", "2606:4700::/32"]), address, NOW)

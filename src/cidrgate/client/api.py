@@ -208,7 +208,7 @@ class Client:
         """Return the accounts that the token may see; loads one page at a time.
 
         Args:
-            parent: Only the subaccounts of this account.
+            parent: Only the subaccounts of this account, which must exist.
             containing: Only accounts whose names contain this text, in upper or lower case of A to Z.
             starting_with: Only accounts whose names start with this text, in upper or lower case of A to Z.
         """
@@ -604,9 +604,13 @@ class Client:
         Args:
             covers: The address or network that the entries contain.
             overlaps: The network that the entries contain, or that contains the entries. Name one of the two.
+
+        Raises:
+            TypeError: If it is neither text nor an `ipaddress` object.
+            InvalidAddressError: If it is neither an address nor a network.
         """
         asked = {"covers": covers, "overlaps": overlaps}
-        query = {name: text_of(value) for name, value in asked.items() if value is not None}
+        query = {name: prefix_text(value) for name, value in asked.items() if value is not None}
         return self._pages("/v1/entries", FoundEntryInfo, **query)
 
     # ----------------------------------------------------------------------------------------------- questions
@@ -983,7 +987,11 @@ class Client:
             whole_number(expect_version, "expect_version", least=0)
         headers = {} if expect_version is None else {"If-Match": f'"v{expect_version}"'}
         asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
-        return self._send(kind, method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
+        try:
+            return self._send(kind, method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
+        except VersionConflictError as error:
+            error.expected = expect_version  # the service does not repeat a number that not every reader can hold
+            raise
 
     def _send(
         self,

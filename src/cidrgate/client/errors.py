@@ -18,7 +18,8 @@ __all__ = ["ApiConnectionError", "ApiConnectionLostError", "ApiError", "Unconfir
 class ApiError(CidrgateError):
     """The service rejected a request or could not carry it out.
 
-    If the library has an error with the same code, the error is an instance of both: `except VersionConflictError`
+    If the library has an error with the same code, or with that of the first invalid part of the request, the error is
+    an instance of both: `except VersionConflictError`
     catches the conflict, whether a `RuleManager` or a service found it. It has the attributes of the library's error,
     as far as the service sends them.
 
@@ -116,8 +117,12 @@ class ApiConnectionLostError(ApiConnectionError, OutcomeUnknownError):
 def error_of(
     problem: ProblemInfo, *, request_id: str | None, retry_after: float | None, account: str | None
 ) -> ApiError:
-    """Return the error for the problem details of a response."""
-    kind = ApiError.kinds.get(problem.code, UnconfirmedError if problem.confirm else ApiError)
+    """Return the error for the problem details of a response.
+
+    An invalid request has several codes: that of the first part that is wrong can be one of the library.
+    """
+    code = problem.errors[0].code if problem.code == "invalid_request" and problem.errors else problem.code
+    kind = ApiError.kinds.get(code, UnconfirmedError if problem.confirm else ApiError)
     return kind(problem, request_id=request_id, retry_after=retry_after, account=account)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from cidrgate.serialization import EntryInfo
@@ -312,14 +312,18 @@ def confirmations(
 
 
 def address_text(address: str | IPv4Address | IPv6Address) -> str:
-    """Return an address as text.
+    """Return an address as text. An interface is its address, as it is for the library.
 
     Raises:
         TypeError: If it is something else, whose text would be asked about instead.
+
+    Example:
+        >>> address_text(IPv4Interface("8.8.8.8/24"))
+        '8.8.8.8'
     """
     if not isinstance(address, str | IPv4Address | IPv6Address):
         raise TypeError(f"an address must be text or an ipaddress object, not {address!r}")
-    return text_of(address)
+    return text_of(address.ip if isinstance(address, IPv4Interface | IPv6Interface) else address)
 
 
 def json_value(value: object) -> object:

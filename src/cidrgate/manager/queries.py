@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, overload
 
 from cidrgate.foresight.evaluation import first_day
 from cidrgate.manager.accounts import existing_account, find_account, list_owner, no_such_account
-from cidrgate.rules.account_names import could_name_account
+from cidrgate.rules.account_names import could_be_in_name, could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
 from cidrgate.values import whole_number
 
@@ -63,6 +63,8 @@ def accounts(
 ) -> list[Account]:
     """Return accounts, sorted by name."""
     limit = in_sql(limit, "limit")
+    if not all(could_be_in_name(text) for text in (parent, containing, starting_with) if text is not None):
+        return []
     with store.read_autocommit() as transaction:
         return transaction.accounts(
             after=after, limit=limit, parent=parent, containing=containing, starting_with=starting_with

@@ -13,6 +13,7 @@ __all__ = [
     "MAX_ACCOUNT_NAME",
     "can_name_account",
     "check_account_name",
+    "could_be_in_name",
     "could_name_account",
     "in_lower_case",
     "short_enough_to_log",
@@ -100,6 +101,18 @@ def could_name_account(text: str) -> bool:
     except InvalidAccountError:
         return False
     return True
+
+
+def could_be_in_name(text: str) -> bool:
+    r"""Return whether a store may contain an account whose name has this text in it. No database is asked otherwise.
+
+    A database cannot look for some of these characters: it finds every name, or fails.
+
+    Example:
+        >>> could_be_in_name(" "), could_be_in_name(""), could_be_in_name("a\x00")
+        (True, True, False)
+    """
+    return _NEVER_USABLE.search(text) is None
 
 
 def short_enough_to_log(text: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from cidrgate.values import Account, Decision, Entry, ListState, account_text, l
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
-    from ipaddress import IPv4Address
 
     from cidrgate.values import Address
 
@@ -102,9 +101,14 @@ def decide(account: Account | str, entries: Collection[Entry], address: Address,
         return Decision(allowed=True, reason="matched", account=name, entry=matched, mode=mode)
     if mode == "off" or not has_list(entries, owner):
         return Decision(allowed=True, reason="not_enforced", account=name, mode=mode)
-    asked = ip_address(text_of(address) if isinstance(address, str) else address)
-    nearest = _nearest(trie.values(), asked)
+    nearest = _nearest(trie.values(), _object_of(address))
     return Decision(allowed=mode != "enforce", reason="not_listed", account=name, nearest=nearest, mode=mode)
+
+
+def _object_of(address: Address) -> IPv4Address | IPv6Address:
+    if isinstance(address, IPv4Address | IPv6Address):  # an interface is its address
+        return address
+    return ip_address(text_of(address) if isinstance(address, str) else address)
 
 
 def _nearest(entries: Iterable[Entry], address: IPv4Address | IPv6Address) -> Entry | None:

@@ -77,6 +77,6 @@ def find_entries(
         found = service_of(request).manager.find(covers, overlaps=overlaps, after=after, limit=limit + 1)
     except InvalidAddressError as error:
         parameter = "covers" if overlaps is None else "overlaps"
-        raise InvalidRequestError([{"code": "invalid_value", "detail": str(error), "parameter": parameter}]) from error
+        raise InvalidRequestError([{"code": error.code, "detail": str(error), "parameter": parameter}]) from error
     items, last = filled(found, found_entry_record, lambda one: one.entry.id, limit)
     return Answer({"items": items, "next_cursor": None if last is None else cursor_after(last)}).read()

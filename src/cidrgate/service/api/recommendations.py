@@ -240,7 +240,7 @@ def recommend_list(
             include_denied=include_denied,
         )
     except InvalidAddressError as error:
-        raise InvalidRequestError([{"code": "invalid_value", "detail": str(error), "parameter": "exclude"}]) from error
+        raise InvalidRequestError([{"code": error.code, "detail": str(error), "parameter": "exclude"}]) from error
     return Answer(_record(found)).read()
 
 

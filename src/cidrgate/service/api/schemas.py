@@ -23,6 +23,7 @@ from pydantic import (
     create_model,
 )
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES
@@ -67,7 +68,7 @@ def _in_range(time: datetime) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("this time is out of range") from error
+        raise PydanticCustomError("invalid_expiry", "this time is out of range") from error
 
 
 def _unicode(text: str) -> str:
@@ -216,6 +217,8 @@ _INVALID_PARTS = (
     "too_long",
     "too_short",
     "invalid_value",
+    "invalid_address",
+    "invalid_expiry",
 )
 
 

@@ -26,7 +26,7 @@ __all__ = [
 
 _TAGS = re.compile(r'[ \t,]*+((?:W/)?"[\x21\x23-\x7e\x80-\xff]*+")[ \t]*+(?:,|$)')
 # The version of the list, and in a response's header what distinguishes one representation from another.
-_OF_LIST = re.compile(r'"v(0|[1-9][0-9]{0,15})(?:-[A-Za-z0-9_-]{16})?"')
+_OF_LIST = re.compile(r'"v(0|[1-9][0-9]{0,999})(?:-[A-Za-z0-9_-]{16})?"')
 
 Confirm = Annotated[
     list[Guard],

@@ -23,7 +23,7 @@ from cidrgate.errors import (
 from cidrgate.gate.request_paths import routed_path
 from cidrgate.problem_types import PROBLEM_JSON, TYPE_OF_CODE, problem_details, type_of_error
 from cidrgate.serialization import error_data_record, problem_record
-from cidrgate.service.http.limits import LONGEST_DATA, MOST_INVALID, MOST_PROBLEMS_TOLD
+from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_DATA, MOST_INVALID, MOST_PROBLEMS_TOLD
 from cidrgate.service.http.prefix import prefix_of
 from cidrgate.service.http.store_events import log_store_error
 
@@ -130,6 +130,8 @@ _INVALID = {
     "greater_than_equal": "out_of_range",
     "less_than": "out_of_range",
     "less_than_equal": "out_of_range",
+    "timezone_aware": "invalid_expiry",
+    "invalid_expiry": "invalid_expiry",
 }
 """The codes of what is wrong with a part of a request, by pydantic's types of errors."""
 
@@ -142,6 +144,7 @@ _MESSAGES = {
     "dict_type": "must be an object",
     "list_type": "must be an array",
     "string_type": "must be a string",
+    "timezone_aware": "has no time zone; add one, such as +00:00",
 }
 """What people are told instead of pydantic's messages, by its types of errors."""
 
@@ -181,12 +184,13 @@ def problem_response(
         errors: What is wrong in particular.
         more_errors: How many errors there are that are not in `errors`.
         confirm: The values of `confirm` that a repeated request needs for the change to be made.
-        data: The data of the error of the library. Texts and lists longer than `LONGEST_DATA` are left out.
+        data: The data of the error of the library. Texts and lists longer than `LONGEST_DATA` are left out, and numbers
+            above `GREATEST_INTEGER`.
         headers: Additional headers of the response.
         more: Additional members of the response.
     """
     # What is longer would make the response of a large request large too.
-    said = {name: value for name, value in (data or {}).items() if _is_short(value)}
+    said = {name: value for name, value in (data or {}).items() if _is_small(value)}
     more |= {"data": said} if said else {}
     body = problem_details(code, detail, errors=list(errors), more_errors=more_errors, confirm=list(confirm), **more)
     return _ProblemResponse(body, headers)
@@ -208,9 +212,11 @@ class _ProblemResponse(JSONResponse):
         await super().__call__(scope, receive, send)
 
 
-def _is_short(value: object) -> bool:
+def _is_small(value: object) -> bool:
     if isinstance(value, list):
-        return len(value) <= LONGEST_DATA and all(map(_is_short, value))
+        return len(value) <= LONGEST_DATA and all(map(_is_small, value))
+    if isinstance(value, int):
+        return value <= GREATEST_INTEGER
     return not isinstance(value, str) or len(value) <= LONGEST_DATA
 
 
