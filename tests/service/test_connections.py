@@ -19,6 +19,7 @@ import pytest
 
 from cidrgate.authorize.connections import HEAD_SECONDS, LARGEST_HEAD, RepeatedRecords
 from tests.service.a_server import Server, a_server
+from tests.service.conftest import openapi_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +171,20 @@ def test_what_is_no_request_is_answered_as_carefully_as_the_rest(server: Server,
         assert header in received
     problem = json.loads(received.partition(b"\r\n\r\n")[2])
     assert set(problem) == {"type", "title", "status", "detail", "code", "errors", "more_errors", "confirm"}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/problems/store_busy", "/v1/me"])
+@pytest.mark.parametrize(
+    "framing", [b"Transfer-Encoding: gzip", b"Content-Length: 3\r\nTransfer-Encoding: chunked", b"Content-Length: x"]
+)
+def test_a_body_of_unclear_length_is_refused_as_documented(server: Server, path: str, framing: bytes) -> None:
+    with connected(server) as connection:
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode()
+        connection.sendall(head + framing + b"\r\n\r\n")
+        received = answer(connection)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    documented = openapi_document()["paths"][path.replace("store_busy", "{code}")]["get"]["responses"]
+    assert "400" in documented
 
 
 def test_records_that_are_alike_are_counted_after_a_while() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from pydantic import BaseModel, TypeAdapter
@@ -15,7 +16,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from cidrgate import RuleManager
 from cidrgate.service import Settings, create_app
 from cidrgate.service.api import accounts, checks, entries, health, history, problem_pages, schemas, sessions, tokens
-from cidrgate.service.http.limits import LONGEST_QUERY
+from cidrgate.service.http.limits import LARGEST_HEAD, LONGEST_QUERY, MOST_HEADERS
 from tests.app_client import AppClient
 from tests.length import length
 from tests.service.conftest import Api
@@ -94,6 +95,31 @@ def test_the_document_is_complete() -> None:
             assert {"400", "408", "413", "415"} <= set(one["responses"])
             assert all(content["schema"] for content in one["requestBody"]["content"].values()), (path, method)
             assert ("application/merge-patch+json" in one["requestBody"]["content"]) == (method == "patch")
+
+
+BEFORE_ROUTES: dict[str, tuple[str, dict[str, str]]] = {
+    "a known tag": ("", {"If-None-Match": "*"}),
+    "a long query": ("?" + "a" * (LONGEST_QUERY + 1), {}),
+    "a large head": ("", {"X-Long": "x" * (LARGEST_HEAD + 1)}),
+    "many headers": ("", {f"X-{number}": "x" for number in range(MOST_HEADERS + 1)}),
+    "a wrong host": ("", {"Host": "a b"}),
+}
+"""What is answered whatever the route does: the end of the path, and headers."""
+
+
+@pytest.mark.parametrize("name", BEFORE_ROUTES)
+def test_what_is_answered_for_every_route_is_documented_for_every_route(name: str) -> None:
+    query, headers = BEFORE_ROUTES[name]
+    app = create_app(served().manager, Settings(authorize=True, unlisted="deny", ready_within=10**9))
+    sent = {"Authorization": f"Bearer {usable(served())}", "X-Account": "acct-1", **headers}
+    client, document = AppClient(app), app.openapi()
+    for path, item in document["paths"].items():
+        known = path.replace("{account_name}", "acct-1").replace("{code}", "store_busy")
+        if "get" in item and "{" not in known and path != "/v1/changes/stream":  # that response has no end
+            answer = client.get(known + query, headers=sent)
+            assert str(answer.status_code) in item["get"]["responses"], (path, answer.text)
+    operations = [one for item in document["paths"].values() for one in item.values()]
+    assert all({"400", "414", "431"} <= set(one["responses"]) for one in operations)
 
 
 def test_examples_are_what_they_are_examples_of() -> None:

@@ -55,7 +55,7 @@ _MODEL = "Model"
 """The end of the name of a class of the code, which the name of its schema does not have."""
 
 _ERRORS = {
-    400: "The request is malformed: its Host header, or its body, which is not JSON that the service accepts.",
+    400: "The request is malformed: its headers, such as Host, or its body, which is no JSON that the service accepts.",
     401: "The token is missing, unknown, revoked or expired.",
     403: "The token's scopes do not allow this, or the client address may not use this service.",
     404: "The resource does not exist, or this token may not see it.",
@@ -78,8 +78,9 @@ _HEADERS = {
     429: _RETRY,
     503: _RETRY,
 }
-_ALWAYS = (408, 414, 422, 431)
-_EVERYWHERE = (400, 401, 403, *_ALWAYS, 421, 429, 503)
+_BEFORE_ROUTES = (400, 414, 431)
+_ALWAYS = (*_BEFORE_ROUTES, 408, 422)
+_EVERYWHERE = (401, 403, *_ALWAYS, 421, 429, 503)
 _WITH_BODY = (413, 415)
 
 
@@ -222,5 +223,6 @@ _AUTHORIZE: dict[str, Any] = {
                 "text/html": {"schema": {"type": "string"}},
             },
         },
+        **{str(status): _error(status) for status in _BEFORE_ROUTES},
     },
 }

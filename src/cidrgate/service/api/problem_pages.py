@@ -62,8 +62,8 @@ class ProblemTypeModel(ResponseModel):
     "/{code}",
     response_model=ProblemTypeModel,
     responses={
+        **answers(404, public=True, headers={200: READ}),
         200: {"content": {"text/html": {"schema": {"type": "string"}}}, "headers": READ},
-        **answers(404, public=True),
     },
 )
 async def get_problem_type(request: Request, code: Code) -> Response:
