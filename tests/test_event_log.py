@@ -24,6 +24,7 @@ import pytest
 
 from cidrgate import ClientIPResolver, Gate, Matcher, Policy, RuleManager
 from cidrgate.event_log import Event, JsonFormatter, event_name, json_line, log_event
+from cidrgate.gate.decision_log import advise_about_unseen_routes
 from cidrgate.process import forking
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
@@ -445,6 +446,15 @@ def test_a_proxy_whose_header_is_missing(heard: Heard, monkeypatch: pytest.Monke
     said = heard.one("client_header_missing")
     assert said["level"] == "warning"
     assert "--no-clear-untrusted-proxy-headers" in said["message"]
+
+
+def test_a_route_that_a_guard_cannot_see(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.gate.decision_log._told_of_unseen_routes", threading.Event())
+    for _ in range(2):
+        advise_about_unseen_routes()
+    said = heard.one("route_unseen")
+    assert said["level"] == "warning"
+    assert "Depends itself" in said["message"]
 
 
 def test_a_file_that_everybody_can_read(tmp_path: Path, heard: Heard) -> None:

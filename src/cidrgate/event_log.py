@@ -41,6 +41,7 @@ Event: TypeAlias = Literal[
     "peer_rewritten",
     "aliases_possible",
     "client_header_missing",
+    "route_unseen",
     "store_lost",
     "store_back",
     "store_busy",

@@ -37,6 +37,7 @@ __all__ = [
     "advise_about_aliases",
     "advise_about_missing_headers",
     "advise_about_rewritten_peers",
+    "advise_about_unseen_routes",
     "check_log",
     "check_log_every",
 ]
@@ -78,6 +79,15 @@ _ADVICE_ABOUT_MISSING_HEADERS = (
     "waitress removes it by default: start it with --no-clear-untrusted-proxy-headers "
     "(clear_untrusted_proxy_headers=False). Otherwise configure the proxy to write the header. This message is logged "
     "once."
+)
+
+_told_of_unseen_routes = WakeUp()
+_ADVICE_ABOUT_UNSEEN_ROUTES = (
+    "a request is denied because a FromRoute cannot see what the FastAPI application receives for the parameter of the "
+    "route, so it could check another account. Give the dependency that allowlist(...) returned to Depends itself, "
+    "without a function around it, on routes that FastAPI makes. If that is so, this version of FastAPI, or a library "
+    "that changes its routes, is not supported: use a dependency that returns the account instead of FromRoute. This "
+    "message is logged once."
 )
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}
@@ -296,6 +306,11 @@ def advise_about_aliases() -> None:
 def advise_about_missing_headers() -> None:
     """Log once why the header of a trusted proxy may be missing."""
     _log_once(_told_of_missing_headers, "client_header_missing", _ADVICE_ABOUT_MISSING_HEADERS)
+
+
+def advise_about_unseen_routes() -> None:
+    """Log once why the account in a route of FastAPI is unclear for every request."""
+    _log_once(_told_of_unseen_routes, "route_unseen", _ADVICE_ABOUT_UNSEEN_ROUTES)
 
 
 def _log_once(told: WakeUp, event: Event, advice: str) -> None:

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import UUID
 from weakref import WeakSet
 
 from fastapi import Depends, HTTPException, Request, Response, WebSocket, WebSocketException
@@ -14,22 +13,20 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import solve_dependencies
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
-from fastapi.routing import APIRoute, APIWebSocketRoute
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 
-from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source
 from cidrgate.gate.denial import STATUS, problem_of
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.verdict import Verdict, mode_headers
 from cidrgate.middleware._asgi_requests import STATE, account_of_scope, decide, denial_in, hand_over, sending_mode
+from cidrgate.middleware._fastapi_parameters import RouteParameter
 from cidrgate.middleware._request_account import decided_once, find_account
 from cidrgate.values import check_type
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterator
-
-    from fastapi._compat import ModelField
 
     from cidrgate.gate.gate import Gate
     from cidrgate.middleware._asgi_requests import Message, Receive, Scope, Send
@@ -87,6 +84,9 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
     It protects only the routes and routers that depend on it. The route also finds the verdict in
     `request.state.cidrgate`.
 
+    With a `FromRoute`, pass it to `Depends` itself: inside another function it cannot see what the route makes of the
+    parameter, and denies.
+
     FastAPI reads and parses the body of a request before it runs a dependency, also the body of a request that is then
     denied. Routes of the class `AllowlistRoute` run this one before.
 
@@ -114,11 +114,12 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
     check_gate(gate)
     if isinstance(account, (FromHeader, FromRoute, FromPath)):
         of_scope = account_of_scope(account)
+        parameter = RouteParameter(account.parameter) if isinstance(account, FromRoute) else None
 
         def finder(scope: Scope) -> Any:
             found = of_scope(scope)
-            if isinstance(account, FromRoute):
-                _refuse_converted(scope, account.parameter, found)
+            if parameter is not None and isinstance(found, str):
+                parameter.refuse_converted(scope, found, from_source)
             return found
 
         async def from_source(connection: HTTPConnection, response: Response) -> Verdict:
@@ -224,28 +225,6 @@ def _reads_body(dependant: Dependant) -> bool:
 def _verdict_on(gate: Gate, account: Any, scope: Scope, failure: Exception | None = None) -> Verdict:
     """Return the verdict; the gate is asked once, if the dependency runs before and after the body is read."""
     return decided_once(scope, gate, account, failure, lambda: decide(gate, account, scope, failure))
-
-
-def _refuse_converted(scope: Scope, parameter: str, account: object) -> None:
-    """Reject an account that the route converts to a value other than the text in its path, such as `07` to 7.
-
-    Raises:
-        UnclearAccountError: If the endpoint would act for an account other than the one that is checked.
-    """
-    route = scope.get("route")
-    if not isinstance(account, str) or not isinstance(route, APIRoute | APIWebSocketRoute):
-        return
-    for field in _path_fields(route.dependant):
-        if field.alias == parameter:
-            value, errors = field.validate(account, {}, loc=("path", parameter))
-            if errors or not isinstance(value, str | int | UUID) or str(value) != account:
-                raise UnclearAccountError(f"the route converts {parameter}: the text in the path is not the account")
-
-
-def _path_fields(dependant: Dependant) -> Iterator[ModelField]:
-    yield from dependant.path_params
-    for inner in dependant.dependencies:
-        yield from _path_fields(inner)
 
 
 def _allowed_verdict(verdict: Verdict, connection: HTTPConnection, response: Response) -> Verdict:
