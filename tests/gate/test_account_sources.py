@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -115,6 +117,10 @@ def test_a_pattern_that_no_path_could_match_is_refused(pattern: Any, error: type
         FromPath(pattern)
 
 
+class Number(int, Enum):
+    ONE = 1
+
+
 def test_routes() -> None:
     source = FromRoute("account")
     assert source.account({"account": "acct-1", "other": "acct-2"}) == "acct-1"
@@ -123,7 +129,8 @@ def test_routes() -> None:
     assert source.account({"account": UUID(named.upper())}) == named
     for nothing in (None, {}, {"Account": "acct-1"}, {"account": None}):
         assert source.account(nothing) is None
-    for other in (True, 4.2, b"acct-1", ["acct-1"], object()):
+    assert source.account({"account": HTTPStatus.OK}) == "200"  # an `IntEnum`
+    for other in (True, 4.2, b"acct-1", ["acct-1"], object(), Number.ONE):
         with pytest.raises(TypeError, match="use a callable"):
             source.account({"account": other})
 

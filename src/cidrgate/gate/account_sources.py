@@ -181,12 +181,13 @@ class FromRoute:
             missing.
 
         Raises:
-            TypeError: If the framework converted the parameter to another type.
+            TypeError: If the framework converted the parameter to another type, or to an integer that writes another
+                text, such as a member of an enumeration.
         """
         value = None if parameters is None else parameters.get(self.parameter)
         if value is None or isinstance(value, str):
             return value
-        if isinstance(value, (int, UUID)) and not isinstance(value, bool):
+        if isinstance(value, UUID) or (isinstance(value, int) and str(value) == int.__repr__(value)):
             return str(value)
         raise TypeError(
             f"the route's parameter {self.parameter} is a {type(value).__name__}, not text: use a callable that "
