@@ -47,7 +47,7 @@ class _Route:
         provider: The application whose `dependency_overrides` count.
         overrides: Those that counted when the rest was found out; None before.
         calls: The functions that FastAPI calls, with the overrides.
-        takers: Those that may receive the parameter.
+        takers: Those that may receive the parameter as something else.
     """
 
     owner: Any
@@ -89,7 +89,7 @@ class RouteParameter:
                         raise UnclearAccountError(f"the route converts {self._name}: its text is not the account")
 
     def _takers(self, scope: Scope, guard: Callable[..., Any]) -> tuple[Dependant, ...]:
-        """Return the functions that may receive the parameter; they are found out once for a route."""
+        """Return the functions that may receive something else; they are found out once for a route."""
         owner = _owner_of(scope)
         route = self._routes.get(id(owner))
         if route is None or route.owner is not owner:
@@ -100,18 +100,23 @@ class RouteParameter:
         if route.overrides != overrides:
             called = list(_called(route.dependant, overrides))
             route.calls = frozenset(one.call for one in called)
-            route.takers = tuple(one for one in called if any(map(self._may_be_in, one.path_params)))
+            route.takers = tuple(filter(self._may_convert, called))
             route.overrides = dict(overrides)
         if guard not in route.calls:
             raise _unseen()
         return route.takers
 
-    def _may_be_in(self, field: ModelField) -> bool:
-        return _model_of(field) is not None or self._name in _keys(field.name, field.field_info)
+    def _may_convert(self, dependant: Dependant) -> bool:
+        """Return whether a function takes the parameter, and not simply as text."""
+        return any(
+            _model_of(field.field_info.annotation) is not None
+            or (self._name in _keys(field.name, field.field_info) and not _is_plain(field, dependant.call))
+            for field in dependant.path_params
+        )
 
     def _received(self, field: ModelField, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[Any]:
         """Yield what the application reads as the parameter in the value of a field; None if that is not clear."""
-        model = _model_of(field)
+        model = _model_of(field.field_info.annotation)
         value = values.get(field.name)
         if model is None:
             if self._name in _keys(field.name, field.field_info):
@@ -181,21 +186,27 @@ def _called(dependant: Dependant, overrides: Mapping[Any, Any]) -> Iterator[Depe
         yield from _called(inner, overrides)
 
 
-def _model_of(field: ModelField) -> type[BaseModel] | None:
-    """Return the Pydantic model of all path parameters, if a field is declared as one."""
-    annotation = getattr(field.field_info, "annotation", None)
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return a Pydantic model, which takes all path parameters, if the annotation of a parameter is one."""
     return annotation if inspect.isclass(annotation) and issubclass(annotation, BaseModel) else None
+
+
+def _is_plain(field: ModelField, call: Any) -> bool:
+    """Return whether a function receives text, or what the path's convertor has made of it, unchanged."""
+    info = field.field_info
+    return info.annotation in (str, Any) and not info.metadata and _model_of(call) is None
 
 
 def _kept_by(call: Any, name: str, value: Any) -> Any:
     """Return what the function that FastAPI calls has for an argument if it is a Pydantic model; None if unclear."""
-    if not (inspect.isclass(call) and issubclass(call, BaseModel) and _validates(call)):
+    model = _model_of(call)
+    if model is None or not _validates(model):
         return value
-    fields = [key for key, info in call.model_fields.items() if name in _keys(key, info)]
-    made = call.model_construct()
+    fields = [key for key, info in model.model_fields.items() if name in _keys(key, info)]
+    made = model.model_construct()
     try:
         for key in fields:
-            call.__pydantic_validator__.validate_assignment(made, key, value)
+            model.__pydantic_validator__.validate_assignment(made, key, value)
         kept = {getattr(made, key) for key in fields}
     except Exception:  # noqa: BLE001 - a model that cannot be changed, or that checks several fields together
         return None
