@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import shlex
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, strategies as st
 
-from cidrgate import Observation, RuleManager
+from cidrgate import Account, Entry, Observation, RuleManager
 from cidrgate.cli.address_files import seen_in_lines
 from cidrgate.cli.errors import CommandError
 from cidrgate.foresight import CurvePoint
 from cidrgate.foresight.curve_plots import bar, curve_svg
+from cidrgate.foresight.evaluation import DecidingNow
 from cidrgate.foresight.observed import read_observed
+from cidrgate.manager.outcomes import Guard
 from cidrgate.stores.observations import add_observations
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,9 +208,10 @@ def test_a_list_is_reviewed_and_the_commands_change_it(cidrgate: Cidrgate) -> No
 def test_the_policy_of_the_account_counts(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "9.9.9.9/32", "--create")
     cidrgate("policy", "set", "--account", "a", "--max-entries", "4")
-    record = cidrgate("recommend", "-", "--account", "a", "--json", stdin=SEEN).record
+    options = ("--account", "a", "--include-denied", "--json")
+    record = cidrgate("recommend", "-", *options, stdin=SEEN).record
     assert len(record["networks"]) == 4
-    record = cidrgate("recommend", "-", "--account", "a", "--max-entries", "3", "--json", stdin=SEEN).record
+    record = cidrgate("recommend", "-", *options, "--max-entries", "3", stdin=SEEN).record
     assert len(record["networks"]) == 3
     wrong = cidrgate("recommend", "-", "--account", "a", "--max-entries", "5", stdin=SEEN, status=2).err
     assert "max_entries must be from 1 to 4, as the policy has it, not 5" in wrong
@@ -280,6 +284,7 @@ def test_the_commands_work_for_odd_names_and_limits_that_were_typed(cidrgate: Ci
     assert len(cidrgate("list", "--json", "--", "--all").record["items"]) == 55
 
 
+NOW = datetime.now(UTC)
 ALLOWED = {True: ["true", "True", "1", "yes", "T"], False: ["false", "False", "0", "no", "F"]}
 
 
@@ -314,8 +319,11 @@ def test_only_rows_of_the_accounts_count_and_denied_ones_as_denied(
     assert +seen.requests == (wanted + denied if include_denied else +wanted)
     assert seen.denied == (Counter() if include_denied else +denied)
     assert read.ignored == ("first_seen",)
-    everything = read_observed(read.observed(accounts, ["8.8.8.0/24"]))
-    assert +everything.requests == wanted + denied  # what is listed now counts as allowed
+    owner = Account(name="a", parent=None, created_at=NOW)
+    for listed, counted in (("8.8.8.0/24", wanted + denied), ("9.9.9.0/24", Counter[str]())):
+        entry = Entry(id=1, account="a", cidr=listed, created_at=NOW, created_by=None)
+        everything = read_observed(read.observed(accounts, DecidingNow([entry], owner, NOW)))
+        assert (+everything.requests, +everything.denied) == (counted, wanted + denied - counted)  # as decided now
 
 
 TRAFFIC = """account,network,allowed,requests,first_seen,last_seen
@@ -342,10 +350,16 @@ def test_a_table_of_observations_is_read_by_account_and_verdict(cidrgate: Cidrga
     answer = cidrgate("recommend", "-", stdin=TRAFFIC)
     assert "3 entries cover 3 addresses that made 14 requests" in answer.out
     assert "the requests of 3 accounts count together: --account ACCOUNT takes those of one" in answer.err
-    # What the list allows now counts as allowed, as in recorded traffic.
+    # The list decides now, as in recorded traffic: what was denied and is listed counts as allowed, and the reverse.
     cidrgate("add", "a", "4.4.4.4/32")
     record = cidrgate("recommend", "-", "--account", "a", "--json", stdin=TRAFFIC).record
-    assert [one["cidr"] for one in record["networks"]] == ["4.4.4.4/32", "8.8.4.4/32", "8.8.8.8/32"]
+    assert [one["cidr"] for one in record["networks"]] == ["4.4.4.4/32"]
+    assert [(one["network"], one["reason"], one["requests"]) for one in record["left_out"]] == [
+        ("8.8.4.4/32", "denied", 2),
+        ("8.8.8.8/32", "denied", 5),
+    ]
+    answer = cidrgate("recommend", "-", "--account", "a", "--include-denied", stdin=TRAFFIC)
+    assert "3 entries cover 3 addresses that made 8 requests" in answer.out
     cidrgate("account", "create", "c")
     missing = cidrgate("recommend", "-", "--account", "c", stdin=TRAFFIC, status=4).err
     assert "no request in the file is of account 'c'" in missing
@@ -355,7 +369,97 @@ def test_the_commands_do_without_a_limit_that_was_not_typed(cidrgate: Cidrgate) 
     cidrgate("add", "a", "8.8.8.8/32", "--create")
     cidrgate("policy", "set", "--account", "a", "--max-entries", "100")
     seen = "\n".join(f"8.{number}.8.8" for number in range(60))
-    commands = cidrgate("recommend", "-", "--account", "a", "--json", stdin=seen).record["commands"]
+    options = ("--account", "a", "--include-denied", "--json")
+    commands = cidrgate("recommend", "-", *options, stdin=seen).record["commands"]
     assert "None" not in " ".join(commands)
     cidrgate(*shlex.split(commands[0])[1:], "--confirm", "lock_out")
     assert len(cidrgate("list", "a", "--json").record["items"]) == 60
+
+
+def test_the_three_sources_leave_out_what_the_list_denies_now(cidrgate: Cidrgate, tmp_path: Path) -> None:
+    """An entry was removed, disabled or has expired, or a pause let an address in; a subaccount got another parent."""
+    pytest.importorskip("duckdb", reason="needs DuckDB: pip install 'cidrgate[replay]'")
+    guards = tuple(Guard)
+    states = ("removed", "disabled", "expired", "paused", "pausing", "moved", "open", "reporting")
+    with RuleManager.open(cidrgate.database).with_hooks(confirmed=guards) as manager:
+        for account in states:
+            manager.create_account(account)
+            if account != "open":
+                manager.add(account, "8.8.8.0/24")
+        manager.add("removed", "9.9.9.9/32")
+        manager.remove("removed", "9.9.9.9/32")
+        manager.add("disabled", "9.9.9.9/32", enabled=False)
+        later = datetime.now(UTC) + timedelta(seconds=2)
+        manager.add("expired", "9.9.9.9/32", expires_at=later)
+        manager.pause("paused", for_=timedelta(hours=1))
+        manager.resume("paused")
+        manager.pause("pausing", for_=timedelta(hours=1))
+        manager.set_mode("reporting", "report_only")
+        manager.create_account("sub", parent="open")
+        now = datetime.now(UTC)
+        with manager._store.write() as transaction:
+            seen = [(one, address) for one in states for address in ("8.8.8.8", "9.9.9.9") if one != "moved"]
+            seen += [("moved", "8.8.8.8"), ("sub", "9.9.9.9")]
+            add_observations(
+                transaction,
+                [
+                    Observation(
+                        account=one, network=f"{address}/32", allowed=True, requests=1, first_seen=now, last_seen=now
+                    )
+                    for one, address in seen
+                ],
+            )
+        manager.edit_account("sub", parent="moved")
+    rows = "".join(f"{one},{address},{now.isoformat()}\n" for one, address in seen)
+    (tmp_path / "log.csv").write_text("account,address,time\n" + rows)
+    eventually(lambda: datetime.now(UTC) > later)
+    for account in states:
+        denies = account not in ("open", "reporting")
+        for source in ([], ["--from-log", "log.csv"], ["log.csv"]):
+            record = cidrgate("recommend", *source, "--account", account, "--json").record
+            assert [one["cidr"] for one in record["networks"]] == ["8.8.8.8/32", *([] if denies else ["9.9.9.9/32"])]
+            assert [(one["network"], one["reason"]) for one in record["left_out"]] == (
+                [("9.9.9.9/32", "denied")] if denies else []
+            ), (account, source)
+            paused = any("pausing is paused: its list counts as it does" in one for one in record["notes"])
+            assert paused is (account == "pausing")
+            record = cidrgate("recommend", *source, "--account", account, "--include-denied", "--json").record
+            assert [one["cidr"] for one in record["networks"]] == ["8.8.8.8/32", "9.9.9.9/32"]
+        if denies:
+            assert "--include-denied covers denied addresses, too" in cidrgate("recommend", "--account", account).out
+
+
+def test_replace_names_what_it_drops_and_enables_what_is_disabled(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.0/24", "--create", "--label", "contractor", "--expires-in", "2h")
+    cidrgate("add", "a", "1.1.1.0/24", "--label", "hq")
+    cidrgate("add", "a", "4.4.4.4/32", "--label", "kept")
+    cidrgate("add", "a", "5.5.5.5/32", "--no-enabled")
+    cidrgate("add", "a", "6.6.6.6/32")
+    cidrgate("add", "a", "9.9.9.9/32", "--no-enabled", "--label", "partner")
+    seen = "8.8.8.8\n1.1.1.1\n4.4.4.4\n9.9.9.9\n"
+    options = ("recommend", "-", "--account", "a", "--include-denied")
+    record = cidrgate(*options, "--json", stdin=seen).record
+    assert [(one["cidr"], one["label"], one["enabled"]) for one in record["details_dropped"]] == [
+        ("1.1.1.0/24", "hq", True),
+        ("5.5.5.5/32", None, False),
+        ("8.8.8.0/24", "contractor", True),
+    ]
+    assert record["details_dropped"][2]["expires_at"] is not None
+    out = cidrgate(*options, stdin=seen).out
+    assert "replace does not keep what these entries say" in out
+    assert (
+        "\n  1.1.1.0/24 (id 2, hq)\n  5.5.5.5/32 (id 4, not enabled)\n  8.8.8.0/24 (id 1, contractor, expires at" in out
+    )
+    replacing = shlex.split(record["commands"][0])
+    cidrgate(*replacing[1:])
+    with RuleManager.open(cidrgate.database) as manager:
+        listed = [(entry.cidr, entry.label, entry.expires_at, entry.enabled) for entry in manager.entries("a")]
+        assert all(manager.allows("a", address) for address in seen.split())
+    assert listed == [
+        ("1.1.1.1/32", None, None, True),
+        ("4.4.4.4/32", "kept", None, True),
+        ("8.8.8.8/32", None, None, True),
+        ("9.9.9.9/32", "partner", None, True),
+    ]
+    again = cidrgate(*options, "--json", stdin=seen).record
+    assert (again["commands"], again["details_dropped"]) == ([], [])

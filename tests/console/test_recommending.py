@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def with_traffic(console: Console) -> str:
-    """An account with an entry that nobody used, one that is too wide, and who called."""
+    """An account whose list only reports, with an entry that nobody used, one that is too wide, and who called."""
     account = console.account("9.9.9.0/24", "1.1.1.1/32")
     with console.manager._store.write() as transaction:
         transaction.connection.execute(update(entries).values(created_at=datetime.now(UTC) - timedelta(days=400)))
     seen = [("8.8.8.8/32", 7), ("8.8.8.9/32", 1), ("9.9.9.9/32", 300), ("4.4.4.4/32", 2), ("10.0.0.7/32", 3)]
     store_observed(console.manager, *((account, network, requests) for network, requests in seen))
+    console.manager.set_mode(account, "report_only", confirmed=["disable_enforcement"])
     return account
 
 
@@ -132,3 +133,21 @@ def test_a_subaccount_has_no_recommendation(console: Console, visitors: Visitors
     page.goto(f"list/recommendation?account={account}-sub")
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.locator("main")).not_to_contain_text("8.8.8.8")
+
+
+def test_what_the_list_denies_is_left_out_and_a_disabled_entry_is_called_so(
+    console: Console, visitors: Visitors
+) -> None:
+    account = with_traffic(console)
+    console.manager.add(account, "4.4.4.4/32", enabled=False)
+    page = visitors.person(console)
+    page.goto(f"list/recommendation?account={account}")
+    row = page.get_by_role("row").filter(has_text="4.4.4.4/32")
+    expect(row).to_contain_text("disabled")
+    expect(row).not_to_contain_text("Listed")
+    row.get_by_role("link", name="Edit 4.4.4.4/32").click()
+    expect(page.get_by_label("CIDR", exact=True)).to_have_value("4.4.4.4/32")
+    console.manager.resume(account)
+    page.goto(f"list/recommendation?account={account}")
+    expect(page.get_by_text("1 entry covers 1 address with 300 requests")).to_be_visible()
+    expect(page.get_by_text("4.4.4.4 with 2 requests: requests from it are denied")).to_be_visible()

@@ -61,8 +61,8 @@ def test_it_is_what_the_parts_of_the_library_say(
             with pytest.raises(NoTrafficError):
                 manager.recommend("a", days)
             return
-        # The list allows these addresses now, whatever was decided then.
-        observed = [replace(one, allowed=one.allowed or one.network.startswith("8.8.8.")) for one in observed]
+        # The list decides about these addresses now, whatever was decided then.
+        observed = [replace(one, allowed=one.network.startswith("8.8.8.")) for one in observed]
         limits: dict[str, Any] = {"max_entries": most, "include_denied": include_denied}
         wanted = outcome_of(lambda: recommend(observed, **limits))
         found = outcome_of(lambda: manager.recommend("a", days, **limits))

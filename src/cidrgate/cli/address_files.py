@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.output import counted
 from cidrgate.errors import InvalidAddressError
-from cidrgate.foresight.evaluation import decided_now
 from cidrgate.lists.csv_records import CsvLines, is_half_quoted, loosely_quoted, unclosed_quote
 from cidrgate.lists.encodings import read_text_file
 from cidrgate.lists.restrictions import restricts_by_name, restricts_by_value
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from cidrgate.foresight import Observed
+    from cidrgate.foresight.evaluation import DecidingNow
 
 __all__ = ["SeenFile", "read_addresses", "seen_in_lines"]
 
@@ -74,28 +74,29 @@ class SeenFile:
     ignored: tuple[str, ...] = ()
     without_address: int = 0
 
-    def observed(self, accounts: Collection[str] | None = None, listed: Collection[str] = ()) -> Observed:
+    def observed(self, accounts: Collection[str] | None = None, deciding: DecidingNow | None = None) -> Observed:
         """Return what was seen of some accounts; without a column of accounts, every row counts.
 
         Args:
             accounts: The accounts; None for all.
-            listed: The networks that a list allows now: what they cover counts as allowed, whatever was decided then.
+            deciding: What their list decides now, which counts and not what was decided then; None without a list.
         """
         allowed: Counter[str] = Counter()
-        denied: Counter[str] = Counter()
-        for (account, was_allowed, address), requests in self.requests.items():
-            if accounts is None or account is None or account in accounts:
-                (allowed if was_allowed else denied)[address] += requests
         denials: list[Observation] = []
-        for address, requests in denied.items():
+        for (account, was_allowed, address), requests in self.requests.items():
+            if accounts is not None and account is not None and account not in accounts:
+                continue
             try:
-                denials += _denials(network_of(address), requests)
+                network = network_of(address)
             except InvalidAddressError:
                 allowed[address] += requests  # it is left out as what it is
-        if not denials:
-            return allowed
+                continue
+            if was_allowed if deciding is None else deciding.allows(network, allowed=was_allowed):
+                allowed[address] += requests
+            else:
+                denials += _denials(network, requests)
         # `recommend` reads both forms in one iterable.
-        return cast("Observed", [*allowed.items(), *decided_now(denials, listed)])
+        return cast("Observed", [*allowed.items(), *denials]) if denials else allowed
 
     def notes(self, accounts: Collection[str] | None = None) -> Iterator[str]:
         """Yield what a person must know about the rows and columns that do not count.

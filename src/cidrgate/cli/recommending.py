@@ -1,6 +1,6 @@
 """`cidrgate recommend`: the best list for addresses that were seen, and what it would change in an account's list."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cidrgate._engine import Matcher
+from cidrgate._engine import Matcher, PrefixTrie
 from cidrgate.cli.address_files import SeenFile, read_addresses
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import check_written, opened, write_text
+from cidrgate.cli.list_attempts import named
 from cidrgate.cli.log_options import FromLog, LogOptions, files_of, takes_log
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, counted, value_text
@@ -20,15 +21,15 @@ from cidrgate.cli.suggestions import suggested
 from cidrgate.errors import CidrgateError, NoTrafficError
 from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
 from cidrgate.foresight.curve_plots import bar, curve_svg
-from cidrgate.foresight.evaluation import Unknown, allowed_networks, is_address
+from cidrgate.foresight.evaluation import DecidingNow, Unknown, is_address
 from cidrgate.foresight.recommending import truncated_networks
 from cidrgate.foresight.sentences import number_text, observed_text, since_text
 from cidrgate.manager.recommendations import past_of_list
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
 from cidrgate.rules.policy import DEFAULT_POLICY
-from cidrgate.serialization import narrower_record, recommendation_record, unused_record, utc_text
-from cidrgate.values import Account, Entry
+from cidrgate.serialization import entry_record, narrower_record, recommendation_record, unused_record, utc_text
+from cidrgate.values import DETAILS, Account, Entry
 
 __all__ = ["app"]
 
@@ -72,7 +73,7 @@ def _recommend(
         bool,
         typer.Option(
             "--include-denied",
-            help="Cover addresses of recorded traffic, or of a log, that the list denies, too.",
+            help="Cover denied addresses, too: those that the list denies now, or those of denied rows of a FILE.",
         ),
     ] = False,
     curve: Annotated[
@@ -129,7 +130,8 @@ class _Source:
         observed: What was seen.
         policy: The limits of the list.
         owner: The account whose list counts; None without one.
-        entries: Its entries that allow something.
+        listed: Its entries.
+        entries: Those that allow something.
         settled: Those of them that are not too young to be called unused.
         since: The begin of the recorded traffic; None for a file or a log.
         asked_since: The begin of the days that were asked for, for the same.
@@ -141,6 +143,7 @@ class _Source:
     observed: Observed
     policy: Policy
     owner: Account | None = None
+    listed: tuple[Entry, ...] = ()
     entries: tuple[Entry, ...] = ()
     settled: tuple[Entry, ...] = ()
     since: datetime | None = None
@@ -198,8 +201,9 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
             seen, since, asked_since = recorded.observations, recorded.since, recorded.asked_since
             unknown = recorded.unknown
             settled = recorded.settled
+    deciding = DecidingNow(entries, owner, now)
     if past.logs:
-        seen = list(past.options.observations(session, past.logs, _matcher(owner, entries, names, now), names))
+        seen = deciding.decided(past.options.observations(session, past.logs, Matcher(), names))
         if not seen:
             raise NoTrafficError(
                 f"no request of account {account!r} is in {', '.join(past.logs)}: see that the options name the column "
@@ -207,25 +211,44 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
             )
     allowing = tuple(entry for entry in entries if entry.matches(now))
     if read is not None:
-        seen = read.observed(names, [entry.cidr for entry in allowing])
+        seen = read.observed(names, deciding)
         if not seen:
             raise NoTrafficError(f"no request in the file is of account {account!r}: see the column 'account'")
     assert seen is not None  # noqa: S101 - it was read above
-    where = "in the log" if past.logs else "in the file"
-    notes = () if read is None else tuple(read.notes(names))
-    settled = allowing if settled is None else settled
-    return _Source(seen, policy, owner, allowing, settled, since, asked_since, where, unknown, notes)
+    notes = [] if read is None else list(read.notes(names))
+    if deciding.is_paused:
+        notes.append(f"{owner.name} is paused: its list counts as it does when the pause ends")
+    return _Source(
+        seen,
+        policy,
+        owner,
+        listed=tuple(entries),
+        entries=allowing,
+        settled=allowing if settled is None else settled,
+        since=since,
+        asked_since=asked_since,
+        where="in the log" if past.logs else "in the file",
+        unknown=unknown,
+        notes=tuple(notes),
+    )
 
 
-def _matcher(owner: Account, entries: list[Entry], names: list[str], at: datetime) -> Matcher:
-    """Return a matcher that decides as one list does now, for each account that has the list."""
-    matcher = Matcher()
-    networks = allowed_networks(entries, owner, at)
-    if networks is not None:
-        matcher.publish(owner.name, networks, when_empty="deny")
-        for name in names[1:]:
-            matcher.link(name, owner.name)
-    return matcher
+def _dropped(entries: Iterable[Entry], cidrs: list[str]) -> Iterator[Entry]:
+    """Yield the entries of which `replace` by these networks drops a detail: a label, an end, or that it is disabled.
+
+    An entry of which the network stays keeps its details, unless it has expired: then there is a new entry. Other
+    expired entries are dropped by every change.
+    """
+    recommended = PrefixTrie(cidrs)
+    kept, now = set(cidrs), datetime.now(UTC)
+    for entry in entries:
+        if all(getattr(entry, detail.name) == detail.default for detail in DETAILS):
+            continue
+        if entry.is_expired(now):
+            if recommended.covering(entry.cidr) or recommended.covered(entry.cidr):
+                yield entry
+        elif entry.cidr not in kept:
+            yield entry
 
 
 def _limits(session: Session) -> dict[str, Any]:
@@ -272,6 +295,8 @@ def _lines(found: Recommendation, policy: Policy) -> Iterator[str | Line | Table
         )
         if len(found.left_out) > _MOST_SHOWN:
             yield f"and {len(found.left_out) - _MOST_SHOWN:,} more; --json names them all"
+        if any(one.reason == "denied" for one in found.left_out):
+            yield "--include-denied covers denied addresses, too"
     if wide := policy.wider(found.cidrs):
         yield Line(f"wide: {', '.join(wide)}", "yellow")
 
@@ -320,6 +345,8 @@ class _Review:
         self._where = source.where
         self._cidrs = found.cidrs
         self._same = {entry.cidr for entry in source.entries} == set(found.cidrs)
+        self._dropped = [] if self._same else list(_dropped(source.listed, found.cidrs))
+        self._disabled = not {entry.cidr for entry in source.listed if not entry.enabled}.isdisjoint(found.cidrs)
         self._unused = unused(source.settled, source.observed, source.asked_since)
         self._narrower = narrower(source.entries, source.observed, source.asked_since)
         self._keeps_some = len(self._unused) < len(source.entries)
@@ -333,6 +360,7 @@ class _Review:
             "unused": [unused_record(one) for one in self._unused],
             "narrower": [narrower_record(one) for one in self._narrower],
             "commands": self._commands(),
+            "details_dropped": [entry_record(entry) for entry in self._dropped],
         }
 
     def lines(self) -> Iterator[str | Line | Table]:
@@ -362,6 +390,12 @@ class _Review:
         elif commands := self._commands():
             yield f"to change the list of {name}, one of:"
             yield from (f"  {line}" for line in commands)
+            if self._dropped:
+                yield Line(
+                    "replace does not keep what these entries say; give new entries a label or an end with edit:",
+                    "yellow",
+                )
+                yield from (f"  {named(entry)}" for entry in self._dropped)
 
     def _commands(self) -> list[str]:
         """Return commands that would change the list: to the recommended one, or entry by entry."""
@@ -370,7 +404,9 @@ class _Review:
             limit = []
             if self._most is not None and len(self._cidrs) > DEFAULT_POLICY.max_entries:
                 limit = ["--max-entries", f"{self._most}"]
-            options = ["--expect-version", f"{self._owner.version}", *limit]
+            # An entry of which the network stays would stay disabled.
+            enabled = ["--enabled"] if self._disabled else []
+            options = ["--expect-version", f"{self._owner.version}", *enabled, *limit]
             commands.append(self._command("replace", self._cidrs, options))
         if self._unused and self._keeps_some:
             commands.append(self._command("remove", [one.entry.cidr for one in self._unused]))

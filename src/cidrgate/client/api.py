@@ -702,7 +702,7 @@ class Client:
             excluded: Addresses and networks that no entry overlaps.
             widest_ipv4: The shortest length of an IPv4 entry; the policy's if None.
             widest_ipv6: The same for IPv6.
-            include_denied: Whether addresses that the list denies are covered too.
+            include_denied: Whether addresses that the list denies now are covered too, whatever was decided then.
 
         Raises:
             NoTrafficError: If the service has no traffic of the account.

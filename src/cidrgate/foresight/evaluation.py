@@ -29,13 +29,13 @@ __all__ = [
     "AffectedNetwork",
     "AffectedTraffic",
     "ChangedList",
+    "DecidingNow",
     "Evaluation",
     "PastTraffic",
     "TrafficTotal",
     "Unknown",
     "UnknownCode",
     "allowed_networks",
-    "decided_now",
     "evaluate",
     "first_day",
     "incomplete_accounts",
@@ -664,19 +664,46 @@ class _Allowed:
         return self._networks is None or all(self._fewest.covering(network) for network in networks)
 
 
-def decided_now(observations: Iterable[Observation], networks: Collection[str]) -> list[Observation]:
-    """Return observations of which those count as allowed that a list allows now, whatever was decided then.
+class DecidingNow:
+    """Decides about observations as a list does now, whatever was decided then.
 
-    A network of which the single addresses were not kept counts as allowed if the list allows all of it.
+    A paused list that has entries decides as it does when the pause ends: a pause lets addresses in that nobody listed.
+    In the mode `report_only` and without entries, a list denies nothing, and what no entry allows stays as it was
+    decided then.
 
     Args:
-        observations: The observations of the accounts that have the list.
-        networks: The networks that the list allows now, as canonical CIDRs.
+        entries: The whole list, including expired and disabled entries.
+        account: The account whose list it is.
+        at: The time at which entries match or not, with a time zone.
     """
-    allowed = _Allowed(networks)
-    return [
-        replace(one, allowed=True) if not one.allowed and allowed.covers([one.network]) else one for one in observations
-    ]
+
+    def __init__(self, entries: Collection[Entry], account: Account, at: datetime) -> None:
+        self._allowed = _Allowed([entry.cidr for entry in entries if entry.matches(at)])
+        self.is_paused = len(entries) > 0 and account.mode_at(at) == "off"
+        self._denies_others = self.is_paused or enforced(entries, account, at)
+
+    def allows(self, network: str, *, allowed: bool) -> bool:
+        """Return whether an address or network counts as allowed.
+
+        Of a network of which the single addresses were not kept, the list must allow every address, or deny every
+        address: if it allows a part, the network counts as it was decided then.
+
+        Args:
+            network: The network, as a canonical CIDR.
+            allowed: What was decided then.
+        """
+        part = self._allowed.part(network)
+        if part == [network]:
+            return True
+        return allowed and (bool(part) or not self._denies_others)
+
+    def decided(self, observations: Iterable[Observation]) -> list[Observation]:
+        """Return observations of accounts that have the list, each as allowed or denied as it counts now."""
+        found = []
+        for one in observations:
+            allowed = self.allows(one.network, allowed=one.allowed)
+            found.append(one if allowed == one.allowed else replace(one, allowed=allowed))
+        return found
 
 
 def _unknown(found: _Found, begin: datetime | None, days: int | None) -> Iterator[Unknown]:

@@ -139,7 +139,11 @@ class Recommendation:
 
     @property
     def cidrs(self) -> list[str]:
-        """The list, for `RuleManager.replace`."""
+        """The list, for `RuleManager.replace(account, cidrs, enabled=True)`.
+
+        Entries whose network stays keep their label and their end, and stay disabled without `enabled=True`. Entries of
+        other networks are new: they have no label and no end, also in place of entries that had them.
+        """
         return [network.cidr for network in self.networks]
 
     @property
@@ -180,7 +184,8 @@ def recommend(
         widest_ipv4: The shortest length of an IPv4 entry; the policy's if not given. It cannot be shorter than that.
         widest_ipv6: The same for IPv6.
         include_denied: Whether denied requests are covered too. By default they are left out, because the list denied
-            them on purpose, unless an entry that other addresses need covers them.
+            them on purpose, unless an entry that other addresses need covers them. An observation says what was decided
+            then; `RuleManager.recommend` leaves out what the list denies now.
 
     Returns:
         The list, the curve of entries against extra addresses, and what is left out.

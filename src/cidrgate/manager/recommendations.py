@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import NoTrafficError, RecommendationError
-from cidrgate.foresight.evaluation import decided_now, first_day, incomplete_accounts, short_window
+from cidrgate.foresight.evaluation import DecidingNow, first_day, incomplete_accounts, short_window
 from cidrgate.foresight.recommending import truncated_networks
 from cidrgate.foresight.sentences import days_text
 from cidrgate.foresight.usage import narrower, unused
@@ -67,8 +67,7 @@ class PastOfList:
         owner: The account whose list it is.
         entries: The entries that allow something now.
         settled: Those of them that did so since `asked_since`.
-        observations: What was observed of the account and its subaccounts. What an entry allows now counts as allowed,
-            whatever was decided then.
+        observations: What was observed of the account and its subaccounts, as `DecidingNow` decides about it.
         asked_since: The begin of the first day that was asked for. A younger entry is not called unused.
         since: The begin of the traffic; that of a later day if none was recorded before.
         unknown: What is not known: whether every address was kept, and for the whole time.
@@ -129,11 +128,12 @@ def past_of_list(
     if incomplete:
         which = f"account {incomplete[0]!r}" if len(incomplete) == 1 else f"{len(incomplete):,} accounts"
         unknown.append(incomplete_accounts(which))
+    account_now = owner.value()
     return PastOfList(
-        owner=owner.value(),
+        owner=account_now,
         entries=listed,
         settled=() if changed is None else tuple(entry for entry in listed if entry.id not in changed),
-        observations=decided_now(observations, [entry.cidr for entry in listed]),
+        observations=DecidingNow(entries, account_now, now).decided(observations),
         asked_since=asked,
         since=since,
         unknown=tuple(unknown),

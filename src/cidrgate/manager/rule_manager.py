@@ -2245,8 +2245,9 @@ class RuleManager:
             excluded: Addresses and networks that no entry overlaps.
             widest_ipv4: The shortest length of an IPv4 entry; the policy's if not given.
             widest_ipv6: The same for IPv6.
-            include_denied: Whether addresses that the list denies are covered too. What was denied and is listed now
-                counts as allowed.
+            include_denied: Whether addresses that the list denies now are covered too, whatever was decided when they
+                called. What was denied and is listed now counts as allowed. A paused list that has entries counts as it
+                does when the pause ends; a list that denies nothing now leaves out what was denied then.
 
         Raises:
             AccountNotFoundError: If there is no such account.

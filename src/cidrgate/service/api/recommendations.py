@@ -158,7 +158,7 @@ class RecommendationModel(ResponseModel):
     )
     requests: int = Field(description="How many requests they made.")
     requests_newly_allowed: int = Field(
-        description="How many requests that were denied the list would allow, because an entry covers their address or "
+        description="How many denied requests the list would allow, because an entry covers their address or "
         "network. They are not in `requests`."
     )
     requests_left_out: int = Field(description="How many requests the list does not cover.")
@@ -217,7 +217,7 @@ def recommend_list(
         Query(description=f"Networks that the list allows whole, used or not; not counted as extra. {_ROOM}"),
     ] = [],  # noqa: B006
     exclude: Annotated[_Networks, Query(description=f"Addresses and networks that no entry overlaps. {_ROOM}")] = [],  # noqa: B006
-    include_denied: Annotated[bool, Query(description="Covers addresses that the list denies, too.")] = False,
+    include_denied: Annotated[bool, Query(description="Covers addresses that the list denies now, too.")] = False,
 ) -> Response:
     """Recommend the list that covers who called and allows the fewest other addresses. Nothing is changed.
 

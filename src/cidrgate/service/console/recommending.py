@@ -78,7 +78,8 @@ def recommendation_page(
         shown=_MOST_SHOWN,
         observed_text=observed_text,
         since_text=since_text,
-        listed={entry.cidr for entry in view.entries},
+        # A network whose entry has expired can be taken: the form adds it anew.
+        listed={entry.cidr: entry for entry in view.entries if not entry.is_expired()},
         tab="recommendation",
         **known,
     )
