@@ -667,9 +667,9 @@ class _Allowed:
 class DecidingNow:
     """Decides about observations as a list does now, whatever was decided then.
 
-    A paused list that has entries decides as it does when the pause ends: a pause lets addresses in that nobody listed.
-    In the mode `report_only` and without entries, a list denies nothing, and what no entry allows stays as it was
-    decided then.
+    A paused list that has entries decides as it does when the pause ends: a pause allows addresses that nobody listed.
+    A list in the mode `report_only` denies nothing, and neither does one without entries, unless it is closed and
+    enforced: what no entry allows stays as it was decided then.
 
     Args:
         entries: The whole list, including expired and disabled entries.
