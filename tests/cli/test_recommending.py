@@ -208,10 +208,9 @@ def test_a_list_is_reviewed_and_the_commands_change_it(cidrgate: Cidrgate) -> No
 def test_the_policy_of_the_account_counts(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "9.9.9.9/32", "--create")
     cidrgate("policy", "set", "--account", "a", "--max-entries", "4")
-    options = ("--account", "a", "--include-denied", "--json")
-    record = cidrgate("recommend", "-", *options, stdin=SEEN).record
+    record = cidrgate("recommend", "-", "--account", "a", "--json", stdin=SEEN).record
     assert len(record["networks"]) == 4
-    record = cidrgate("recommend", "-", *options, "--max-entries", "3", stdin=SEEN).record
+    record = cidrgate("recommend", "-", "--account", "a", "--max-entries", "3", "--json", stdin=SEEN).record
     assert len(record["networks"]) == 3
     wrong = cidrgate("recommend", "-", "--account", "a", "--max-entries", "5", stdin=SEEN, status=2).err
     assert "max_entries must be from 1 to 4, as the policy has it, not 5" in wrong
@@ -369,8 +368,7 @@ def test_the_commands_do_without_a_limit_that_was_not_typed(cidrgate: Cidrgate) 
     cidrgate("add", "a", "8.8.8.8/32", "--create")
     cidrgate("policy", "set", "--account", "a", "--max-entries", "100")
     seen = "\n".join(f"8.{number}.8.8" for number in range(60))
-    options = ("--account", "a", "--include-denied", "--json")
-    commands = cidrgate("recommend", "-", *options, stdin=seen).record["commands"]
+    commands = cidrgate("recommend", "-", "--account", "a", "--json", stdin=seen).record["commands"]
     assert "None" not in " ".join(commands)
     cidrgate(*shlex.split(commands[0])[1:], "--confirm", "lock_out")
     assert len(cidrgate("list", "a", "--json").record["items"]) == 60
@@ -410,8 +408,8 @@ def test_the_three_sources_leave_out_what_the_list_denies_now(cidrgate: Cidrgate
                 ],
             )
         manager.edit_account("sub", parent="moved")
-    rows = "".join(f"{one},{address},{now.isoformat()}\n" for one, address in seen)
-    (tmp_path / "log.csv").write_text("account,address,time\n" + rows)
+    rows = "".join(f"{one},{address},{now.isoformat()},true\n" for one, address in seen)
+    (tmp_path / "log.csv").write_text("account,address,time,allowed\n" + rows)
     eventually(lambda: datetime.now(UTC) > later)
     for account in states:
         denies = account not in ("open", "reporting")
@@ -429,6 +427,16 @@ def test_the_three_sources_leave_out_what_the_list_denies_now(cidrgate: Cidrgate
             assert "--include-denied covers denied addresses, too" in cidrgate("recommend", "--account", account).out
 
 
+def test_addresses_that_a_file_only_names_count_whatever_the_list_decides(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.8/32", "--create")
+    for seen in ("8.8.8.8\n9.9.9.9\n9.9.9.10\n", "account,address\na,8.8.8.8\na,9.9.9.9\na,9.9.9.10\nb,1.1.1.1\n"):
+        record = cidrgate("recommend", "-", "--account", "a", "--json", stdin=seen).record
+        assert [one["cidr"] for one in record["networks"]] == ["8.8.8.8/32", "9.9.9.9/32", "9.9.9.10/32"]
+        assert "2 addresses that the list denies now count: the file names them" in record["notes"]
+    notes = cidrgate("recommend", "-", "--account", "a", "--json", stdin="8.8.8.8\n").record["notes"]
+    assert not any("denies" in one for one in notes)
+
+
 def test_replace_names_what_it_drops_and_enables_what_is_disabled(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "8.8.8.0/24", "--create", "--label", "contractor", "--expires-in", "2h")
     cidrgate("add", "a", "1.1.1.0/24", "--label", "hq")
@@ -437,7 +445,7 @@ def test_replace_names_what_it_drops_and_enables_what_is_disabled(cidrgate: Cidr
     cidrgate("add", "a", "6.6.6.6/32")
     cidrgate("add", "a", "9.9.9.9/32", "--no-enabled", "--label", "partner")
     seen = "8.8.8.8\n1.1.1.1\n4.4.4.4\n9.9.9.9\n"
-    options = ("recommend", "-", "--account", "a", "--include-denied")
+    options = ("recommend", "-", "--account", "a")
     record = cidrgate(*options, "--json", stdin=seen).record
     assert [(one["cidr"], one["label"], one["enabled"]) for one in record["details_dropped"]] == [
         ("1.1.1.0/24", "hq", True),

@@ -83,7 +83,7 @@ def test_the_inherited_history_is_shown_by_the_suggested_command(pasted: Pasted,
 @rows("name", NAMES)
 def test_a_list_is_the_recommended_one_after_the_suggested_command(pasted: Pasted, name: str) -> None:
     pasted.cidrgate("add", "--create", "--", name, "8.8.8.0/24", "1.1.1.0/24")
-    seen = ["recommend", "-", "--include-denied", f"--account={name}"]
+    seen = ["recommend", "-", f"--account={name}"]
     pasted(pasted.cidrgate(*seen, stdin="9.9.9.9\n8.8.8.8\n").out, "one of:\n  ")
     assert "is the recommended one" in pasted.cidrgate(*seen, stdin="9.9.9.9\n8.8.8.8\n").out
 

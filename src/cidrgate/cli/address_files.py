@@ -68,11 +68,14 @@ class SeenFile:
         requests: The requests by account, by whether they were allowed, and by address.
         ignored: The columns that do not count.
         without_address: How many rows have no address.
+        has_verdicts: Whether the rows say what was decided. Otherwise they are addresses that somebody names, and all
+            count, whatever a list decides about them.
     """
 
     requests: Counter[tuple[str | None, bool, str]]
     ignored: tuple[str, ...] = ()
     without_address: int = 0
+    has_verdicts: bool = False
 
     def observed(self, accounts: Collection[str] | None = None, deciding: DecidingNow | None = None) -> Observed:
         """Return what was seen of some accounts; without a column of accounts, every row counts.
@@ -81,10 +84,12 @@ class SeenFile:
             accounts: The accounts; None for all.
             deciding: What their list decides now, which counts and not what was decided then; None without a list.
         """
+        if not self.has_verdicts:
+            deciding = None
         allowed: Counter[str] = Counter()
         denials: list[Observation] = []
         for (account, was_allowed, address), requests in self.requests.items():
-            if accounts is not None and account is not None and account not in accounts:
+            if not _is_of(account, accounts):
                 continue
             try:
                 network = network_of(address)
@@ -98,12 +103,19 @@ class SeenFile:
         # `recommend` reads both forms in one iterable.
         return cast("Observed", [*allowed.items(), *denials]) if denials else allowed
 
-    def notes(self, accounts: Collection[str] | None = None) -> Iterator[str]:
-        """Yield what a person must know about the rows and columns that do not count.
+    def notes(self, accounts: Collection[str] | None = None, deciding: DecidingNow | None = None) -> Iterator[str]:
+        """Yield what a person must know about the rows and columns that do not count, and about denied addresses.
 
         Args:
             accounts: The accounts of which requests count; None for all.
+            deciding: What their list decides now; None without a list.
         """
+        if deciding is not None and not self.has_verdicts:
+            addresses = {address for account, _, address in self.requests if _is_of(account, accounts)}
+            denied = sum(_is_denied(address, deciding) for address in addresses)
+            if denied:
+                which = counted(denied, "address", "addresses")
+                yield f"{which} that the list denies now {'counts' if denied == 1 else 'count'}: the file names them"
         if self.ignored:
             noun = "column" if len(self.ignored) == 1 else "columns"
             yield f"ignored the {noun} {', '.join(map(quoted, self.ignored))}"
@@ -121,6 +133,17 @@ class SeenFile:
             of = counted(len(others), "other account", "other accounts")
             which = counted(requests, "request", "requests")
             yield f"{which} of {of} in the file {'does' if requests == 1 else 'do'} not count"
+
+
+def _is_of(account: str | None, accounts: Collection[str] | None) -> bool:
+    return accounts is None or account is None or account in accounts
+
+
+def _is_denied(address: str, deciding: DecidingNow) -> bool:
+    try:
+        return not deciding.allows(network_of(address), allowed=True)
+    except InvalidAddressError:
+        return False
 
 
 def read_addresses(stream: IO[bytes]) -> SeenFile:
@@ -166,7 +189,8 @@ def seen_in_lines(lines: Iterable[str]) -> SeenFile:
         rest = (line for _, line in numbered)
         rows = _records(CsvLines(chain([first[1]], rest), number=number - 1), separator)
         table = _Table(next(rows)[1])
-        return SeenFile(_summed(table.rows(rows)), table.ignored, table.without_address)
+        requests = _summed(table.rows(rows))
+        return SeenFile(requests, table.ignored, table.without_address, table.has_verdicts)
     if not _PART_OF_ADDRESS.search(text):
         raise CommandError(
             f"line {number} is {quoted(text)}: it is no address, and no column is named address, ip, client_ip, "
@@ -211,6 +235,7 @@ class _Table:
         header: The names of its columns.
 
     Attributes:
+        has_verdicts: Whether a column says what was decided.
         ignored: The names of the columns that do not count.
         without_address: How many of the rows that were read have no address, and are not blank.
 
@@ -228,6 +253,7 @@ class _Table:
         self._allowed = self._place(names, (_ALLOWED_COLUMN,))
         used = {self._address, self._requests, self._account, self._allowed}
         self._others = [place for place in range(len(header)) if place not in used]
+        self.has_verdicts = self._allowed is not None
         self.ignored = tuple(header[place] for place in self._others if header[place])
         for name in self.ignored:
             if restricts_by_name(name):

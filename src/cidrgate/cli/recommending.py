@@ -215,7 +215,7 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
         if not seen:
             raise NoTrafficError(f"no request in the file is of account {account!r}: see the column 'account'")
     assert seen is not None  # noqa: S101 - it was read above
-    notes = [] if read is None else list(read.notes(names))
+    notes = [] if read is None else list(read.notes(names, deciding))
     if deciding.is_paused:
         notes.append(f"{owner.name} is paused: its list counts as it does when the pause ends")
     return _Source(
