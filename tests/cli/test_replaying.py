@@ -162,6 +162,41 @@ def test_accounts_that_a_file_does_not_name_keep_their_lists(cidrgate: Cidrgate,
     assert verdicts(record) == {"allowed": 1, "newly_denied": 4}, "the parent's list decides for what was unknown"
 
 
+def test_a_list_that_denies_requests_without_an_address_changes_something(
+    cidrgate: Cidrgate, log: str, tmp_path: Path
+) -> None:
+    (tmp_path / "calls.csv").write_text(
+        "account,address,forwarded,time\nacct-2,10.0.0.1,garbage,2026-01-01T00:00:00Z\n"
+    )
+    (tmp_path / "new.csv").write_text("account,cidr\nacct-2,8.8.8.0/24\n")
+    proxies = ("--trusted-proxy", "10.0.0.0/8", "--columns", "forwarded=forwarded")
+    answer = cidrgate("replay", log, "--rules", "new.csv", *proxies).out
+    assert "as before" not in answer
+    [row] = [line.split() for line in answer.splitlines() if line.startswith("acct-2")]
+    assert row[:7] == ["acct-2", "no", "client", "address", "newly", "denied", "0"]
+    record = cidrgate("replay", log, "--rules", "new.csv", *proxies, "--json").record
+    assert (verdicts(record), record["changes"][0]["network"]) == ({"newly_denied": 1}, None)
+
+
+def test_the_setting_for_unknown_accounts_decides_before_an_account_is_created(
+    cidrgate: Cidrgate, log: str, tmp_path: Path
+) -> None:
+    (tmp_path / "new.csv").write_text("account,cidr\nnobody,9.9.9.0/24\n")
+    answer = cidrgate("replay", log, "--rules", "new.csv").out
+    assert "not known: what gates answer for account 'nobody' now, before the creation: " in answer
+    assert "as before" not in answer
+    [unknown] = cidrgate("replay", log, "--rules", "new.csv", "--json").record["unknown"]
+    assert unknown["code"] == "unlisted"
+
+
+def test_of_no_request_nothing_is_said_to_be_as_before(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("account,cidr\nacct-2,9.9.9.0/24\n")
+    (tmp_path / "calls.csv").write_text("account,address,time\n")
+    answer = cidrgate("replay", log, "--rules", "new.csv").out
+    assert "there is no request to decide about" in answer
+    assert "as before" not in answer
+
+
 @pytest.mark.parametrize("names", [("a", "z"), ("z", "a")])
 @pytest.mark.parametrize("turned", [False, True])
 def test_subaccounts_stand_in_any_order(

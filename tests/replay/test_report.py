@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cidrgate.foresight.evaluation import Unknown
 from cidrgate.replay import html_report
 from cidrgate.replay.decisions import VERDICTS
 from cidrgate.replay.reading import BadLine
@@ -60,6 +61,17 @@ def a_report() -> ReplayReport:
             last_seen=None,
         )
     )
+    changes.append(
+        VerdictChange(
+            account="acct-9",
+            network=None,
+            verdict="newly_denied",
+            addresses=0,
+            requests=1,
+            first_seen=None,
+            last_seen=None,
+        )
+    )
     return ReplayReport(
         compared=True,
         lines=sum(verdicts.values()) + 1,
@@ -70,10 +82,11 @@ def a_report() -> ReplayReport:
         bad_lines=(BadLine(file="a.log", line=7, reason="it is not as the format says", text=EVIL),),
         changes=tuple(changes),
         more_changes=0,
-        accounts=4,
+        accounts=5,
         step=timedelta(hours=1),
         periods=tuple(periods),
         seconds=0.5,
+        unknown=(Unknown(code="unlisted", text=EVIL),),
     )
 
 
@@ -87,7 +100,9 @@ def test_the_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     page.goto(path.as_uri())
     assert page.title() == "Replay"
     assert page.locator("#title").inner_text() == EVIL
-    assert page.locator("#changes tbody tr").count() == 4
+    assert page.locator("#changes tbody tr").count() == 5
+    assert page.locator("#changes tbody tr").last.inner_text().split("\t")[:2] == ["acct-9", "no client address"]
+    assert page.locator("#unknown p").all_inner_texts() == [f"Not known: {EVIL}"]
     assert page.locator("#bad td").last.inner_text() == EVIL
     assert "newly denied" in page.locator("#verdicts").inner_text()
     bars = page.locator("#plot rect:not(#drag)")

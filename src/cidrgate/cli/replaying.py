@@ -171,7 +171,7 @@ def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table
                 [
                     (
                         one.account,
-                        one.network,
+                        _SAID["no_address"][0] if one.network is None else one.network,
                         _SAID[one.verdict][0],
                         f"{one.addresses:,}",
                         f"{one.requests:,}",
@@ -185,8 +185,11 @@ def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table
         left = len(report.changes) + report.more_changes - _MOST_LINES
         if left > 0:
             lines.append(f"and {left:,} more networks; {counted(report.accounts, 'account', 'accounts')} in all")
-    elif report.compared:
+    elif not report.requests:
+        lines.append(Line("there is no request to decide about", "yellow"))
+    elif report.compared and not report.unknown:
         lines.append(Line("the lists decide about every request as before", "green"))
+    lines += [Line(f"not known: {one.text}", "yellow") for one in report.unknown]
     if report.bad:
         shown = ":" if report.bad_lines else "; what is read only once, such as stdin and .bz2, shows none of them"
         lines.append(Line(f"{counted(report.bad, 'bad line counts', 'bad lines count')} nowhere{shown}", "yellow"))

@@ -52,7 +52,8 @@ class Decided:
     Attributes:
         accounts: The accounts, as an Arrow array; null where a request has none.
         addresses: The clients' addresses, as an Arrow array; null where a request has none.
-        verdicts: What there is to say about each request: a place in `VERDICTS`.
+        verdicts: What there is to say about each request: a place in `VERDICTS`. A request without an address is newly
+            denied or newly allowed if its account is enforced only after or only before.
         requests: How many requests each row stands for; None for one each.
         times: Microseconds since 1970; None if the log has no times.
         bad: How many lines were left out.
@@ -85,6 +86,10 @@ class Decider:
     of_json: bool = False
     unreadable: dict[str, None] = field(default_factory=dict)
     """The first texts that stood in the place of an address, and are none."""
+    only_after: set[str] = field(default_factory=set)
+    """The accounts with requests that `matcher` knows and `before` does not."""
+    only_before: set[str] = field(default_factory=set)
+    """The accounts with requests that `before` knows and `matcher` does not."""
     _paths: dict[str, str | None] = field(default_factory=dict)
     _clients: dict[tuple[str | None, str | None], str | None] = field(default_factory=dict)
 
@@ -128,7 +133,8 @@ class Decider:
             return accounts, self._verdicts(accounts, addresses)
         with_account, with_address = _valid(accounts), _valid(addresses)
         verdicts = np.full(batch.num_rows, NO_ACCOUNT, np.int8)
-        verdicts[with_account & ~with_address] = NO_ADDRESS
+        unaddressed = with_account & ~with_address
+        verdicts[unaddressed] = self._without_address(accounts.filter(pa.array(unaddressed)))
         usable = with_account & with_address
         mask = pa.array(usable)
         verdicts[usable] = self._verdicts(accounts.filter(mask), addresses.filter(mask))
@@ -143,11 +149,34 @@ class Decider:
             verdicts = (~allowed).astype(np.int8)  # ALLOWED and DENIED
         else:
             earlier, known_before = _asked(self.before, accounts, addresses)
+            self._note_known(accounts, known, known_before)
             known |= known_before
             verdicts = _COMPARED[earlier.view(np.int8) * 2 + allowed.view(np.int8)]
         if not known.all():
             verdicts[~known] = UNKNOWN_ACCOUNT
         return verdicts
+
+    def _without_address(self, accounts: Any) -> NDArray[np.int8]:
+        """Return the verdicts about requests that have an account and no address: a gate asks only who is enforced."""
+        if self.before is None:
+            return np.full(len(accounts), NO_ADDRESS, np.int8)
+        encoded = accounts.dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        enforced, known = _enforced(self.matcher, names)
+        enforced_before, known_before = _enforced(self.before, names)
+        self._note_known(encoded.dictionary, known, known_before)
+        verdicts = np.full(len(names), NO_ADDRESS, np.int8)
+        verdicts[enforced & ~enforced_before] = NEWLY_DENIED
+        verdicts[enforced_before & ~enforced] = NEWLY_ALLOWED
+        return verdicts[encoded.indices.to_numpy(zero_copy_only=False)]
+
+    def _note_known(self, accounts: Any, known: NDArray[np.bool_], known_before: NDArray[np.bool_]) -> None:
+        """Note the accounts that only one of the two matchers knows."""
+        import pyarrow as pa
+
+        for noted, chosen in ((self.only_after, known & ~known_before), (self.only_before, known_before & ~known)):
+            if chosen.any():
+                noted.update(accounts.filter(pa.array(chosen)).unique().to_pylist())
 
     def _accounts(self, batch: Any) -> Any:
         """Return the accounts of a batch."""
@@ -256,6 +285,13 @@ def _asked(matcher: Matcher, accounts: Any, addresses: Any) -> tuple[NDArray[np.
         # For one list, the engine makes tables for the batch, which answer many times as fast.
         return matcher.allows_many(accounts[0].as_py(), addresses), known
     return matcher.allows_many(rows, addresses), known
+
+
+def _enforced(matcher: Matcher, names: list[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return for each name whether the account is enforced, and whether it is known."""
+    known = matcher.rows(names) >= 0
+    answers = (is_known and matcher.enforced(name) for name, is_known in zip(names, known.tolist(), strict=True))
+    return np.fromiter(answers, np.bool_, len(names)), known
 
 
 def _is_constant(accounts: Any) -> bool:

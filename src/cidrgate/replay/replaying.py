@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_network
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cidrgate._engine import Matcher, canonical_address
+from cidrgate.foresight.evaluation import Unknown
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.process.file_names import file_name
 from cidrgate.process.private_files import replacement
@@ -70,7 +71,7 @@ class VerdictChange:
 
     Attributes:
         account: The account.
-        network: The /24 or /48 of the addresses.
+        network: The /24 or /48 of the addresses; None for requests without an address of the client.
         verdict: `denied`, `newly_denied` or `newly_allowed`.
         addresses: How many addresses there were.
         requests: How many requests.
@@ -79,7 +80,7 @@ class VerdictChange:
     """
 
     account: str
-    network: str
+    network: str | None
     verdict: str
     addresses: int
     requests: int
@@ -119,6 +120,8 @@ class ReplayReport:
         step: How long a period is; None if the log has no times.
         periods: The verdicts over time; periods without requests are left out.
         seconds: How long the replay took.
+        unknown: What a comparison does not know: `unlisted` for accounts in the logs that only one side knows. Their
+            verdicts hold for gates whose `unlisted` is `allow`.
     """
 
     compared: bool
@@ -134,6 +137,7 @@ class ReplayReport:
     step: timedelta | None
     periods: tuple[Period, ...]
     seconds: float
+    unknown: tuple[Unknown, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the JSON object that programs get."""
@@ -164,6 +168,7 @@ class ReplayReport:
             "period_seconds": None if self.step is None else int(self.step.total_seconds()),
             "periods": [{"start": utc_text(one.start), **one.verdicts} for one in self.periods],
             "seconds": round(self.seconds, 3),
+            "unknown": [asdict(one) for one in self.unknown],
         }
 
 
@@ -224,7 +229,7 @@ def replay(
             raise LogError(f"{_too_many(max_bad)}{_first(found)}")
         if totals.lines and totals.bad == totals.lines:
             raise LogError(_all_bad(source, found, of_first=totals.lines if all_bad else None))
-        return totals.report(found, lenient.found, began)
+        return totals.report(found, lenient.found, began, tuple(_unlisted(decider)))
 
 
 def observations(
@@ -302,6 +307,21 @@ def observations(
                 first_seen=_moment(first),
                 last_seen=_moment(last),
             )
+
+
+def _unlisted(decider: Decider) -> Iterator[Unknown]:
+    """Yield of which accounts a comparison does not know what gates answer."""
+    for names, when in (
+        (decider.only_after, "now, before the creation"),
+        (decider.only_before, "after the deletion"),
+    ):
+        if names:
+            which = f"account {next(iter(names))!r}" if len(names) == 1 else f"{len(names):,} accounts"
+            text = (
+                f"what gates answer for {which} {when}: their setting for unknown accounts (unlisted) says it, and the "
+                "verdicts hold for unlisted=allow"
+            )
+            yield Unknown(code="unlisted", text=text)
 
 
 def _check_arguments(
@@ -493,8 +513,8 @@ class Pairs:
             self._rows = self._connection.sql("SELECT count(*) FROM pairs").fetchall()[0][0]
             self._most = max(_MOST_ROWS, 2 * self._rows)
 
-    def rows(self) -> Iterator[tuple[str, str, int, int, int, int]]:
-        """Yield account, address, verdict, requests, and the times of the first and the last request."""
+    def rows(self) -> Iterator[tuple[str, str | None, int, int, int, int]]:
+        """Yield account, address or None, verdict, requests, and the times of the first and the last request."""
         if self._connection is None:
             return
         self._connection.execute(_ADDED_UP.replace("parts", "pairs"))
@@ -509,7 +529,7 @@ class Pairs:
         rows = self._connection.sql(
             f"""WITH one AS ({_ADDED_UP.replace("parts", "pairs")}), wide AS (
                 SELECT account, CASE WHEN contains(address, ':') THEN wide(address)
-                ELSE regexp_replace(address, '[0-9]+$', '0/24') END AS network, verdict, count(*) AS addresses,
+                ELSE regexp_replace(address, '[0-9]+$', '0/24') END AS network, verdict, count(address) AS addresses,
                 sum(requests) AS requests, min(first) AS first, max(last) AS last FROM one GROUP BY ALL)
             SELECT *, count(*) OVER (), (SELECT count(DISTINCT account) FROM wide) FROM wide
             ORDER BY verdict = {NEWLY_DENIED} DESC, requests DESC, account, network, verdict LIMIT {most}"""
@@ -642,7 +662,9 @@ class _Totals:
             self._unit *= 10
             self._minutes = _joined(self._minutes, 10)
 
-    def report(self, found: tuple[BadLine, ...], not_enforced: int, began: float) -> ReplayReport:
+    def report(
+        self, found: tuple[BadLine, ...], not_enforced: int, began: float, unknown: tuple[Unknown, ...]
+    ) -> ReplayReport:
         """Return the report."""
         changes, networks, accounts = self._pairs.networks(MOST_CHANGES)
         step, periods = self._periods()
@@ -660,6 +682,7 @@ class _Totals:
             step=step,
             periods=periods,
             seconds=time.perf_counter() - began,
+            unknown=unknown,
         )
 
     def _periods(self) -> tuple[timedelta | None, tuple[Period, ...]]:

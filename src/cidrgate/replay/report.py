@@ -59,6 +59,7 @@ input, button.plain { font: inherit; padding: .2rem .5rem; }
 <h1>Replay</h1>
 <p id="title"></p>
 <p id="summary" class="muted"></p>
+<div id="unknown"></div>
 <h2>Verdicts</h2>
 <table id="verdicts"><thead><tr><th>verdict</th><th class="number">requests</th><th class="number">share</th></tr>
 </thead><tbody></tbody></table>
@@ -95,6 +96,11 @@ element("title").textContent = data.title;
 const rate = data.seconds ? ", " + number(Math.round(data.lines / data.seconds)) + " lines a second" : "";
 element("summary").textContent = number(data.lines) + " lines, " + number(data.requests) + " requests, " +
   number(data.bad_lines) + " bad lines" + rate;
+for (const one of data.unknown) {
+  const line = document.createElement("p");
+  line.textContent = "Not known: " + one.text;
+  element("unknown").append(line);
+}
 const present = Object.keys(MEANING).filter(name => data.verdicts[name]);
 for (const name of present) {
   const share = (100 * data.verdicts[name] / data.requests).toFixed(3) + " %";
@@ -194,15 +200,17 @@ for (const [name, title, right] of COLUMNS) {
   head.append(button);
   element("changes").tHead.rows[0].append(head);
 }
+const networkText = one => one.network === null ? MEANING.no_address[0] : one.network;
 function list() {
   const text = element("search").value.toLowerCase();
-  const found = data.changes.filter(one => (one.account + " " + one.network + " " + one.verdict)
+  const found = data.changes.filter(one => (one.account + " " + networkText(one) + " " + one.verdict)
     .toLowerCase().includes(text));
   if (order) found.sort((a, b) => (a[order] < b[order] ? 1 : a[order] > b[order] ? -1 : 0) * (down ? 1 : -1));
   const body = element("changes").tBodies[0];
   body.replaceChildren();
   for (const one of found) row(body, COLUMNS.map(([name, , right]) => right ? number(one[name]) :
-    name === "verdict" ? MEANING[one[name]][0] : (one[name] || "").replace("T", " ").slice(0, 40)),
+    name === "verdict" ? MEANING[one[name]][0] : name === "network" ? networkText(one) :
+    (one[name] || "").replace("T", " ").slice(0, 40)),
     COLUMNS.map(column => column[2]));
   element("shown").textContent = number(found.length) + " of " + number(data.changes.length + data.more_changes) +
     " networks of " + number(data.accounts) + " accounts";
