@@ -73,6 +73,48 @@ def test_every_dry_run_evaluates_a_log(cidrgate: Cidrgate, log: str, command: st
     assert (record["days"], record["lists"]) == (None, 1)
 
 
+PROXIES = ("--trusted-proxy", "10.0.0.0/8", "--columns", "forwarded=forwarded")
+
+
+@pytest.mark.parametrize(
+    ("command", "group"),
+    [
+        ("add open 8.8.8.0/24", "newly_denied"),
+        ("replace open 8.8.8.0/24", "newly_denied"),
+        ("mode open enforce --closed", "newly_denied"),
+        ("resume paused", "newly_denied"),
+        ("apply new.toml", "newly_denied"),
+        ("add a 9.9.9.0/24", None),
+        ("remove a 8.8.8.0/24", None),
+        ("mode a off --confirm disable_enforcement", "newly_allowed"),
+        ("pause a --for 1h --confirm disable_enforcement", "newly_allowed"),
+        ("account delete open", "denied_if_unlisted"),
+        ("account create new --closed", "newly_denied"),
+    ],
+)
+def test_every_dry_run_counts_requests_without_an_address(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, command: str, group: str | None
+) -> None:
+    """A gate allows them if the list is not enforced, and denies them if it is."""
+    cidrgate("account", "create", "open")
+    cidrgate("add", "paused", "8.8.8.0/24", "--create")
+    cidrgate("pause", "paused", "--for", "1h", "--confirm", "disable_enforcement")
+    (tmp_path / "new.toml").write_text('[accounts]\nopen.entries = ["8.8.8.0/24"]\n')
+    names = ("a", "s", "open", "paused", "new")
+    rows = "".join(f"{name},10.0.0.1,garbage,2026-01-01T00:00:00Z\n" for name in names)
+    (tmp_path / log).write_text(f"account,address,forwarded,time\n{rows}")
+    dry_run = (*shlex.split(command), "--dry-run", "--from-log", log, *PROXIES)
+    found = cidrgate(*dry_run, "--json").record["evaluation"]
+    groups = ("newly_denied", "newly_allowed", "denied_if_unlisted", "allowed_if_unlisted", "allowed_if_created")
+    counts = {name: found[name]["requests"] for name in groups if found[name]["requests"]}
+    of_list = 2 if " a " in command else 1
+    assert counts == ({} if group is None else {group: of_list})
+    if group is not None:
+        assert found[group]["without_address"] == of_list
+        assert "without a client address" in cidrgate(*dry_run).out
+        assert "no_address" not in [one["code"] for one in found["unknown"]], "a log knows them"
+
+
 def test_an_import_says_whom_a_first_list_would_deny(cidrgate: Cidrgate, tmp_path: Path) -> None:
     (tmp_path / "lists.csv").write_text("account,cidr\nb,1.1.1.1/32\nc,10.0.0.0/8\nd,7.7.7.7/32\n")
     cidrgate("account", "create", "b")

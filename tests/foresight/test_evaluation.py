@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, strategies as st
 
 from cidrgate.foresight.evaluation import (
     ChangedList,
     Evaluation,
     PastTraffic,
+    UnaddressedRequests,
     allowed_networks,
     evaluate,
 )
@@ -253,3 +256,66 @@ def test_the_day_of_the_first_request_is_perhaps_a_short_day() -> None:
                 )
             text = next(sentences(found)).text
             assert text == f"{said}, 1 address with 200 requests would be denied"
+
+
+OPENNESS: list[list[str] | None] = [None, [], ["8.8.8.0/24"], ["0.0.0.0/0", "::/0"]]
+"""What lists allow: None for every address, and for every request without one."""
+
+
+@pytest.mark.parametrize("before", OPENNESS)
+@pytest.mark.parametrize("after", OPENNESS)
+def test_requests_without_an_address_are_decided_by_whether_a_list_is_enforced(
+    before: list[str] | None, after: list[str] | None
+) -> None:
+    seen = UnaddressedRequests(account="a", requests=7, first_seen=NOW, last_seen=NOW)
+    change = ChangedList(accounts=("a",), before=before, after=after)
+    found = evaluate([(change, PastTraffic([seen, seen]))], at=NOW)
+    name = {
+        (True, False): "newly_denied",
+        (False, True): "newly_allowed",
+        (True, True): "still_allowed",
+        (False, False): "still_denied",
+    }[before is None, after is None]
+    total = getattr(found, name)
+    assert (total.requests, total.without_address, total.addresses, total.networks) == (14, 14, 0, 0)
+    others = ("newly_denied", "newly_allowed", "still_allowed", "still_denied", "still_mixed")
+    assert sum(getattr(found, one).requests for one in others) == 14
+    assert [one.account for one in found.accounts] == (["a"] if name.startswith("newly") else [])
+    assert found.unknown == ()
+    texts = [one.text for one in sentences(found)]
+    denied = "14 requests without a client address would be denied"
+    assert any(denied in text for text in texts) == (name == "newly_denied")
+    assert any("would be newly denied" in text for text in texts) == (name != "newly_denied")
+
+
+def test_requests_without_an_address_are_told_beside_addresses() -> None:
+    seen = [
+        Observation(account="a", network="9.9.9.9/32", allowed=True, requests=1, first_seen=NOW, last_seen=NOW),
+        UnaddressedRequests(account="a", requests=2, first_seen=NOW, last_seen=NOW),
+        UnaddressedRequests(account="b", requests=4, first_seen=NOW, last_seen=NOW),
+    ]
+    change = ChangedList(accounts=("a", "b"), before=None, after=["8.8.8.0/24"])
+    found = evaluate([(change, PastTraffic(seen))], at=NOW)
+    assert found.newly_denied.accounts == 2
+    assert [one.network for one in found.newly_denied.named] == ["9.9.9.9/32"]
+    assert found.newly_denied.more == 0
+    said = "1 address with 1 request and 6 requests without a client address of 2 accounts would be denied"
+    assert said in next(sentences(found)).text
+    for other, name in (
+        (replace(change, deleted=True), "denied_if_unlisted"),
+        (replace(change, created=True), "newly_denied"),
+    ):
+        assert getattr(evaluate([(other, PastTraffic(seen))], at=NOW), name).without_address == 6
+
+
+@pytest.mark.parametrize("before", OPENNESS)
+@pytest.mark.parametrize("after", OPENNESS)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_recorded_traffic_does_not_know_requests_without_an_address(
+    before: list[str] | None, after: list[str] | None, recorded: bool
+) -> None:
+    seen = Observation(account="a", network="8.8.8.8/32", allowed=True, requests=1, first_seen=NOW, last_seen=NOW)
+    change = ChangedList(accounts=("a",), before=before, after=after)
+    found = evaluate([(change, PastTraffic([seen], recorded=recorded))], at=NOW)
+    begins = before is None and after is not None
+    assert [one.code for one in found.unknown] == (["no_address"] if recorded and begins else [])

@@ -19,11 +19,12 @@ from cidrgate.gate.account_sources import FromPath
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.replay.formats import FORMATS, ROLES, LogFormat, TemplateError, format_of_name, format_of_template
 from cidrgate.replay.sources import LogSource
+from cidrgate.values import Observation
 
 if TYPE_CHECKING:
     from cidrgate._engine import Matcher
     from cidrgate.cli.options import Session
-    from cidrgate.values import Observation
+    from cidrgate.foresight.evaluation import UnaddressedRequests
 
 __all__ = ["PAST", "FromLog", "LogOptions", "files_of", "log_options", "log_parameters", "takes_log"]
 
@@ -193,7 +194,27 @@ class LogOptions:
     def observations(
         self, session: "Session", logs: list[str], matcher: "Matcher", accounts: Collection[str] | None
     ) -> "Iterator[Observation]":
-        """Yield what logs say about accounts, and say how many lines are bad.
+        """Yield what logs say about accounts and addresses, and say how many lines are bad.
+
+        Args:
+            session: As in `past_requests`.
+            logs: As in `past_requests`.
+            matcher: As in `past_requests`.
+            accounts: As in `past_requests`.
+
+        Raises:
+            CommandError: If an option is not valid.
+            LogError: If the log cannot be read.
+            MissingExtraError: If DuckDB is not installed.
+        """
+        for one in self.past_requests(session, logs, matcher, accounts):
+            if isinstance(one, Observation):
+                yield one
+
+    def past_requests(
+        self, session: "Session", logs: list[str], matcher: "Matcher", accounts: Collection[str] | None
+    ) -> "Iterator[Observation | UnaddressedRequests]":
+        """Yield the same, and the requests without a readable address of the client.
 
         Args:
             session: The context of the command.
@@ -207,10 +228,10 @@ class LogOptions:
             MissingExtraError: If DuckDB is not installed.
         """
         with needs_extra("replay", "a log"):
-            from cidrgate.replay.replaying import observations
+            from cidrgate.replay.replaying import past_requests
 
         with session.output.rate("reading the log", "lines") as advance:
-            yield from observations(
+            yield from past_requests(
                 self.source(logs, every_account=accounts is None),
                 matcher,
                 accounts=accounts,

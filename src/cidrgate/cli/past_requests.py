@@ -18,7 +18,7 @@ from cidrgate.process.streams import is_stdin
 
 if TYPE_CHECKING:
     from cidrgate.cli.options import Session
-    from cidrgate.foresight.evaluation import ChangedList
+    from cidrgate.foresight.evaluation import ChangedList, UnaddressedRequests
     from cidrgate.manager import RuleManager
     from cidrgate.manager.evaluations import Foresight
     from cidrgate.manager.outcomes import ListOutcome
@@ -100,9 +100,9 @@ class PastRequests:
             return manager._foresight(changes, self.days)
         return manager._foresight(changes, observations=lambda accounts: self._logged(session, accounts))
 
-    def _logged(self, session: "Session", accounts: Collection[str]) -> "Iterator[Observation]":
+    def _logged(self, session: "Session", accounts: Collection[str]) -> "Iterator[Observation | UnaddressedRequests]":
         # The evaluation decides by itself, so that no list is needed here.
-        return self.options.observations(session, self.logs, Matcher(), accounts)
+        return self.options.past_requests(session, self.logs, Matcher(), accounts)
 
 
 def takes_past_requests(function: Callable[..., None]) -> Callable[..., None]:

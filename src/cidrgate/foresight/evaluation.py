@@ -33,6 +33,7 @@ __all__ = [
     "Evaluation",
     "PastTraffic",
     "TrafficTotal",
+    "UnaddressedRequests",
     "Unknown",
     "UnknownCode",
     "allowed_networks",
@@ -53,7 +54,9 @@ MOST_NAMED = 1_000
 
 _Ranked = TypeVar("_Ranked")
 
-UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "incomplete", "later", "unlisted"]
+UnknownCode: TypeAlias = Literal[
+    "no_traffic", "short_window", "truncated", "incomplete", "later", "unlisted", "no_address"
+]
 """Why an evaluation does not know something. Later versions may add values."""
 
 
@@ -65,11 +68,13 @@ class TrafficTotal:
         addresses: From how many single addresses they came.
         networks: From how many networks, of which the addresses were truncated, they came.
         requests: How many requests they are.
+        without_address: How many of them had no client address that could be read. Only a log says that.
     """
 
     addresses: int = 0
     networks: int = 0
     requests: int = 0
+    without_address: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,7 @@ class AffectedTraffic(TrafficTotal):
         addresses: From how many single addresses they came; an address that acted for two accounts counts twice.
         networks: From how many networks, of which the addresses were truncated, they came.
         requests: How many requests they are.
+        without_address: How many of them had no client address that could be read. They are not named.
         accounts: For how many accounts they were.
         named: The first `MOST_NAMED` of these addresses and networks, those with the most requests first.
     """
@@ -145,7 +151,9 @@ class Unknown:
         code: `no_traffic` for accounts of which no request was observed, `short_window` if requests were perhaps
             observed for a shorter time than was asked, `truncated` for networks of which the change affects a part,
             `incomplete` for accounts of which not every address was kept, `later` for what is decided once a mode or an
-            entry ends, `unlisted` for accounts that gates do not know before or after the change: `unlisted` decides.
+            entry ends, `unlisted` for accounts that gates do not know before or after the change: `unlisted` decides,
+            `no_address` for requests without a readable client address, if the change begins to enforce a list:
+            recorded traffic lacks them.
         text: What is not known, and why, in one sentence.
     """
 
@@ -238,6 +246,23 @@ class ChangedList:
     renamed_to: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnaddressedRequests:
+    """Requests of an account whose client had no address that could be read: a list denies them if it is enforced.
+
+    Attributes:
+        account: The account for which they were.
+        requests: How many they are.
+        first_seen: The time of the first of them, with a time zone.
+        last_seen: The time of the last of them, with a time zone.
+    """
+
+    account: str
+    requests: int
+    first_seen: datetime
+    last_seen: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class PastTraffic:
     """Observed requests of accounts, and how complete they are.
@@ -247,15 +272,17 @@ class PastTraffic:
         since: From when on requests were observed; None if only the observations say it. The begin of a day in UTC
             stands for some time on that day, as stores do not tell when the first request was.
         incomplete: The accounts of which not every address was kept.
+        recorded: Whether gates have recorded the requests: they record none without a readable client address.
 
     Raises:
         TypeError: If `incomplete` is one text.
         ValueError: If the time has no time zone or no form in UTC.
     """
 
-    observations: Iterable[Observation]
+    observations: Iterable[Observation | UnaddressedRequests]
     since: datetime | None = field(default=None, kw_only=True)
     incomplete: Collection[str] = field(default=(), kw_only=True)
+    recorded: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the time and the accounts."""
@@ -355,9 +382,12 @@ class _Total:
     addresses: int = 0
     networks: int = 0
     requests: int = 0
+    without_address: int = 0
 
     def add(self, network: str, requests: int) -> None:
-        if is_address(network):
+        if network == _NO_ADDRESS:
+            self.without_address += requests
+        elif is_address(network):
             self.addresses += 1
         else:
             self.networks += 1
@@ -367,10 +397,16 @@ class _Total:
         self.addresses += other.addresses
         self.networks += other.networks
         self.requests += other.requests
+        self.without_address += other.without_address
         return self
 
     def result(self) -> TrafficTotal:
-        return TrafficTotal(addresses=self.addresses, networks=self.networks, requests=self.requests)
+        return TrafficTotal(
+            addresses=self.addresses,
+            networks=self.networks,
+            requests=self.requests,
+            without_address=self.without_address,
+        )
 
 
 class _First(Generic[_Ranked]):
@@ -407,7 +443,7 @@ class _Affected:
     def add(self, networks: Sequence[AffectedNetwork], total: _Total) -> None:
         """Add what is affected of one account."""
         self._total += total
-        self._accounts += bool(networks)
+        self._accounts += total.requests > 0
         for one in networks:
             self._named.add(one)
 
@@ -417,6 +453,7 @@ class _Affected:
             addresses=total.addresses,
             networks=total.networks,
             requests=total.requests,
+            without_address=total.without_address,
             accounts=self._accounts,
             named=tuple(self._named.first()),
         )
@@ -434,6 +471,8 @@ _AFFECTED = (
 _IF_UNLISTED = {True: ("denied_if_unlisted",), False: ("allowed_if_unlisted",)}
 _IF_CREATED = {True: ("allowed_if_created",), False: ()}
 _STILL = ("still_allowed", "still_denied", "still_mixed")
+_NO_ADDRESS = ""
+"""What stands in the place of a network for requests without a client address."""
 _OF_ADDRESS = {
     (False, False): ("still_denied",),
     (False, True): ("newly_allowed",),
@@ -470,6 +509,7 @@ class _Found:
         unlisted: The accounts that do not exist after the change.
         renamed: The old names of accounts that have another one after the change.
         created: The accounts that do not exist before the change.
+        newly_enforced: The accounts of which it is unknown which requests without an address begin to be denied.
     """
 
     def __init__(self, most: int) -> None:
@@ -483,6 +523,7 @@ class _Found:
         self.unlisted = _Some()
         self.renamed = _Some()
         self.created = _Some()
+        self.newly_enforced = _Some()
         self._said_since: datetime | None = None
         self._first_seen: datetime | None = None
 
@@ -509,6 +550,8 @@ class _Found:
                 self.renamed.add(account)
             elif changed.created:
                 self.created.add(account)
+            if deciding.begins and traffic.recorded:
+                self.newly_enforced.add(account)
             if account in traffic.incomplete:
                 self.incomplete.add(account)
             if networks:
@@ -525,13 +568,13 @@ class _Found:
             seen = networks[network]
             for effect in effects:
                 totals[effect].add(network, seen.requests)
-                if effect in found:
+                if effect in found and network != _NO_ADDRESS:
                     found[effect].append(seen.named(account, network))
         for name in _AFFECTED:
             self.affected[name].add(found[name], totals[name])
         for name in _STILL:
             self.still[name] += totals[name]
-        if any(found.values()):
+        if any(totals[name].requests for name in _AFFECTED):
             self.accounts.add(AccountEvaluation(account=account, **{name: totals[name].result() for name in _AFFECTED}))
 
 
@@ -561,17 +604,18 @@ class _Seen:
 
 
 def _merged(
-    observations: Iterable[Observation], accounts: Iterable[str], begin: datetime | None
+    observations: Iterable[Observation | UnaddressedRequests], accounts: Iterable[str], begin: datetime | None
 ) -> dict[str, dict[str, _Seen]]:
-    """Return what was seen of each network for each account since a time; of other accounts nothing."""
+    """Return what was seen of each network, or of `_NO_ADDRESS`, for each account since a time; of no other account."""
     merged: dict[str, dict[str, _Seen]] = {account: {} for account in accounts}
     for one in observations:
         networks = merged.get(one.account)
         if networks is None or (begin is not None and one.last_seen < begin):
             continue
-        seen = networks.get(one.network)
+        network = _NO_ADDRESS if isinstance(one, UnaddressedRequests) else one.network
+        seen = networks.get(network)
         if seen is None:
-            networks[one.network] = _Seen(one.requests, one.first_seen, one.last_seen)
+            networks[network] = _Seen(one.requests, one.first_seen, one.last_seen)
         else:
             seen.requests += one.requests
             seen.first_seen = min(seen.first_seen, one.first_seen)
@@ -591,6 +635,12 @@ class _Deciding:
         self._before, self._after = _Allowed(changed.before), _Allowed(changed.after)
         self._deleted = changed.deleted
         self._created = changed.created
+        self._was_open, self._is_open = changed.before is None, changed.after is None
+
+    @property
+    def begins(self) -> bool:
+        """Whether the change begins to enforce the list of accounts that there are."""
+        return self._was_open and not (self._is_open or self._deleted or self._created)
 
     def effects(self, networks: Collection[str]) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield the networks, each with what the change does to its requests: names in an evaluation."""
@@ -598,14 +648,19 @@ class _Deciding:
         addresses = [network.rpartition("/")[0] for network in single]
         allowed = zip(self._before.contains(addresses), self._after.contains(addresses), strict=True)
         for network, (before, after) in zip(single, allowed, strict=True):
-            if self._deleted:
-                yield network, _IF_UNLISTED[before]
-            else:
-                yield network, (*_OF_ADDRESS[before, after], *_IF_CREATED[self._created and after])
+            yield network, self._of_address(before, after)
         if len(single) < len(networks):
             for network in networks:
-                if not is_address(network):
+                if network == _NO_ADDRESS:
+                    yield network, self._of_address(self._was_open, self._is_open)
+                elif not is_address(network):
                     yield network, self._of_network(network)
+
+    def _of_address(self, before: bool, after: bool) -> Sequence[str]:
+        """Return what the change does to requests that are allowed or denied whole before and after it."""
+        if self._deleted:
+            return _IF_UNLISTED[before]
+        return (*_OF_ADDRESS[before, after], *_IF_CREATED[self._created and after])
 
     def _of_network(self, network: str) -> Sequence[str]:
         """Return what the change does to the requests of a network of which the addresses are unknown."""
@@ -740,6 +795,12 @@ def _unknown(found: _Found, begin: datetime | None, days: int | None) -> Iterato
             "setting for unknown accounts (unlisted) says it"
         )
         yield Unknown(code="unlisted", text=text)
+    if found.newly_enforced.count:
+        text = (
+            f"whether {_accounts(found.newly_enforced, found)} had requests without a readable client address, which "
+            "are not recorded: they are allowed now and would be denied"
+        )
+        yield Unknown(code="no_address", text=text)
     if found.incomplete.count:
         yield incomplete_accounts(_accounts(found.incomplete, found))
 

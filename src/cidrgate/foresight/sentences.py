@@ -168,8 +168,13 @@ def _addresses_and_networks(addresses: int, networks: int) -> str:
 
 def _of(total: AffectedTraffic) -> str:
     accounts = f" of {total.accounts:,} accounts" if total.accounts > 1 else ""
-    which = _addresses_and_networks(total.addresses, total.networks)
-    return f"{which} with {_counted(total.requests, 'request', 'requests')}{accounts}"
+    parts = []
+    if total.requests > total.without_address:
+        which = _addresses_and_networks(total.addresses, total.networks)
+        parts.append(f"{which} with {_counted(total.requests - total.without_address, 'request', 'requests')}")
+    if total.without_address:
+        parts.append(f"{_counted(total.without_address, 'request', 'requests')} without a client address")
+    return f"{' and '.join(parts)}{accounts}"
 
 
 def _observed(evaluation: Evaluation) -> bool:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from datetime import date
     from typing import TypeAlias
 
-    from cidrgate.foresight.evaluation import Evaluation
+    from cidrgate.foresight.evaluation import Evaluation, UnaddressedRequests
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import Store, Transaction
     from cidrgate.values import Observation
 
-    GivenObservations: TypeAlias = Iterable[Observation] | Callable[[Collection[str]], Iterable[Observation]]
-    """Observations to evaluate instead of the stored traffic, or what returns those of some accounts."""
+    PastRequest: TypeAlias = Observation | UnaddressedRequests
+    GivenObservations: TypeAlias = Iterable[Observation] | Callable[[Collection[str]], Iterable[PastRequest]]
+    """Observations to evaluate instead of the stored traffic, or what returns all past requests of some accounts."""
 
 __all__ = [
     "Foresight",
@@ -264,7 +265,7 @@ def _stored(
         for one in part:
             owner = owners.get(one.accounts[0])
             seen = [] if owner is None else observations_of_family(transaction, owner, since)
-            yield one, PastTraffic(seen, since=begun, incomplete=incomplete)
+            yield one, PastTraffic(seen, since=begun, incomplete=incomplete, recorded=True)
 
 
 def _given(
@@ -276,7 +277,7 @@ def _given(
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with those of the observations that are of their accounts."""
     lists = [one for _, part in _in_parts(store, changes, account, own) for one in part]
-    of_account: dict[str, list[Observation]] = {name: [] for one in lists for name in one.accounts}
+    of_account: dict[str, list[PastRequest]] = {name: [] for one in lists for name in one.accounts}
     of_account |= {one.renamed_to: [] for one in lists if one.renamed_to is not None}
     for observation in observations(of_account) if callable(observations) else observations:
         found = of_account.get(observation.account)

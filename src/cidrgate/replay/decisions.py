@@ -168,7 +168,8 @@ class Decider:
         verdicts = np.full(len(names), NO_ADDRESS, np.int8)
         verdicts[enforced & ~enforced_before] = NEWLY_DENIED
         verdicts[enforced_before & ~enforced] = NEWLY_ALLOWED
-        return verdicts[encoded.indices.to_numpy(zero_copy_only=False)]
+        found: NDArray[np.int8] = verdicts[encoded.indices.to_numpy(zero_copy_only=False)]
+        return found
 
     def _note_known(self, accounts: Any, known: NDArray[np.bool_], known_before: NDArray[np.bool_]) -> None:
         """Note the accounts that only one of the two matchers knows."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cidrgate._engine import Matcher, canonical_address
-from cidrgate.foresight.evaluation import Unknown
+from cidrgate.foresight.evaluation import UnaddressedRequests, Unknown
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.process.file_names import file_name
 from cidrgate.process.private_files import replacement
@@ -26,6 +26,7 @@ from cidrgate.replay.decisions import (
     DENIED,
     NEWLY_ALLOWED,
     NEWLY_DENIED,
+    NO_ADDRESS,
     UNKNOWN_ACCOUNT,
     VERDICTS,
     Decider,
@@ -113,6 +114,8 @@ class ReplayReport:
         bad: How many lines are not as their format says.
         bad_lines: The first of them.
         not_enforced: How many accounts in the logs have a list whose mode denies nothing, `report_only` or `off`.
+        not_enforced_empty: Of how many of those no entry matches, so that the list denies every address once it is
+            enforced.
         changes: The networks with requests that are denied, or newly denied or allowed if lists were compared; those
             with the most requests first, at most `MOST_CHANGES`.
         more_changes: How many networks there are beyond those.
@@ -138,6 +141,7 @@ class ReplayReport:
     periods: tuple[Period, ...]
     seconds: float
     unknown: tuple[Unknown, ...] = ()
+    not_enforced_empty: int = 0
 
     def record(self) -> dict[str, Any]:
         """Return the JSON object that programs get."""
@@ -151,6 +155,7 @@ class ReplayReport:
                 {"file": one.file, "line": one.line, "reason": one.reason, "text": one.text} for one in self.bad_lines
             ],
             "not_enforced": self.not_enforced,
+            "not_enforced_empty": self.not_enforced_empty,
             "accounts": self.accounts,
             "changes": [
                 {
@@ -229,7 +234,8 @@ def replay(
             raise LogError(f"{_too_many(max_bad)}{_first(found)}")
         if totals.lines and totals.bad == totals.lines:
             raise LogError(_all_bad(source, found, of_first=totals.lines if all_bad else None))
-        return totals.report(found, lenient.found, began, tuple(_unlisted(decider)))
+        report = totals.report(found, lenient.found, began)
+        return replace(report, not_enforced_empty=lenient.empty, unknown=tuple(_unlisted(decider)))
 
 
 def observations(
@@ -246,7 +252,8 @@ def observations(
 ) -> Iterator[Observation]:
     """Yield what logs say about each account and address, and what lists would have decided.
 
-    Requests without an account or an address are left out, and so are bad lines.
+    Requests without an account or a readable address are left out, and so are bad lines. Whoever evaluates these
+    observations does not learn of requests without an address, which a list denies if it is enforced.
 
     Args:
         source: The logs; they must have times.
@@ -258,6 +265,52 @@ def observations(
         threads: As in `replay`.
         on_bad: Called with the number of bad lines, if there are any, and with the first of them.
         progress: As in `replay`; lines about other accounts are left out where the files say it.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is too small.
+        LogError: If a log cannot be read, has no times, or has too many bad lines.
+        MissingExtraError: If DuckDB or pyarrow is not installed.
+    """
+    for one in past_requests(
+        source,
+        matcher,
+        accounts=accounts,
+        resolver=resolver,
+        max_bad=max_bad,
+        memory=memory,
+        threads=threads,
+        on_bad=on_bad,
+        progress=progress,
+    ):
+        if isinstance(one, Observation):
+            yield one
+
+
+def past_requests(
+    source: LogSource,
+    matcher: Matcher,
+    *,
+    accounts: Collection[str] | None = None,
+    resolver: ClientIPResolver | None = None,
+    max_bad: int | None = None,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    on_bad: Callable[[int, tuple[BadLine, ...]], object] | None = None,
+    progress: Callable[[int, int | None], object] | None = None,
+) -> Iterator[Observation | UnaddressedRequests]:
+    """Yield what `observations` yields, and for each account its requests without a readable address.
+
+    Args:
+        source: As in `observations`.
+        matcher: As in `observations`.
+        accounts: As in `observations`.
+        resolver: As in `observations`.
+        max_bad: As in `observations`.
+        memory: As in `observations`.
+        threads: As in `observations`.
+        on_bad: As in `observations`.
+        progress: As in `observations`.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -278,7 +331,7 @@ def observations(
         for batch in log.batches(wanted, accounts):
             decided = decider.decide(batch)
             requests_read = _added(requests_read, decided)
-            chosen = np.isin(decided.verdicts, (ALLOWED, DENIED, UNKNOWN_ACCOUNT))
+            chosen = np.isin(decided.verdicts, (ALLOWED, DENIED, UNKNOWN_ACCOUNT, NO_ADDRESS))
             if accounts is not None:
                 chosen &= is_one_of(decided.accounts, accounts).to_numpy(zero_copy_only=False)
             pairs.add(decided, chosen)
@@ -299,13 +352,19 @@ def observations(
         if bad and on_bad is not None:
             on_bad(bad, found)
         for account, address, verdict, requests, first, last in pairs.rows():
+            first_seen, last_seen = _moment(first), _moment(last)
+            if address is None:
+                yield UnaddressedRequests(
+                    account=account, requests=requests, first_seen=first_seen, last_seen=last_seen
+                )
+                continue
             yield Observation(
                 account=account,
                 network=str(ip_network(canonical_address(address))),
                 allowed=verdict != DENIED,
                 requests=requests,
-                first_seen=_moment(first),
-                last_seen=_moment(last),
+                first_seen=first_seen,
+                last_seen=last_seen,
             )
 
 
@@ -584,19 +643,21 @@ _MOST_IN_ALL = 2**63 - 1
 
 
 class _Lenient:
-    """Counts the accounts in a log whose mode denies nothing.
+    """Counts the accounts in a log that have a list whose mode denies nothing.
 
     Attributes:
         found: How many there are.
+        empty: Of how many of those no entry matches.
     """
 
     def __init__(self, matcher: Matcher) -> None:
         import pyarrow as pa
 
         some = matcher._count_mode("report_only") + matcher._count_mode("off")
-        names = [one for one in matcher if matcher.mode(one) != "enforce"] if some else []
+        names = [one for one in matcher if _is_lenient(matcher, one)] if some else []
+        self._matcher = matcher
         self._left = pa.array(names, pa.string())  # those that were not found yet
-        self.found = 0
+        self.found = self.empty = 0
 
     def add(self, accounts: Any) -> None:
         """Add the accounts of a batch."""
@@ -607,7 +668,13 @@ class _Lenient:
             return
         here = pc.is_in(self._left, value_set=accounts.unique().cast(pa.string()))
         self.found += here.true_count
+        self.empty += sum(not self._matcher.prefixes(one) for one in self._left.filter(here).to_pylist())
         self._left = self._left.filter(pc.invert(here))
+
+
+def _is_lenient(matcher: Matcher, account: str) -> bool:
+    """Return whether an account has a list, and its mode allows every address."""
+    return matcher.mode(account) != "enforce" and matcher._when_empty(account) == "deny"
 
 
 class _Totals:
@@ -662,9 +729,7 @@ class _Totals:
             self._unit *= 10
             self._minutes = _joined(self._minutes, 10)
 
-    def report(
-        self, found: tuple[BadLine, ...], not_enforced: int, began: float, unknown: tuple[Unknown, ...]
-    ) -> ReplayReport:
+    def report(self, found: tuple[BadLine, ...], not_enforced: int, began: float) -> ReplayReport:
         """Return the report."""
         changes, networks, accounts = self._pairs.networks(MOST_CHANGES)
         step, periods = self._periods()
@@ -682,7 +747,6 @@ class _Totals:
             step=step,
             periods=periods,
             seconds=time.perf_counter() - began,
-            unknown=unknown,
         )
 
     def _periods(self) -> tuple[timedelta | None, tuple[Period, ...]]:
