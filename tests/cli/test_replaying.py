@@ -100,6 +100,47 @@ def test_a_list_that_only_reports_is_said_to_deny_nothing(cidrgate: Cidrgate, lo
     assert verdicts(cidrgate("replay", log, "--rules", "lists.csv", "--json").record)["newly_denied"] == 1
 
 
+def test_what_an_export_writes_can_be_replayed(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    """Lists that only the policies of the store allow, and entries that have ended, which allow nothing."""
+    cidrgate("policy", "set", "--allow-special")
+    cidrgate("policy", "set", "--account", "acct-1", "--max-entries", "60")
+    cidrgate("add", "acct-1", "10.0.0.0/8, " + ", ".join(f"9.9.{number}.0/24" for number in range(50)))
+    cidrgate("add", "acct-2", "9.9.9.0/24", "--expires-in", "1h")
+    cidrgate("mode", "acct-2", "report_only", "--confirm", "disable_enforcement")
+    cidrgate("export", "-o", "lists.csv")
+    text = (tmp_path / "lists.csv").read_text()
+    [end] = {part for line in text.splitlines() for part in line.split(",") if part.startswith("20")}
+    ended = "2020-01-01T00:00:00+00:00"
+    (tmp_path / "lists.csv").write_text(text.replace(end, ended))
+    (tmp_path / "lists.toml").write_text(
+        '[accounts]\nacct-1.entries = ["10.0.0.0/8"]\n'
+        f'acct-2.entries = [{{cidr = "9.9.9.0/24", expires_at = "{ended}"}}]\n'
+    )
+    for lists in ("lists.csv", "lists.toml"):
+        record = cidrgate("replay", log, "--rules", lists, "--account", "acct-2", "--json").record
+        assert (verdicts(record), record["not_enforced"]) == ({"newly_denied": 5}, 0)
+    refused = cidrgate("replay", log, "--rules", "lists.csv", "--alone", status=3)
+    assert "special_range" in refused.err, "only the options say the rules where no store is asked"
+    cidrgate("replay", log, "--rules", "lists.csv", "--alone", "--allow-special", "--max-entries", "60")
+
+
+def test_a_copy_in_csv_is_not_advised_for_an_account_without_entries(
+    cidrgate: Cidrgate, log: str, tmp_path: Path
+) -> None:
+    cidrgate("mode", "acct-2", "off", "--closed")
+    cidrgate("export", "-o", "lists.csv")
+    for more in ((), ("--rules", "lists.csv")):
+        answer = cidrgate("replay", log, *more).out
+        assert "--rules lists.csv" not in answer
+        assert "1 account in the log has a list of such a mode in which no entry matches" in answer
+        record = cidrgate("replay", log, *more, "--json").record
+        assert (record["not_enforced"], record["not_enforced_empty"]) == (1, 1)
+    answer = cidrgate("resume", "acct-2", "--dry-run", "--from-log", log).out
+    assert "1 address with 1 request would be denied" in answer
+    cidrgate("mode", "acct-2", "off", "--not-closed", "--confirm", "disable_enforcement")
+    assert "no entry matches" not in cidrgate("replay", log).out, "an open account has no list that could deny"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_next_replay_deletes_what_a_killed_one_left(
     cidrgate: Cidrgate, log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

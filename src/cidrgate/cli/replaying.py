@@ -133,7 +133,7 @@ def _replay(
         lists = "the store" if rules == STORE else f"{snapshot if rules == CURRENT else rules}"
         write_text(html, [html_report(report, f"{', '.join(logs)} with the lists of {lists}")])
     files = [one for one in (output, html) if one is not None]
-    session.output.answer(report.record(), *_lines(report, files), *_not_enforced(report.not_enforced))
+    session.output.answer(report.record(), *_lines(report, files), *_not_enforced(report))
 
 
 _SAID = {
@@ -197,13 +197,21 @@ def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table
     return lines + [f"written: {file}" for file in files]
 
 
-def _not_enforced(accounts: int) -> Iterator[Line]:
+def _not_enforced(report: "ReplayReport") -> Iterator[Line]:
     """Yield why nothing is denied for accounts whose mode allows every address."""
-    if accounts:
+    empty = report.not_enforced_empty
+    if accounts := report.not_enforced - empty:
         yield Line(
             f"{counted(accounts, 'account in the log has a list', 'accounts in the log have lists')} of the mode "
             "report_only or off, which denies nothing: to see what it would deny, replay with a copy without modes "
             "(cidrgate export -o lists.csv, --rules lists.csv)",
+            "yellow",
+        )
+    if empty:
+        yield Line(
+            f"{counted(empty, 'account in the log has a list', 'accounts in the log have lists')} of such a mode in "
+            "which no entry matches, so that every request would be denied: a copy in CSV lacks accounts without "
+            "entries; cidrgate resume ACCOUNT --dry-run --from-log LOG evaluates one",
             "yellow",
         )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +18,19 @@ from cidrgate.cli.import_plan import plan_import
 from cidrgate.cli.list_sources import FileSource, read_file
 from cidrgate.errors import CidrgateError
 from cidrgate.manager.outcomes import Guard
+from cidrgate.manager.policies import policy_state
 from cidrgate.process.streams import is_stdin
 from cidrgate.process.temporary_folders import temporary_folder
+from cidrgate.rules.policy import OPTION_NAMES
+from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from cidrgate.cli.options import Session
     from cidrgate.manager import RuleManager
+    from cidrgate.rules import Policy
+    from cidrgate.rules.submission import Submission
 
 __all__ = ["CURRENT", "STORE", "chosen_lists"]
 
@@ -58,15 +65,15 @@ def chosen_lists(
     if rules == STORE and snapshot is not None:
         raise CommandError("--snapshot has the lists to use instead of the store's: say --rules current, or a file")
     if alone:
-        with _lists_of_file(session, Path(rules)) as lists:
+        with _lists_of_file(session, Path(rules), _Policies(session.policy)) as lists:
             lists.check_parents(Path(rules), lists.names)
             yield lists.matcher, None
         return
-    with _standing(session, snapshot) as current:
+    with _standing(session, snapshot) as (current, policies):
         if rules in (STORE, CURRENT):
             yield current, None
             return
-        with _lists_of_file(session, Path(rules)) as lists, temporary_folder("rules") as folder:
+        with _lists_of_file(session, Path(rules), policies) as lists, temporary_folder("rules") as folder:
             copy = folder / "lists"
             current.save(copy)
             candidate = Matcher.open(copy)
@@ -78,19 +85,49 @@ def chosen_lists(
             yield candidate, current
 
 
+@dataclass(frozen=True, slots=True)
+class _Policies:
+    """The rules that judge the lists of a file.
+
+    Attributes:
+        policy: The policy of accounts that override nothing.
+        overridden: What accounts override of it, by name.
+    """
+
+    policy: Policy
+    overridden: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of_store(cls, manager: RuleManager) -> _Policies:
+        """Return those of a store."""
+        from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
+
+        with manager._store.read() as transaction:
+            return cls(policy_state(transaction, None, manager.policy).effective, AccountRows(transaction).policies())
+
+    def prepare(self, manager: RuleManager, names: Iterable[str]) -> None:
+        """Create those of some accounts that override the policy, so that their lists are judged by it."""
+        for name in names:
+            overridden = self.overridden.get(name)
+            if overridden:
+                manager.create_account(name)
+                options: Any = {option: overridden[option] for option in OPTION_NAMES if option in overridden}
+                manager.set_policy(name, **options)
+
+
 @contextmanager
-def _standing(session: Session, snapshot: Path | None) -> Iterator[Matcher]:
-    """Yield the lists that decide now."""
+def _standing(session: Session, snapshot: Path | None) -> Iterator[tuple[Matcher, _Policies]]:
+    """Yield the lists that decide now, and the rules for them: a snapshot has none but those of the options."""
     if snapshot is not None:
         try:
-            yield Matcher.open(snapshot)
+            yield Matcher.open(snapshot), _Policies(session.policy)
         except OSError as error:
             raise CommandError(f"cannot read {snapshot}: {error.strerror}") from error
         return
     with session.open() as manager:
         with session.output.progress("reading the lists", None) as progress:
             manager.load(progress=progress)
-        yield manager.matcher
+        yield manager.matcher, _Policies.of_store(manager)
 
 
 class _Lists:
@@ -116,13 +153,13 @@ class _Lists:
 
 
 @contextmanager
-def _lists_of_file(session: Session, file: Path) -> Iterator[_Lists]:
+def _lists_of_file(session: Session, file: Path, policies: _Policies) -> Iterator[_Lists]:
     """Yield the lists of a file as the rules accept them: in a store in memory, which nothing outlives."""
     if is_stdin(file):
         raise CommandError("name the file with the lists: a replay may read its log from stdin")
-    with session.in_memory() as manager:
+    with session.in_memory(policies.policy) as manager:
         declared = _document(file)
-        names = _apply(manager, declared, file) if declared is not None else _import(manager, file)
+        names = _import(manager, file, policies) if declared is None else _apply(manager, declared, file, policies)
         yield _Lists(manager, names)
 
 
@@ -142,8 +179,13 @@ def _document(file: Path) -> str | None:
     return text if is_declared else None
 
 
-def _apply(manager: RuleManager, text: str, file: Path) -> list[str]:
-    declared = read_declared(text, file.name)
+def _apply(manager: RuleManager, text: str, file: Path, policies: _Policies) -> list[str]:
+    at = datetime.now(UTC)
+    declared = {
+        name: one if one.entries is None else replace(one, entries=_as_of(one.entries, at))
+        for name, one in read_declared(text, file.name).items()
+    }
+    policies.prepare(manager, (name for name, one in declared.items() if one.parent is None))
     for one in declared.values():
         if one.parent is not None and one.parent not in declared:
             manager.create_account(one.parent)  # its list is the current one
@@ -152,7 +194,7 @@ def _apply(manager: RuleManager, text: str, file: Path) -> list[str]:
     return list(declared)
 
 
-def _import(manager: RuleManager, file: Path) -> list[str]:
+def _import(manager: RuleManager, file: Path, policies: _Policies) -> list[str]:
     with opened(file) as found:
         lines, stream = exported_lines(found)
         if lines is not None:
@@ -169,11 +211,34 @@ def _import(manager: RuleManager, file: Path) -> list[str]:
             # `import` has an option for such a file, which `replay` has for its log.
             said = str(error).partition(_OPTION_OF_IMPORT)[0]
             raise CommandError(f"{file}: {said}: name its columns as `import` needs them") from None
-    report = manager.import_accounts(plan.rewritten(normalize=False, collapse=False), confirmed=tuple(Guard))
+    at = datetime.now(UTC)
+    policies.prepare(manager, plan.lists)
+    report = manager.import_accounts(
+        ((name, _as_of(entries, at)) for name, entries in plan.rewritten(normalize=False, collapse=False)),
+        confirmed=tuple(Guard),
+    )
     problems = plan.problems(report.problems, reading.unit)
     if problems:
         raise BadRowsError(f"nothing was replayed, because {file} has bad rows", problems)
     return list(plan.lists)
+
+
+def _as_of(entries: Submission, at: datetime) -> Submission:
+    """Return entries of which those that have ended are disabled: they match nothing and count, as they do in a store.
+
+    A change refuses an end in the past, but a question about lists does not make one.
+    """
+    if isinstance(entries, (str, NewEntry)):
+        return entries
+    return [
+        replace(one, expires_at=None, enabled=False) if isinstance(one, NewEntry) and _has_ended(one, at) else one
+        for one in entries
+    ]
+
+
+def _has_ended(entry: NewEntry, at: datetime) -> bool:
+    end = entry.expires_at
+    return isinstance(end, datetime) and end.utcoffset() is not None and end <= at
 
 
 def _raise_problems(problems: Mapping[str, CidrgateError]) -> None:
