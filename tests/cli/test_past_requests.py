@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cidrgate import Observation, RuleManager
@@ -71,6 +74,29 @@ def test_every_dry_run_evaluates_a_log(cidrgate: Cidrgate, log: str, command: st
     assert said in answer.out
     record = cidrgate(*shlex.split(command), "--from-log", log, "--json").record["evaluation"]
     assert (record["days"], record["lists"]) == (None, 1)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "odd.parquet"])
+@pytest.mark.parametrize(
+    "command", ["replay", "recommend --account a --from-log", "remove a 8.8.8.0/24 --dry-run --from-log"]
+)
+def test_a_column_of_requests_that_is_not_read_is_said(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, ending: str, command: str
+) -> None:
+    row = {"account": "a", "address": "8.8.8.8", "time": datetime(2026, 1, 1, tzinfo=UTC), "requests": 10}
+    name = f"counted.{ending}"
+    if ending == "csv":
+        (tmp_path / name).write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
+    elif ending == "jsonl":
+        (tmp_path / name).write_text(json.dumps(row, default=str) + "\n")
+    else:  # what has a time of another type is read through DuckDB
+        table = pa.Table.from_pylist([row])
+        pq.write_table(table if ending == "parquet" else table.set_column(2, "time", [["2026-01-01"]]), tmp_path / name)
+    said = "the column requests is not read, so that each row counts as one request"
+    answer = cidrgate(*shlex.split(command), name)
+    assert said in answer.out + answer.err
+    answer = cidrgate(*shlex.split(command), name, "--columns", "requests=requests")
+    assert said not in answer.out + answer.err
 
 
 PROXIES = ("--trusted-proxy", "10.0.0.0/8", "--columns", "forwarded=forwarded")

@@ -238,6 +238,14 @@ def test_of_no_request_nothing_is_said_to_be_as_before(cidrgate: Cidrgate, log: 
     assert "as before" not in answer
 
 
+def test_a_file_without_a_column_of_the_others_is_named(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / "calls-2.csv").write_text("time,address,Account\n2026-01-01,8.8.8.8,acct-1\n")
+    (tmp_path / "calls-3.csv").write_text("account,ip,time\nacct-1,8.8.8.8,2026-01-01\n")
+    cidrgate("replay", "calls.csv", "calls-2.csv")
+    refused = cidrgate("replay", "calls*.csv", status=2).err
+    assert "calls-3.csv has no column time" in refused or "calls-3.csv has no column address" in refused
+
+
 @pytest.mark.parametrize("names", [("a", "z"), ("z", "a")])
 @pytest.mark.parametrize("turned", [False, True])
 def test_subaccounts_stand_in_any_order(

@@ -241,6 +241,7 @@ class LogOptions:
                     f"{counted(bad, 'bad line counts', 'bad lines count')} nowhere"
                     + (f": {found[0].file}:{found[0].line}: {found[0].reason}: {found[0].text}" if found else "")
                 ),
+                on_note=session.output.note,
                 progress=advance,
             )
 

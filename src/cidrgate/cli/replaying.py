@@ -190,6 +190,7 @@ def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table
     elif report.compared and not report.unknown:
         lines.append(Line("the lists decide about every request as before", "green"))
     lines += [Line(f"not known: {one.text}", "yellow") for one in report.unknown]
+    lines += [Line(one, "yellow") for one in report.notes]
     if report.bad:
         shown = ":" if report.bad_lines else "; what is read only once, such as stdin and .bz2, shows none of them"
         lines.append(Line(f"{counted(report.bad, 'bad line counts', 'bad lines count')} nowhere{shown}", "yellow"))

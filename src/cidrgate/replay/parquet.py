@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["plain_batches", "plain_rows"]
+__all__ = ["column_names", "plain_batches", "plain_rows"]
 
 _TEXTS = frozenset({"account", "address", "forwarded"})
 _CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
@@ -89,6 +89,16 @@ def plain_rows(files: Sequence[str], columns: Mapping[str, str]) -> int | None:
                 return None
             rows += metadata.rows
     return rows
+
+
+def column_names(file: str) -> set[str]:
+    """Return the names of the columns of a file of this machine that have no columns inside them, in lower case.
+
+    Raises:
+        LogError: If the file cannot be read.
+    """
+    with _told(file), open(file, "rb", buffering=0) as raw:  # noqa: PTH123 - as it was named
+        return {element[4].decode().lower() for _, element in _Metadata(raw.fileno())._whole_columns()}
 
 
 def plain_batches(files: Sequence[str], columns: Mapping[str, str], size: int) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import json
 import os
 import re
 import select
@@ -23,7 +24,7 @@ from cidrgate.process.database_files import DatabaseFileError, refuse_database
 from cidrgate.process.streams import is_stdin
 from cidrgate.process.temporary_folders import temporary_folder
 from cidrgate.replay.lines import LINES, LineCutter
-from cidrgate.replay.parquet import plain_batches, plain_rows
+from cidrgate.replay.parquet import column_names, plain_batches, plain_rows
 from cidrgate.replay.sources import (
     DAMAGED,
     HEADER,
@@ -116,6 +117,8 @@ class Log:
         rows: How many rows there are; an estimate for files without a number of their own, None if it is unknown.
         unclosed: The quotes in CSV that do not end, in files of this machine, when all was read.
         header_lines: How many lines the header of the last CSV file takes, with the empty ones before it.
+        columns: The columns of tables and the members of JSON Lines, in lower case, as far as they are known: those of
+            the first line of each file of JSON Lines that can be read twice.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class Log:
         self.rows: int | None = None
         self.unclosed: list[_Unclosed] = []
         self.header_lines = 0
+        self.columns: set[str] = set()
         self._source = source
         self._files = files
         self._partial = partial
@@ -187,6 +191,7 @@ class Log:
         if columns is not None:
             self.rows = plain_rows(self._files, columns)
             if self.rows is not None:
+                self.columns.update(*map(column_names, self._files))
                 for batch in plain_batches(self._files, columns, _BATCH):
                     yield batch if accounts is None else _without_others(batch, accounts)
                 return
@@ -198,6 +203,11 @@ class Log:
         check.join()
         if self._damaged:
             raise self._unreadable(self._damaged[0], DAMAGED)
+
+    @property
+    def ignores_requests(self) -> bool:
+        """Whether there is a column of the name that numbers of requests have elsewhere, which nobody asked to read."""
+        return "requests" in self.columns and "requests" not in self._source.roles
 
     def _unreadable(self, file: str, reason: str) -> LogError:
         return LogError(f"{file} cannot be read as {self._source.form.title}: {reason}")
@@ -268,6 +278,7 @@ class Log:
                     self._checked.append(_Checked(name, path, None if header is None else header.delimiter))
             if not headers:
                 return _Described([], {}, 0)
+            self._compare(headers, dict(zip(files, named, strict=True)))
             table = _Table(csv_rows(headers), dict.fromkeys(headers[0][1].columns, "VARCHAR"))
             return _Described([file for file, _ in headers], {}, self._estimated(), [table])
         if form.reader == "parquet":
@@ -276,6 +287,8 @@ class Log:
             rows = int(connection.sql(counted).fetchall()[0][0] or 0)
             copies = {path: name for name, path in zip(named, paths, strict=True) if name != path}
             return _Described(files, {}, rows, self._parquet_tables(listed, copies))
+        if form.name == "jsonl":
+            self.columns.update(*(_members(path) for path in paths if not (_is_stream(path) or _URL.match(path))))
         if not form.header:
             return _Described(files, {(): files}, self._estimated())
         headed: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -291,6 +304,27 @@ class Log:
                 )
             headed[header_fields(found[0][0])].append(file)
         return _Described(files, dict(headed), self._estimated() if headed else 0)
+
+    def _compare(self, headers: Sequence[tuple[str, CsvHeader]], names: Mapping[str, str]) -> None:
+        """Note the columns of CSV files, each of which must have those of the first one.
+
+        Args:
+            headers: The files as DuckDB opens them, with their headers.
+            names: How they were named.
+
+        Raises:
+            LogError: If a file lacks a column.
+        """
+        first, wanted = headers[0]
+        for file, header in headers:
+            own = {one.lower() for one in header.columns}
+            self.columns |= own
+            lacking = [one for one in wanted.columns if one.lower() not in own]
+            if lacking:
+                raise LogError(
+                    f"{names[file]} has no column {lacking[0]}, which {names[first]} has: its columns are "
+                    f"{', '.join(header.columns)}"
+                )
 
     def _parquet_tables(self, files: str, copies: Mapping[str, str]) -> list[_Table]:
         """Return tables with the rows of Parquet files.
@@ -312,6 +346,7 @@ class Log:
         for file, columns in schemas:
             self._repeated += _repeated_columns(copies.get(file, file), [name for name, _ in columns])
             own = {name.lower(): tuple(kind) for name, kind in reversed(columns)}
+            self.columns.update(own)
             alike[tuple(_kind(own, None if file in copies else file, one) for one in asked)].append(_escaped(file))
         there = {one for kinds in alike for one, kind in zip(asked, kinds, strict=True) if kind is not None}
         tables = []
@@ -609,6 +644,14 @@ def _text_at(path: str, place: int) -> str:
             place -= len(piece)
         found: bytes = stream.read(4 * _LONGEST_SHOWN)
     return found.partition(b"\n")[0].decode(errors="replace")[:_LONGEST_SHOWN]
+
+
+def _members(path: str) -> set[str]:
+    """Return the names of the members in the first line of a file of JSON Lines, in lower case."""
+    with _unpacked(path) as stream, suppress(ValueError, RecursionError):
+        found = json.loads(stream.read(_SAMPLE).partition(b"\n")[0])
+        return {name.lower() for name in found} if isinstance(found, dict) else set()
+    return set()
 
 
 def is_one_of(accounts: Any, names: Collection[str]) -> Any:

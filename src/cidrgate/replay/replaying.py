@@ -62,6 +62,12 @@ _MOST_MINUTES = 1_000_000
 _MOST_ROWS = 2_000_000
 """How many rows of changes are kept before those of one account and address become one."""
 
+IGNORED_REQUESTS = (
+    "the column requests is not read, so that each row counts as one request: to count them, add "
+    "--columns requests=requests"
+)
+"""What is said of a log with such a column."""
+
 _MINUTE = 60_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -114,6 +120,7 @@ class ReplayReport:
         bad: How many lines are not as their format says.
         bad_lines: The first of them.
         not_enforced: How many accounts in the logs have a list whose mode denies nothing, `report_only` or `off`.
+        notes: What in the logs does not count.
         not_enforced_empty: Of how many of those no entry matches, so that the list denies every address once it is
             enforced.
         changes: The networks with requests that are denied, or newly denied or allowed if lists were compared; those
@@ -142,6 +149,7 @@ class ReplayReport:
     seconds: float
     unknown: tuple[Unknown, ...] = ()
     not_enforced_empty: int = 0
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the JSON object that programs get."""
@@ -174,6 +182,7 @@ class ReplayReport:
             "periods": [{"start": utc_text(one.start), **one.verdicts} for one in self.periods],
             "seconds": round(self.seconds, 3),
             "unknown": [asdict(one) for one in self.unknown],
+            "notes": list(self.notes),
         }
 
 
@@ -235,7 +244,8 @@ def replay(
         if totals.lines and totals.bad == totals.lines:
             raise LogError(_all_bad(source, found, of_first=totals.lines if all_bad else None))
         report = totals.report(found, lenient.found, began)
-        return replace(report, not_enforced_empty=lenient.empty, unknown=tuple(_unlisted(decider)))
+        notes = (IGNORED_REQUESTS,) if log.ignores_requests else ()
+        return replace(report, not_enforced_empty=lenient.empty, unknown=tuple(_unlisted(decider)), notes=notes)
 
 
 def observations(
@@ -248,6 +258,7 @@ def observations(
     memory: int = MEMORY,
     threads: int | None = None,
     on_bad: Callable[[int, tuple[BadLine, ...]], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
     progress: Callable[[int, int | None], object] | None = None,
 ) -> Iterator[Observation]:
     """Yield what logs say about each account and address, and what lists would have decided.
@@ -264,6 +275,7 @@ def observations(
         memory: As in `replay`.
         threads: As in `replay`.
         on_bad: Called with the number of bad lines, if there are any, and with the first of them.
+        on_note: Called with each sentence about what in the logs does not count.
         progress: As in `replay`; lines about other accounts are left out where the files say it.
 
     Raises:
@@ -281,6 +293,7 @@ def observations(
         memory=memory,
         threads=threads,
         on_bad=on_bad,
+        on_note=on_note,
         progress=progress,
     ):
         if isinstance(one, Observation):
@@ -297,6 +310,7 @@ def past_requests(
     memory: int = MEMORY,
     threads: int | None = None,
     on_bad: Callable[[int, tuple[BadLine, ...]], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
     progress: Callable[[int, int | None], object] | None = None,
 ) -> Iterator[Observation | UnaddressedRequests]:
     """Yield what `observations` yields, and for each account its requests without a readable address.
@@ -310,6 +324,7 @@ def past_requests(
         memory: As in `observations`.
         threads: As in `observations`.
         on_bad: As in `observations`.
+        on_note: As in `observations`.
         progress: As in `observations`.
 
     Raises:
@@ -351,6 +366,8 @@ def past_requests(
             raise LogError(_all_bad(source, found))
         if bad and on_bad is not None:
             on_bad(bad, found)
+        if log.ignores_requests and on_note is not None:
+            on_note(IGNORED_REQUESTS)
         for account, address, verdict, requests, first, last in pairs.rows():
             first_seen, last_seen = _moment(first), _moment(last)
             if address is None:

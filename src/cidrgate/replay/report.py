@@ -96,9 +96,9 @@ element("title").textContent = data.title;
 const rate = data.seconds ? ", " + number(Math.round(data.lines / data.seconds)) + " lines a second" : "";
 element("summary").textContent = number(data.lines) + " lines, " + number(data.requests) + " requests, " +
   number(data.bad_lines) + " bad lines" + rate;
-for (const one of data.unknown) {
+for (const text of [...data.unknown.map(one => "Not known: " + one.text), ...data.notes]) {
   const line = document.createElement("p");
-  line.textContent = "Not known: " + one.text;
+  line.textContent = text;
   element("unknown").append(line);
 }
 const present = Object.keys(MEANING).filter(name => data.verdicts[name]);
