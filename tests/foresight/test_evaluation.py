@@ -289,7 +289,7 @@ def test_requests_without_an_address_are_decided_by_whether_a_list_is_enforced(
 
 
 def test_requests_without_an_address_are_told_beside_addresses() -> None:
-    seen = [
+    seen: list[Observation | UnaddressedRequests] = [
         Observation(account="a", network="9.9.9.9/32", allowed=True, requests=1, first_seen=NOW, last_seen=NOW),
         UnaddressedRequests(account="a", requests=2, first_seen=NOW, last_seen=NOW),
         UnaddressedRequests(account="b", requests=4, first_seen=NOW, last_seen=NOW),

@@ -228,7 +228,7 @@ def _as_of(entries: Submission, at: datetime) -> Submission:
 
     A change refuses an end in the past, but a question about lists does not make one.
     """
-    if isinstance(entries, (str, NewEntry)):
+    if not isinstance(entries, list):
         return entries
     return [
         replace(one, expires_at=None, enabled=False) if isinstance(one, NewEntry) and _has_ended(one, at) else one
