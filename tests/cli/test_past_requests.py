@@ -99,6 +99,31 @@ def test_a_column_of_requests_that_is_not_read_is_said(
     assert said not in answer.out + answer.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "replay",
+        "recommend --account new --from-log",
+        "add new 4.4.4.0/24 --dry-run --from-log",
+        "apply new.toml --dry-run --from-log",
+    ],
+)
+def test_requests_with_a_former_name_are_told(cidrgate: Cidrgate, log: str, tmp_path: Path, command: str) -> None:
+    said = "2 requests with 'b', a former name of account 'new', which do not count"
+    if command == "replay":
+        said = "the log has requests with 'b' of accounts that were renamed"
+    (tmp_path / "new.toml").write_text('[accounts]\nnew.entries = ["4.4.4.0/24"]\n')
+    (tmp_path / log).write_text(LOG + "new,8.8.8.8,2026-01-01T00:00:00Z\n")
+    cidrgate("account", "rename", "b", "middle")
+    cidrgate("account", "rename", "middle", "new")
+    assert said in cidrgate(*shlex.split(command), log).out
+    # Another account that has the name now acted, as far as the log tells.
+    cidrgate("account", "create", "b")
+    answer = cidrgate(*shlex.split(command), log).out
+    assert "former name" not in answer
+    assert "renamed" not in answer
+
+
 PROXIES = ("--trusted-proxy", "10.0.0.0/8", "--columns", "forwarded=forwarded")
 
 

@@ -1,6 +1,7 @@
 """`cidrgate recommend`: the best list for addresses that were seen, and what it would change in an account's list."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +25,14 @@ from cidrgate.foresight.curve_plots import bar, curve_svg
 from cidrgate.foresight.evaluation import DecidingNow, Unknown, is_address
 from cidrgate.foresight.recommending import truncated_networks
 from cidrgate.foresight.sentences import number_text, observed_text, since_text
+from cidrgate.manager.evaluations import former_requests
+from cidrgate.manager.queries import former_names
 from cidrgate.manager.recommendations import past_of_list
 from cidrgate.rules import Policy
 from cidrgate.rules.networks import addresses_covered
 from cidrgate.rules.policy import DEFAULT_POLICY
 from cidrgate.serialization import entry_record, narrower_record, recommendation_record, unused_record, utc_text
-from cidrgate.values import DETAILS, Account, Entry
+from cidrgate.values import DETAILS, Account, Entry, Observation
 
 __all__ = ["app"]
 
@@ -188,10 +191,14 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
     since = asked_since = None
     settled: tuple[Entry, ...] | None = None
     unknown: tuple[Unknown, ...] = ()
+    former: dict[str, str] = {}
     with session.open() as manager:
         owner, entries = manager.listing(account)
         policy = manager.policy_state(account).effective
         names = [owner.name, *(one.name for one in manager.accounts(parent=owner.name))]
+        if past.logs:
+            with manager._store.read() as transaction:
+                former = former_names(transaction, names)
         if read is None and not past.logs:
             # The list decides for its parent and for all subaccounts.
             try:
@@ -203,11 +210,13 @@ def _of_account(session: Session, account: str, read: SeenFile | None, past: Pas
             settled = recorded.settled
     deciding = DecidingNow(entries, owner, now)
     if past.logs:
-        seen = deciding.decided(past.options.observations(session, past.logs, Matcher(), names))
+        logged = list(past.options.observations(session, past.logs, Matcher(), [*names, *former]))
+        seen = deciding.decided(one for one in logged if one.account not in former)
+        unknown = tuple(_of_former_names(former, logged))
         if not seen:
             raise NoTrafficError(
                 f"no request of account {account!r} is in {', '.join(past.logs)}: see that the options name the column "
-                "or the pattern that finds the account"
+                "or the pattern that finds the account" + "".join(f"; not known: {one.text}" for one in unknown)
             )
     allowing = tuple(entry for entry in entries if entry.matches(now))
     if read is not None:
@@ -249,6 +258,17 @@ def _dropped(entries: Iterable[Entry], cidrs: list[str]) -> Iterator[Entry]:
                 yield entry
         elif entry.cidr not in kept:
             yield entry
+
+
+def _of_former_names(former: Mapping[str, str], logged: Iterable[Observation]) -> Iterator[Unknown]:
+    """Yield that requests with former names of accounts do not count."""
+    requests: Counter[str] = Counter()
+    for one in logged:
+        if one.account in former:
+            requests[one.account] += one.requests
+    if requests:
+        text = f"who made {former_requests(former, requests)}, which do not count"
+        yield Unknown(code="former_name", text=text)
 
 
 def _limits(session: Session) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def _replay(
     check_written("--html", html, [*read, output])
     source, resolver = log.source(logs), log.resolver()
     with (
-        chosen_lists(session, rules, snapshot=snapshot, alone=alone) as (matcher, before),
+        chosen_lists(session, rules, snapshot=snapshot, alone=alone) as (matcher, before, former_names),
         session.output.rate("replaying", "lines") as advance,
     ):
         report = replay(
@@ -127,6 +127,7 @@ def _replay(
             memory=memory * 2**20,
             threads=threads,
             rows=output,
+            former_names=former_names,
             progress=advance,
         )
     if html is not None:

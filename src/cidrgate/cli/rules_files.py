@@ -44,8 +44,8 @@ _OPTION_OF_IMPORT = ": add --columns "
 @contextmanager
 def chosen_lists(
     session: Session, rules: str, *, snapshot: Path | None, alone: bool
-) -> Iterator[tuple[Matcher, Matcher | None]]:
-    """Yield the lists to decide with, and those to compare them with, or None.
+) -> Iterator[tuple[Matcher, Matcher | None, frozenset[str]]]:
+    """Yield the lists to decide with, those to compare them with, or None, and former names of accounts of the store.
 
     Args:
         session: The context of the command.
@@ -67,11 +67,11 @@ def chosen_lists(
     if alone:
         with _lists_of_file(session, Path(rules), _Policies(session.policy)) as lists:
             lists.check_parents(Path(rules), lists.names)
-            yield lists.matcher, None
+            yield lists.matcher, None, frozenset()
         return
-    with _standing(session, snapshot) as (current, policies):
+    with _standing(session, snapshot) as (current, policies, former_names):
         if rules in (STORE, CURRENT):
-            yield current, None
+            yield current, None, former_names
             return
         with _lists_of_file(session, Path(rules), policies) as lists, temporary_folder("rules") as folder:
             copy = folder / "lists"
@@ -82,7 +82,7 @@ def chosen_lists(
                 _publish(lists.matcher, candidate, lists.names)
             except CidrgateError as error:
                 raise CommandError(f"{rules} does not fit the accounts of the store: {error}") from error
-            yield candidate, current
+            yield candidate, current, former_names - set(lists.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +116,26 @@ class _Policies:
 
 
 @contextmanager
-def _standing(session: Session, snapshot: Path | None) -> Iterator[tuple[Matcher, _Policies]]:
-    """Yield the lists that decide now, and the rules for them: a snapshot has none but those of the options."""
+def _standing(session: Session, snapshot: Path | None) -> Iterator[tuple[Matcher, _Policies, frozenset[str]]]:
+    """Yield the lists that decide now, the rules for them, and former names of accounts.
+
+    A snapshot has no rules but those of the options, and no former names.
+    """
     if snapshot is not None:
         try:
-            yield Matcher.open(snapshot), _Policies(session.policy)
+            yield Matcher.open(snapshot), _Policies(session.policy), frozenset()
         except OSError as error:
             raise CommandError(f"cannot read {snapshot}: {error.strerror}") from error
         return
+    from cidrgate.stores.observations import renamed_since  # it needs SQLAlchemy, which `stores` loads late
+
     with session.open() as manager:
         with session.output.progress("reading the lists", None) as progress:
             manager.load(progress=progress)
-        yield manager.matcher, _Policies.of_store(manager)
+        with manager._store.read() as transaction:
+            renamed = renamed_since(transaction, 0)
+        matcher = manager.matcher
+        yield matcher, _Policies.of_store(manager), frozenset(one for one in renamed if one not in matcher)
 
 
 class _Lists:

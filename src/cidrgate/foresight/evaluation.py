@@ -55,7 +55,7 @@ MOST_NAMED = 1_000
 _Ranked = TypeVar("_Ranked")
 
 UnknownCode: TypeAlias = Literal[
-    "no_traffic", "short_window", "truncated", "incomplete", "later", "unlisted", "no_address"
+    "no_traffic", "short_window", "truncated", "incomplete", "later", "unlisted", "no_address", "former_name"
 ]
 """Why an evaluation does not know something. Later versions may add values."""
 
@@ -153,7 +153,7 @@ class Unknown:
             `incomplete` for accounts of which not every address was kept, `later` for what is decided once a mode or an
             entry ends, `unlisted` for accounts that gates do not know before or after the change: `unlisted` decides,
             `no_address` for requests without a readable client address, if the change begins to enforce a list:
-            recorded traffic lacks them.
+            recorded traffic lacks them. `former_name` for given observations with a name that an account had before.
         text: What is not known, and why, in one sentence.
     """
 

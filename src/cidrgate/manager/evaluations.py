@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from cidrgate.errors import NoTrafficError
 from cidrgate.foresight.evaluation import ChangedList, PastTraffic, Unknown, allowed_networks, evaluate, first_day
 from cidrgate.foresight.later import Listed, alters_later
 from cidrgate.foresight.sentences import Sentence, sentences
+from cidrgate.manager.queries import former_names
 from cidrgate.serialization import evaluation_record
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ __all__ = [
     "collector",
     "evaluation_of",
     "foresight_of",
+    "former_requests",
     "inherited_lists",
 ]
 
@@ -225,7 +228,8 @@ def _evaluation_of_now(
     if not altered:
         return evaluate([], at=at, days=days if observations is None else None)
     if observations is not None:
-        return evaluate(_given(store, altered, account, own, observations), at=at)
+        former = _Former()
+        return former.told(evaluate(_given(store, altered, account, own, observations, former), at=at))
     from cidrgate.stores.observations import first_observed  # it needs SQLAlchemy
 
     with store.read() as transaction:
@@ -233,6 +237,47 @@ def _evaluation_of_now(
     if begun is None:
         raise NoTrafficError(_NOT_RECORDED)
     return evaluate(_stored(store, altered, account, own, begun, first_day(at, days)), at=at, days=days)
+
+
+class _Former:
+    """The requests with former names of accounts in given observations. Recorded traffic follows each renaming.
+
+    Attributes:
+        names: The former names, each with the present one.
+        requests: How many requests each of them has.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.requests: Counter[str] = Counter()
+
+    def told(self, evaluation: Evaluation) -> Evaluation:
+        """Return an evaluation that says that these requests do not count."""
+        if not self.requests:
+            return evaluation
+        text = f"what the change does to {former_requests(self.names, self.requests)}, which do not count"
+        return replace(evaluation, unknown=(*evaluation.unknown, Unknown(code="former_name", text=text)))
+
+
+def former_requests(names: Mapping[str, str], requests: Mapping[str, int]) -> str:
+    """Return how many requests have former names of accounts.
+
+    Args:
+        names: The former names, each with the present one.
+        requests: How many requests each of them has, of those that have some.
+
+    Example:
+        >>> former_requests({"old": "new"}, {"old": 3})
+        "3 requests with 'old', a former name of account 'new'"
+    """
+    count = sum(requests.values())
+    first = next(iter(requests))
+    which = (
+        f"{first!r}, a former name of account {names[first]!r}"
+        if len(requests) == 1
+        else f"{len(requests):,} former names of accounts"
+    )
+    return f"{count:,} {'request' if count == 1 else 'requests'} with {which}"
 
 
 _NOT_RECORDED = (
@@ -274,12 +319,20 @@ def _given(
     account: str | None,
     own: Collection[str],
     observations: GivenObservations,
+    former: _Former,
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with those of the observations that are of their accounts."""
     lists = [one for _, part in _in_parts(store, changes, account, own) for one in part]
     of_account: dict[str, list[PastRequest]] = {name: [] for one in lists for name in one.accounts}
     of_account |= {one.renamed_to: [] for one in lists if one.renamed_to is not None}
-    for observation in observations(of_account) if callable(observations) else observations:
+    with store.read() as transaction:
+        former.names = former_names(transaction, (name for one in lists if not one.created for name in one.accounts))
+        former.names = {name: one for name, one in former.names.items() if name not in of_account}
+    asked = {*of_account, *former.names}
+    for observation in observations(asked) if callable(observations) else observations:
+        if observation.account in former.names:
+            former.requests[observation.account] += observation.requests
+            continue
         found = of_account.get(observation.account)
         if found is not None:
             found.append(observation)

@@ -16,7 +16,7 @@ from cidrgate.rules.decisions import decide, in_address_order
 from cidrgate.values import whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from cidrgate.stores import Store, Transaction
     from cidrgate.stores.account_rows import Lineage
@@ -174,6 +174,18 @@ def names_of_present_account(transaction: Transaction, account: str) -> Lineage:
     from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
 
     return AccountRows(transaction).lineage(account)
+
+
+def former_names(transaction: Transaction, accounts: Iterable[str]) -> dict[str, str]:
+    """Return the names that accounts had before and that no account has now, each with the name of its account.
+
+    Args:
+        transaction: Reads the log.
+        accounts: The names of accounts that there are.
+    """
+    former = {name: one for one in accounts for name, *_ in names_of_present_account(transaction, one)[1:]}
+    taken = transaction.accounts_named(former)
+    return {name: one for name, one in former.items() if name not in taken}
 
 
 def names_in_log(transaction: Transaction, account: str, *, present: bool = False) -> Lineage:

@@ -39,7 +39,7 @@ from cidrgate.values import Observation, check_type, several_texts, whole_number
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -196,6 +196,7 @@ def replay(
     memory: int = MEMORY,
     threads: int | None = None,
     rows: str | os.PathLike[str] | None = None,
+    former_names: Collection[str] = (),
     progress: Callable[[int, int | None], object] | None = None,
 ) -> ReplayReport:
     """Decide about every request in logs, and add up the verdicts.
@@ -209,6 +210,8 @@ def replay(
         memory: How many bytes DuckDB may use before it writes to the disk; at least 1 MiB.
         threads: How many threads read; as many as there are processors if None.
         rows: A Parquet file to write the requests to, each with its verdict.
+        former_names: Names that accounts had before and that none has now: `notes` of the report tells of requests with
+            them.
         progress: Called with the number of rows since the last call, and with the estimated number of all, or None.
 
     Raises:
@@ -219,18 +222,20 @@ def replay(
     """
     began = time.perf_counter()
     check_type(before, Matcher, "before", or_none=True)
+    several_texts(former_names, "former_names", "names")
     _check_arguments(source, matcher, resolver, max_bad=max_bad, memory=memory, threads=threads)
     path = None if rows is None else Path(file_name(rows, "rows"))
     source, wanted = _asked(source, resolver)
     decider = Decider(matcher, before, source.account, resolver, of_json=source.form.reader == "json")
     with opened_log(source, memory=memory, threads=threads) as log, _written_rows(path) as write:
         totals = _Totals(Pairs(log), compared=before is not None)
-        lenient = _Lenient(matcher)
+        lenient, former = _Present(_lenient_accounts(matcher)), _Present(former_names)
         all_bad = False
         for batch in log.batches(wanted):
             decided = decider.decide(batch)
             totals.add(batch.num_rows, decided)
             lenient.add(decided.accounts)
+            former.add(decided.accounts)
             write(decided)
             if progress is not None:
                 progress(batch.num_rows, log.rows)
@@ -243,9 +248,12 @@ def replay(
             raise LogError(f"{_too_many(max_bad)}{_first(found)}")
         if totals.lines and totals.bad == totals.lines:
             raise LogError(_all_bad(source, found, of_first=totals.lines if all_bad else None))
-        report = totals.report(found, lenient.found, began)
-        notes = (IGNORED_REQUESTS,) if log.ignores_requests else ()
-        return replace(report, not_enforced_empty=lenient.empty, unknown=tuple(_unlisted(decider)), notes=notes)
+        return replace(
+            totals.report(found, len(lenient.found), began),
+            not_enforced_empty=sum(not matcher.prefixes(one) for one in lenient.found),
+            unknown=tuple(_unlisted(decider)),
+            notes=tuple(_notes(log, former.found)),
+        )
 
 
 def observations(
@@ -383,6 +391,15 @@ def past_requests(
                 first_seen=first_seen,
                 last_seen=last_seen,
             )
+
+
+def _notes(log: Log, former_names: Sequence[str]) -> Iterator[str]:
+    """Yield what in a log does not count."""
+    if log.ignores_requests:
+        yield IGNORED_REQUESTS
+    if former_names:
+        which = f"{former_names[0]!r}" if len(former_names) == 1 else f"{len(former_names):,} names"
+        yield f"the log has requests with {which} of accounts that were renamed: nothing is decided by their lists"
 
 
 def _unlisted(decider: Decider) -> Iterator[Unknown]:
@@ -659,22 +676,18 @@ _MOST_IN_ALL = 2**63 - 1
 """How many requests a log can have: counts have 64 bits."""
 
 
-class _Lenient:
-    """Counts the accounts in a log that have a list whose mode denies nothing.
+class _Present:
+    """Finds which of some accounts are in a log.
 
     Attributes:
-        found: How many there are.
-        empty: Of how many of those no entry matches.
+        found: Those that are.
     """
 
-    def __init__(self, matcher: Matcher) -> None:
+    def __init__(self, names: Collection[str]) -> None:
         import pyarrow as pa
 
-        some = matcher._count_mode("report_only") + matcher._count_mode("off")
-        names = [one for one in matcher if _is_lenient(matcher, one)] if some else []
-        self._matcher = matcher
-        self._left = pa.array(names, pa.string())  # those that were not found yet
-        self.found = self.empty = 0
+        self._left = pa.array(list(names), pa.string())  # those that were not found yet
+        self.found: list[str] = []
 
     def add(self, accounts: Any) -> None:
         """Add the accounts of a batch."""
@@ -684,14 +697,15 @@ class _Lenient:
         if not len(self._left):
             return
         here = pc.is_in(self._left, value_set=accounts.unique().cast(pa.string()))
-        self.found += here.true_count
-        self.empty += sum(not self._matcher.prefixes(one) for one in self._left.filter(here).to_pylist())
+        self.found += self._left.filter(here).to_pylist()
         self._left = self._left.filter(pc.invert(here))
 
 
-def _is_lenient(matcher: Matcher, account: str) -> bool:
-    """Return whether an account has a list, and its mode allows every address."""
-    return matcher.mode(account) != "enforce" and matcher._when_empty(account) == "deny"
+def _lenient_accounts(matcher: Matcher) -> list[str]:
+    """Return the accounts that have a list whose mode denies nothing."""
+    if not matcher._count_mode("report_only") + matcher._count_mode("off"):
+        return []
+    return [one for one in matcher if matcher.mode(one) != "enforce" and matcher._when_empty(one) == "deny"]
 
 
 class _Totals:
