@@ -87,7 +87,7 @@ def chosen_lists(
 
 @dataclass(frozen=True, slots=True)
 class _Policies:
-    """The rules that judge the lists of a file.
+    """The rules for the lists of a file.
 
     Attributes:
         policy: The policy of accounts that override nothing.
@@ -106,7 +106,7 @@ class _Policies:
             return cls(policy_state(transaction, None, manager.policy).effective, AccountRows(transaction).policies())
 
     def prepare(self, manager: RuleManager, names: Iterable[str]) -> None:
-        """Create those of some accounts that override the policy, so that their lists are judged by it."""
+        """Create those of some accounts that override the policy, so that their lists keep it."""
         for name in names:
             overridden = self.overridden.get(name)
             if overridden:
