@@ -410,3 +410,19 @@ def test_a_peer_in_a_header_that_is_text_is_taken_for_one_that_was_rewritten() -
 
     asyncio.run(AllowlistMiddleware(app, a_gate(), FromHeader("X-Account"))(scope, None, send))
     assert statuses[0] == 403
+
+
+@pytest.mark.parametrize("headers", [list, tuple, iter])
+def test_lines_that_come_after_the_decision_are_none_of_the_request(headers: Any) -> None:
+    """A server may append trailers to the list that it has passed on, while the application reads the body."""
+    lines = [(b"x-account", b"acct-1")]
+    seen: list[Any] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        lines.append((b"x-forwarded-for", LISTED.encode()))
+        seen.append((list(scope["headers"]), scope["state"]["cidrgate"].reason))
+
+    guarded = AllowlistMiddleware(application, a_gate(), FromHeader("x-account"))
+    scope = {"type": "http", "headers": headers(lines), "client": (LISTED, 4711)}
+    asyncio.run(guarded(scope, None, None))
+    assert seen == [([(b"x-account", b"acct-1")], "matched")]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, Body, Depends, FastAPI, Form, Header, HTTPException, Request, UploadFile, WebSocket
 from fastapi.responses import PlainTextResponse
+from fastapi.routing import APIRoute
 from pydantic import StringConstraints
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -354,3 +355,42 @@ def test_an_override_replaces_the_guard_before_the_body_too() -> None:
     app.dependency_overrides[listed] = lambda: None
     asked = Attack("", "default", STRANGER, (), None)
     assert answer_to_post("asgi", app, asked, CALLS, UnparsedBody()) == 422
+
+
+@pytest.mark.parametrize("route_class", [AllowlistRoute, APIRoute])
+@pytest.mark.parametrize("account", [account_of_key, FromHeader("x-api-key", {"k-42": "acct-1"}.get)])
+@pytest.mark.parametrize("reads", ["itself", "by a parameter"])
+def test_a_key_in_a_line_that_comes_with_the_body_is_none_or_is_asked_about(
+    account: Any, route_class: type[APIRoute], reads: str
+) -> None:
+    """A server may append trailers to the headers that it has passed on; the endpoint trusts what it finds there."""
+    lines = [(b"host", b"test"), (b"content-type", b"application/json")]
+    acted: list[bytes] = []
+    router = APIRouter(route_class=route_class, dependencies=[Depends(allowlist(a_gate(), account))])
+
+    async def by_itself(request: Request) -> None:
+        await request.body()
+        acted.extend(value for name, value in request.scope["headers"] if name == b"x-api-key")
+        acted.extend(value.encode() for value in request.headers.getlist("x-api-key"))
+
+    async def by_a_parameter(request: Request, numbers: list[int]) -> None:
+        await by_itself(request)
+
+    router.post("/calls")(by_itself if reads == "itself" else by_a_parameter)
+    app = FastAPI()
+    app.include_router(router)
+
+    async def receive() -> dict[str, Any]:
+        if len(lines) == 2:
+            lines.append((b"x-api-key", b"k-42"))
+        return {"type": "http.request", "body": b"[1]", "more_body": False}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/calls", "query_string": b"", "headers": lines}
+    asyncio.run(app({**scope, "client": (STRANGER, 4711)}, receive, send))
+    assert not acted
+    assert sent[0]["status"] in (200, 401, 403, 422)

@@ -35,6 +35,7 @@ __all__ = [
     "peer_of",
     "port_number",
     "sending_mode",
+    "settle_headers",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -61,6 +62,21 @@ def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exce
     """
     host, port = peer_of(scope)
     return gate.decide(account, host, scope.get("headers", ()), port=port, failure=failure)
+
+
+def settle_headers(scope: Scope) -> list[Any]:
+    """Replace the header lines of a scope by a copy that nothing adds to, and return the copy.
+
+    uvicorn with httptools appends the trailers of a request, which follow its body, to the list that it has passed to
+    the application. The application must see the lines that the gate has decided about, and no others.
+    """
+    headers = scope.get("headers")
+    try:
+        lines = list(headers or ())
+    except TypeError:
+        lines = [headers]  # nothing reads this as a header line
+    scope["headers"] = lines
+    return lines
 
 
 def peer_of(scope: Scope) -> tuple[str | None, int | None]:

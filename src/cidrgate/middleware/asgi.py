@@ -20,6 +20,7 @@ from cidrgate.middleware._asgi_requests import (
     denial_in,
     port_number,
     sending_mode,
+    settle_headers,
 )
 from cidrgate.values import check_callable
 
@@ -116,9 +117,10 @@ class AllowlistMiddleware:
             await pass_lifespan(self.app, self._gate, scope, receive, send)
             return
         headers = scope.get("headers")
-        if headers.__class__ is not list:
-            headers = _as_list(headers)
-            scope = {**scope, "headers": headers}
+        if headers.__class__ is list:
+            scope["headers"] = headers = headers[:]  # as `settle_headers`, inline to save the time of a call
+        else:
+            headers = settle_headers(scope)
         found: Any
         clear: str | None
         account: str | Exempt | None = None
@@ -163,14 +165,6 @@ class AllowlistMiddleware:
             await self.app(scope, receive, sending_mode(send, verdict))
         else:
             await _deny(verdict, scope, receive, send)
-
-
-def _as_list(headers: Any) -> list[Any]:
-    """Return the headers as a list, which can be read more than once."""
-    try:
-        return list(headers or ())
-    except TypeError:
-        return [headers]  # nothing reads this as a header line
 
 
 async def _deny(verdict: Verdict, scope: Scope, receive: Receive, send: Send) -> None:

@@ -20,7 +20,15 @@ from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check
 from cidrgate.gate.denial import STATUS, problem_of
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.verdict import Verdict, mode_headers
-from cidrgate.middleware._asgi_requests import STATE, account_of_scope, decide, denial_in, hand_over, sending_mode
+from cidrgate.middleware._asgi_requests import (
+    STATE,
+    account_of_scope,
+    decide,
+    denial_in,
+    hand_over,
+    sending_mode,
+    settle_headers,
+)
 from cidrgate.middleware._fastapi_parameters import RouteParameter
 from cidrgate.middleware._request_account import decided_once, find_account
 from cidrgate.values import check_type
@@ -123,6 +131,7 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
             return found
 
         async def from_source(connection: HTTPConnection, response: Response) -> Verdict:
+            settle_headers(connection.scope)
             found, failure = find_account(finder, connection.scope)
             return _allowed_verdict(_verdict_on(gate, found, connection.scope, failure), connection, response)
 
@@ -136,6 +145,7 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
         response: Response,
         account: Any = Depends(account),  # noqa: B008
     ) -> Verdict:
+        settle_headers(connection.scope)
         return _allowed_verdict(_verdict_on(gate, account, connection.scope), connection, response)
 
     _GUARDS.add(listed)
