@@ -457,6 +457,18 @@ def test_a_route_that_a_guard_cannot_see(heard: Heard, monkeypatch: pytest.Monke
     assert "Depends itself" in said["message"]
 
 
+def test_a_header_of_a_proxy_that_may_be_a_trailer(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.gate.decision_log._told_of_trailers", threading.Event())
+    gate = Gate(Matcher(), unlisted="allow", resolver=ClientIPResolver(trusted_proxies=["10.0.0.1/32"]))
+    line = (b"x-forwarded-for", b"9.9.9.9")
+    for _ in range(2):
+        gate.decide("acct-1", "10.0.0.1", [(b"transfer-encoding", b"chunked"), line, line])
+    said = heard.one("trailers_possible")
+    assert said["level"] == "warning"
+    for word in ("--http h11", "set-header", "http-drop-request-trailers"):
+        assert word in said["message"]
+
+
 def test_a_file_that_everybody_can_read(tmp_path: Path, heard: Heard) -> None:
     path = tmp_path / "lists.db"
     open_store(path, create=True).close()

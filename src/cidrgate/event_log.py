@@ -42,6 +42,7 @@ Event: TypeAlias = Literal[
     "aliases_possible",
     "client_header_missing",
     "route_unseen",
+    "trailers_possible",
     "store_lost",
     "store_back",
     "store_busy",

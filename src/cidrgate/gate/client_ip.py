@@ -17,6 +17,7 @@ from cidrgate.errors import InvalidAddressError
 from cidrgate.gate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
 from cidrgate.gate.header_names import check_token, has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
+from cidrgate.gate.trailers import may_be_trailer
 from cidrgate.gate.trusted_networks import refuse_everybody
 from cidrgate.rules.format_hints import format_hint
 from cidrgate.values import check_switches, text_of
@@ -37,6 +38,7 @@ ClientProblem: TypeAlias = (
         "rewritten_peer",
         "missing_header",
         "possible_alias",
+        "possible_trailer",
         "repeated_header",
         "too_few_hops",
         "too_many_hops",
@@ -75,6 +77,8 @@ class ClientAddress:
               waitress does by default
             - `possible_alias`: the WSGI server does not drop names such as `X_Forwarded_For`, so the header may be one
               that the client wrote; see `allow_aliases`
+            - `possible_trailer`: the header is repeated in a request with `Transfer-Encoding`. The last line may be a
+              trailer, which uvicorn with httptools appends to the headers, and which no proxy has checked.
             - `repeated_header`: a header for a single value is repeated
             - `malformed_hop`: the hop is empty, is not an address, or has a zone or an impossible port
             - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
@@ -312,6 +316,8 @@ class ClientIPResolver:
             return None, "peer", None, "rewritten_peer"
         if not values:
             return None, header, None, "missing_header"
+        if len(values) > 1 and may_be_trailer(self._field, headers):
+            return None, header, None, "possible_trailer"
         if header in _LISTS:
             return self._in_list(header, values)
         if len(values) > 1:

@@ -37,6 +37,7 @@ __all__ = [
     "advise_about_aliases",
     "advise_about_missing_headers",
     "advise_about_rewritten_peers",
+    "advise_about_trailers",
     "advise_about_unseen_routes",
     "check_log",
     "check_log_every",
@@ -88,6 +89,15 @@ _ADVICE_ABOUT_UNSEEN_ROUTES = (
     "without a function around it, on routes that FastAPI makes. If that is so, this version of FastAPI, or a library "
     "that changes its routes, is not supported: use a dependency that returns the account instead of FromRoute. This "
     "message is logged once."
+)
+
+_told_of_trailers = WakeUp()
+_ADVICE_ABOUT_TRAILERS = (
+    "a request is denied because its body came in chunks and its header with the client's address is repeated: uvicorn "
+    "with httptools appends trailers, which follow the body, to the headers, so a client could forge its address. Let "
+    "the proxy write one line (HAProxy: http-request set-header instead of option forwardfor) and drop trailers "
+    "(HAProxy 3.2 or later: option http-drop-request-trailers), or start uvicorn with --http h11, which ignores them. "
+    "This message is logged once."
 )
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}
@@ -311,6 +321,11 @@ def advise_about_missing_headers() -> None:
 def advise_about_unseen_routes() -> None:
     """Log once why the account in a route of FastAPI is unclear for every request."""
     _log_once(_told_of_unseen_routes, "route_unseen", _ADVICE_ABOUT_UNSEEN_ROUTES)
+
+
+def advise_about_trailers() -> None:
+    """Log once what to do about a repeated header that may be a trailer."""
+    _log_once(_told_of_trailers, "trailers_possible", _ADVICE_ABOUT_TRAILERS)
 
 
 def _log_once(told: WakeUp, event: Event, advice: str) -> None:

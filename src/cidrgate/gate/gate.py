@@ -22,6 +22,7 @@ from cidrgate.gate.decision_log import (
     advise_about_aliases,
     advise_about_missing_headers,
     advise_about_rewritten_peers,
+    advise_about_trailers,
     check_log,
 )
 from cidrgate.gate.header_names import check_token
@@ -371,6 +372,8 @@ class Gate:
                 advise_about_rewritten_peers()
             elif client.problem == "missing_header":
                 advise_about_missing_headers()
+            elif client.problem == "possible_trailer":
+                advise_about_trailers()
             if failure is not None:
                 raise failure
             if exempt:
