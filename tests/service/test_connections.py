@@ -187,6 +187,26 @@ def test_a_body_of_unclear_length_is_refused_as_documented(server: Server, path:
     assert "400" in documented
 
 
+TRAILERS = {
+    "Authorization: Bearer x": b"HTTP/1.1 401 ",
+    "Authorization: Bearer x\r\nAuthorization: Bearer y": b"HTTP/1.1 401 ",
+    "Host: a b": b"HTTP/1.1 401 ",
+    "X-Forwarded-For: 203.0.113.9": b"HTTP/1.1 401 ",
+}
+"""What may follow the body of a request, and how the response begins: as if nothing had followed."""
+
+
+@pytest.mark.parametrize("trailers", TRAILERS)
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_what_follows_a_body_is_no_header(server: Server, trailers: str, pause: float) -> None:
+    head = b"POST /v1/accounts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+    with connected(server) as connection:
+        connection.sendall(head + b"Content-Type: application/json\r\n\r\n2\r\n{}\r\n")
+        time.sleep(pause)
+        connection.sendall(f"0\r\n{trailers}\r\n\r\n".encode())
+        assert answer(connection).startswith(TRAILERS[trailers])
+
+
 def test_records_that_are_alike_are_counted_after_a_while() -> None:
     kept = RepeatedRecords(most=2)
 

@@ -5,7 +5,7 @@ for a TLS handshake. It also responds itself to requests that its parser rejects
 uvicorn and the network and enforces these limits:
 
 - A head must be complete within `HEAD_SECONDS` after the connection or the last response, and within `LARGEST_HEAD`
-  bytes.
+  bytes. Chunk extensions and trailers have the same limit of bytes.
 - A client must read a part of its response within `STALL_SECONDS`.
 - If the server has reached its limit of connections, a new connection replaces the one that has waited longest for its
   client. Among the waiting connections, those of the client with the most connections are replaced first, so that one
@@ -188,9 +188,14 @@ class GuardedConnection(asyncio.Protocol):
         if self._inner is None:
             self._early += data
             return
-        if self._cycle() is None:
+        if self._inner.reads_body:
+            self._inner.around_body += len(data)
+        elif self._cycle() is None:
             self._head += len(data)
         self._inner.data_received(data)
+        if self._inner.around_body > LARGEST_HEAD:
+            self.abort()  # a response may have been sent already
+            return
         self.waits_since(self._loop.time())
         if self._head > LARGEST_HEAD and not self._transport_closing():
             self._refuse("head_too_large", f"a head may have at most {LARGEST_HEAD} bytes")
@@ -308,10 +313,38 @@ class GuardedConnection(asyncio.Protocol):
 
 @cache
 def _inner_class() -> type[Any]:
-    """Return uvicorn's protocol, changed so that requests its parser rejects get a response like every other error."""
+    """Return uvicorn's protocol with changes.
+
+    Requests that its parser rejects get a response like every other error. The trailers of a request, which httptools
+    reads like headers, do not get into its headers: nothing that has checked the headers has seen them.
+    """
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+        reads_body = False
+        """Whether the parser has read a head, and not yet all that follows it: the body and its trailers.
+
+        h11 does not say so. It limits trailers itself, and reads no body after a response.
+        """
+        around_body = 0
+        """Bytes since the last piece of the body: chunk extensions and trailers, which httptools does not limit."""
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if not self.reads_body:
+                super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self.reads_body = True
+            super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self.around_body = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self.reads_body, self.around_body = False, 0
+            super().on_message_complete()
+
         def send_400_response(self, msg: str) -> None:
             self.transport.write(_refusal("malformed_request", "this is not a valid HTTP request"))
             self.transport.close()
