@@ -55,7 +55,7 @@ def test_a_change_over_the_api_has_token_address_request_and_person(stored_api: 
     assert (item["account"], item["action"], item["origin"]["on_behalf_of"]) == (None, "create_token", "Zoe")
 
 
-@pytest.mark.parametrize("name", [b"\xff", "a\u202eb".encode(), b"x" * 256])
+@pytest.mark.parametrize("name", [b"", b" ", b"\xff", "a\u202eb".encode(), b"x" * 256])
 def test_a_person_that_nobody_can_read_is_refused(api: Api, name: bytes) -> None:
     headers = {"Authorization": f"Bearer {api.token('admin')}".encode(), "On-Behalf-Of": name}
     response = api.client.post("/v1/accounts", json={"name": "x"}, headers=headers)  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ _ON_BEHALF_OF = {
     "required": False,
     "description": "The person for whom a program makes the change, as UTF-8. The change log shows it in `origin`; the "
     "service does not check it.",
-    "schema": {"type": "string", "maxLength": LONGEST_LABEL},
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL},
 }
 """The header of operations that change something. `cidrgate.service.auth.access` reads it, for every request."""
 

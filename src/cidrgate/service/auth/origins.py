@@ -36,7 +36,8 @@ def origin_of(
         via: The credential with which a session began.
 
     Raises:
-        InvalidRequestError: If the header `On-Behalf-Of` is repeated, too long, or not text that people can read.
+        InvalidRequestError: If the header `On-Behalf-Of` is repeated, empty, too long, or not text that people can
+            read.
     """
     return Origin(
         kind=kind,
@@ -53,6 +54,9 @@ def _on_behalf_of(connection: HTTPConnection) -> str | None:
     sent = [value for header, value in connection.headers.raw if header == name]
     if len(sent) > 1:
         raise InvalidRequestError([{"code": "repeated", "detail": "send it once", "header": ON_BEHALF_OF}])
+    if sent and not sent[0].strip():
+        detail = "name a person, or leave the header out"
+        raise InvalidRequestError([{"code": "too_short", "detail": detail, "header": ON_BEHALF_OF}])
     try:
         return checked_text(sent[0].decode(), "name") if sent else None
     except UnicodeDecodeError:
