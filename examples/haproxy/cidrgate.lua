@@ -35,3 +35,31 @@ core.register_action("cidrgate", { "http-req" }, function(txn, url)
         core.Alert("cidrgate: " .. tostring(allowed))
     end
 end, 1)
+
+-- `filter lua.no-trailers` answers 400 to a request with trailers: fields that a client sends after a body. No rule sees
+-- them, HAProxy before 3.2 cannot drop them, and a server may take them for headers, as uvicorn with httptools does.
+
+local END = 1 -- byte, after a body that came in chunks
+
+local NoTrailers = { id = "no-trailers", flags = filter.FLT_CFG_FL_HTX }
+NoTrailers.__index = NoTrailers
+
+function NoTrailers:new()
+    return setmetatable({}, NoTrailers)
+end
+
+function NoTrailers:http_headers(txn, message)
+    if not message:is_resp() then
+        filter.register_data_filter(self, message.channel)
+    end
+end
+
+function NoTrailers:http_payload(txn, message)
+    -- The body is a part of what came. The rest is trailers, and they come together.
+    local body = message:body() or ""
+    if message:input() > #body + END then
+        error("a request with trailers is refused")
+    end
+end
+
+core.register_filter("no-trailers", NoTrailers, function(made) return made end)

@@ -61,6 +61,10 @@ def _note(kind: str, method: str, path: str, headers: list[tuple[str, str]], bod
     return line + b"x" * int(path.removeprefix(_BIG)) if path.startswith(_BIG) else line
 
 
+def _headers(scope: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+
+
 async def asgi(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[dict[str, Any]], Any]) -> None:
     """Answer a request with its note; echo one message of a WebSocket."""
     if scope["type"] == "lifespan":
@@ -69,10 +73,9 @@ async def asgi(scope: dict[str, Any], receive: Callable[[], Any], send: Callable
             await send({"type": f"{kind}.complete"})
             if kind == "lifespan.shutdown":
                 return
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     more = {"root": scope.get("root_path", ""), "scheme": scope["scheme"], "client": (scope["client"] or [""])[0]}
     if scope["type"] == "websocket":
-        _note("websocket", "GET", scope["path"], headers, b"", **more)
+        _note("websocket", "GET", scope["path"], _headers(scope), b"", **more)
         await receive()
         await send({"type": "websocket.accept"})
         if (message := await receive())["type"] == "websocket.receive":
@@ -82,10 +85,13 @@ async def asgi(scope: dict[str, Any], receive: Callable[[], Any], send: Callable
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":  # the proxy has refused the rest
+            return
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
-    answer = _note("http", scope["method"], scope["path"], headers, body, **more)
+    # Only now, as an API that reads them late: a server may have added trailers.
+    answer = _note("http", scope["method"], scope["path"], _headers(scope), body, **more)
     size = str(len(answer)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", size)]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer})
@@ -117,12 +123,16 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 
 APIS = {
     "asgi on hypercorn": ["hypercorn", "--bind", "127.0.0.1:{port}", "echo_api:asgi"],
+    "asgi on uvicorn": [
+        *("uvicorn", "--log-level", "critical", "--http", "httptools", "--no-proxy-headers", "--port", "{port}"),
+        "echo_api:asgi",
+    ],
     "wsgi on gunicorn": ["gunicorn", "--threads", "2", "--bind", "127.0.0.1:{port}", "echo_api:wsgi"],
     "wsgi on granian": ["granian", "--interface", "wsgi", "--port", "{port}", "echo_api:wsgi"],
     "wsgi on waitress": ["waitress", "--listen", "127.0.0.1:{port}", "echo_api:wsgi"],
 }
-"""Servers of the API, with their own defaults: hypercorn takes upgrades to h2c, gunicorn a script name of a proxy on
-this host, granian every name with an underscore."""
+"""Servers of the API, with their own defaults: hypercorn takes upgrades to h2c, uvicorn trailers for headers, gunicorn
+a script name of a proxy on this host, granian every name with an underscore."""
 
 
 class Notes:

@@ -15,7 +15,7 @@ from hpack import Encoder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ATTACKER", "DENIED", "H2_ROWS", "NOBODY", "OWN", "ROWS", "SHORT_ROWS", "H2Row", "Row"]
+__all__ = ["ATTACKER", "DENIED", "H2_ROWS", "NOBODY", "OWN", "ROWS", "SHORT_ROWS", "TRAILERS", "H2Row", "Row"]
 
 ATTACKER = "127.0.0.3"
 OWN = "acct-2"
@@ -38,6 +38,7 @@ class Row:
         sent: The bytes of the client.
         expected: What may come of it: some of `OWN`, `DENIED`, `NOBODY`.
         then: Bytes sent on the same connection after the first answer.
+        later: The end of the request, sent when a server has had time to begin with the request.
         at: What may come of it at some proxies, by their names.
         body: Bytes of a body that the API must get as they are.
     """
@@ -46,6 +47,7 @@ class Row:
     sent: bytes
     expected: frozenset[str]
     then: bytes = b""
+    later: bytes = b""
     at: Mapping[str, frozenset[str]] = field(default_factory=dict)
     body: bytes | None = None
 
@@ -605,6 +607,65 @@ PREFLIGHTS += rows(
         "a preflight with its own key": _preflight(_ORIGIN, _ASKED, _OWN_KEY),
     },
 )
+
+# --- Trailers: what follows a body in chunks, and what some servers take for headers ---------------------------------
+
+_TRAILERS = {
+    "the account": b"X-Account: acct-1\r\n",
+    "aliases of the account": b"X_Account: acct-1\r\nX.Account: acct-1\r\n",
+    "the key": b"X-Api-Key: key-of-acct-1\r\n",
+    "a token": b"Authorization: Bearer key-of-acct-1\r\n",
+    "the address": b"X-Forwarded-For: 127.0.0.2\r\nX-Real-IP: 127.0.0.2\r\nForwarded: for=127.0.0.2\r\n",
+    "what an API trusts a proxy with": b"X-Forwarded-Prefix: /v1/accounts/acct-1\r\nRemote-User: acct-1\r\n",
+    "another method": b"X-HTTP-Method-Override: POST\r\nCookie: key=key-of-acct-1\r\n",
+    "an upgrade": b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    "another length": b"Content-Length: 7\r\nTransfer-Encoding: chunked\r\nHost: other\r\n",
+    "a single letter": b"X:\r\n",
+}
+_DECLARED = b"Trailer: X-Account, X-Api-Key, Authorization, X-Forwarded-For, X-HTTP-Method-Override"
+_PART = b"4\r\nbody\r\n"
+
+
+def _with_trailers(what: str, trailers: bytes) -> list[Row]:
+    end = b"0\r\n" + trailers + b"\r\n"
+    kinds = {
+        "a request": (EITHER, _post(_CHUNKED, body=b"")),
+        "a request that declares them": (EITHER, _post(_CHUNKED, _DECLARED, body=b"")),
+        "a request of the victim": (DENIED, request(_KEY_OF_VICTIM, _CHUNKED, start=b"POST / HTTP/1.1")),
+        "a preflight": (f"{NOBODY}|{DENIED}", _preflight(_ORIGIN, _ASKED, _CHUNKED)),
+        "a preflight that declares them": (f"{NOBODY}|{DENIED}", _preflight(_ORIGIN, _ASKED, _CHUNKED, _DECLARED)),
+    }
+    ways = {
+        "at once": (_PART + end, b""),
+        "without a body": (end, b""),
+        "later": (_PART, end),
+        "in two parts": (_PART + end[:-4], end[-4:]),
+    }
+    return [
+        Row(f"{kind} with {what} in trailers, {when}", head + now, frozenset(expected.split("|")), later=later)
+        for kind, (expected, head) in kinds.items()
+        for when, (now, later) in ways.items()
+        if when == "at once" or kind in ("a request", "a preflight")
+    ]
+
+
+TRAILERS = [row for what, trailers in _TRAILERS.items() for row in _with_trailers(what, trailers)]
+TRAILERS += [
+    Row(
+        "trailers after 3 MB",
+        request(_OWN_KEY, _CHUNKED, start=b"POST / HTTP/1.1", body=_chunks(_BODY)[:-2] + b"X-Account: acct-1\r\n\r\n"),
+        _EITHER,
+    ),
+    Row(
+        "a WebSocket with trailers",
+        _upgrade(
+            *(b"Connection: Upgrade", b"Upgrade: websocket", _CHUNKED, *_WEBSOCKET),
+            body=b"0\r\nX-Account: acct-1\r\nX-Api-Key: key-of-acct-1\r\n\r\n",
+        ),
+        _EITHER,
+        then=VICTIM_NEXT,
+    ),
+]
 
 ROWS = [*UPGRADES, *NAMES, *REPETITION, *PATHS, *METHODS, *FRAMING, *BODIES, *PREFLIGHTS]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ __all__ = ["exchange", "exchange_h2"]
 _PATIENCE = 15.0
 _SHORT_PATIENCE = 0.5
 """Seconds that a server may leave a request without an answer of which it is unclear where it ends."""
+
+_LATER = 0.2
+"""Seconds before the rest of a request."""
 
 
 class _Connection:
@@ -85,7 +89,14 @@ def _end_of_answer(received: bytes, start: int, *, head_only: bool, ended: bool)
 
 
 def exchange(
-    port: int, source: str, sent: bytes, then: bytes = b"", *, patient: bool = True, until: bytes | None = None
+    port: int,
+    source: str,
+    sent: bytes,
+    then: bytes = b"",
+    *,
+    later: bytes = b"",
+    patient: bool = True,
+    until: bytes | None = None,
 ) -> bytes:
     """Send bytes, and return what comes back until the server closes the connection, or says that it will.
 
@@ -94,6 +105,7 @@ def exchange(
         source: The address that they come from, of 127.0.0.0/8.
         sent: What is sent; a body waits for `100 Continue` if the head expects it.
         then: What is sent on the same connection after the first answer.
+        later: The rest of the request, sent when a server has had time to begin with the request.
         patient: Whether an answer must come; else the client stops to send when none has come for half a second.
         until: What ends the wait too, when it has come.
     """
@@ -110,6 +122,9 @@ def exchange(
             connection.send(body)
         else:
             connection.send(sent)
+        if later:
+            time.sleep(_LATER)
+            connection.send(later)
         if not patient:
             connection.socket.settimeout(_SHORT_PATIENCE)
         end = connection.read_answer(start, head_only=head_only)

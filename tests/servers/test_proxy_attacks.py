@@ -14,7 +14,7 @@ from tests.rows import rows
 from tests.servers.echo_api import APIS, Notes, serve_api
 from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.fronts import FRONTS, front
-from tests.servers.proxy_attacks import ATTACKER, DENIED, H2_ROWS, NOBODY, OWN, ROWS, SHORT_ROWS, H2Row, Row
+from tests.servers.proxy_attacks import ATTACKER, DENIED, H2_ROWS, NOBODY, OWN, ROWS, SHORT_ROWS, TRAILERS, H2Row, Row
 from tests.servers.raw import exchange, exchange_h2
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def outcome(note: dict[str, Any]) -> str:
 
 def attack(site: Site, row: Row) -> None:
     expected = row.at.get(site.proxy, row.expected)
-    received = exchange(site.port, ATTACKER, row.sent, row.then, patient=DENIED not in expected)
+    patient = DENIED not in expected
+    received = exchange(site.port, ATTACKER, row.sent, row.then, later=row.later, patient=patient)
     notes = site.notes.new()
     assert VICTIM not in {account for note in notes for account in note["accounts"]}
     assert b"\nupgrade: h2c" not in received.lower()
@@ -103,6 +104,10 @@ def attack(site: Site, row: Row) -> None:
 
 on_careless_servers = pytest.mark.parametrize("api", CARELESS, indirect=True, scope="module")
 """One that takes an upgrade to h2c, and one that takes X_Account for X-Account."""
+on_servers_with_trailers = pytest.mark.parametrize(
+    "api", ["asgi on uvicorn", "wsgi on gunicorn"], indirect=True, scope="module"
+)
+"""One that takes trailers for headers, and one that does not."""
 on_careful_servers = pytest.mark.parametrize("api", sorted(APIS.keys() - {*CARELESS}), indirect=True, scope="module")
 
 
@@ -113,6 +118,7 @@ def test_servers_are_as_careless_as_the_attacks_take_them_to_be(folder: Path) ->
         ("asgi on hypercorn", "upgrade to h2c, then HTTP/2", lambda note: note["path"] == "/over-h2c"),
         ("wsgi on granian", "X_Account after the key", lambda note: VICTIM in note["accounts"]),
         ("wsgi on gunicorn", "SCRIPT_NAME: /v1/accounts/acct-1", lambda note: note["root"] == "/v1/accounts/acct-1"),
+        ("asgi on uvicorn", "trailers", lambda note: VICTIM in note["accounts"]),
     ):
         row = by_name[name]
         sent = row.sent.replace(b"GET / ", b"GET /v1/accounts/acct-1/calls ")
@@ -130,6 +136,12 @@ def test_an_attack_in_bytes(site: Site, row: Row) -> None:
 @on_careful_servers
 @rows("row", SHORT_ROWS, name=lambda row: row.name)
 def test_an_attack_by_names_or_framing(site: Site, row: Row) -> None:
+    attack(site, row)
+
+
+@on_servers_with_trailers
+@rows("row", TRAILERS, name=lambda row: row.name)
+def test_an_attack_by_trailers(site: Site, row: Row) -> None:
     attack(site, row)
 
 
