@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-__all__ = ["LISTED", "OWN", "STRANGER", "VICTIM", "asgi_application", "by_path", "by_route", "wsgi_application"]
+__all__ = ["LISTED", "OWN", "STRANGER", "VICTIM", "asgi_application", "by_path", "by_route", "gate", "wsgi_application"]
 
 VICTIM, OWN = "V", "own"
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
@@ -31,7 +31,7 @@ def _allows_aliases() -> bool:
 
 
 @cache
-def _gate() -> Gate:
+def gate() -> Gate:
     """A gate over two lists; the resolver is the one that the environment asks for."""
     matcher = Matcher()
     matcher.publish(VICTIM, [f"{LISTED}/32"])
@@ -53,7 +53,7 @@ def _application(name: str, protocol: str) -> Any:
     asked = SOURCES[source]
     if isinstance(asked, FromHeader):
         asked = replace(asked, allow_aliases=_allows_aliases())
-    return guarded(edge, _gate(), asked, protocol)
+    return guarded(edge, gate(), asked, protocol)
 
 
 async def asgi_application(scope: Any, receive: Any, send: Any) -> None:
