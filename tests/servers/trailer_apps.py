@@ -66,9 +66,9 @@ def _fastapi(route_class: Any) -> FastAPI:
     return app
 
 
-@csrf_exempt
+@csrf_exempt  # type: ignore[untyped-decorator]
 def _view(request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"account": _acts_for(request.scope["headers"])})  # type: ignore[attr-defined]
+    return JsonResponse({"account": _acts_for(request.scope["headers"])})
 
 
 urlpatterns = [path("calls", _view), path("calls-with-body", _view)]

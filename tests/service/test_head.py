@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +19,7 @@ from cidrgate.service.auth.values import Scope
 from tests.service.a_server import a_server
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -68,12 +69,12 @@ def asked(connection: socket.socket, method: str, path: str, *lines: str) -> tup
 
 
 @contextmanager
-def served(kind: str, settings: Settings) -> Iterator[tuple[str, str]]:
-    """A service in a thread on uvicorn's parser of this kind: its address and a token."""
+def served(kind: str | type[asyncio.Protocol], settings: Settings) -> Iterator[tuple[str, str]]:
+    """A service in a thread on uvicorn's parser of this kind, or on a protocol: its address and a token."""
     with RuleManager.open("memory://") as manager:
         manager.create_account("acct-1")
         token = Credentials(manager._store).create_token("t", [Scope("admin")]).secret
-        config = uvicorn.Config(create_app(manager, settings), port=0, http=kind, log_level="critical")
+        config = uvicorn.Config(create_app(manager, settings), port=0, http=cast("Any", kind), log_level="critical")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -9,6 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
 from cidrgate.gate.request_paths import routed_path
+from cidrgate.middleware._asgi_requests import settle_headers
 from cidrgate.service.http.limits import BODY_SECONDS, LARGEST_HEAD, LARGEST_SIGN_IN, LONGEST_QUERY, MOST_HEADERS
 from cidrgate.service.http.problems import problem_response
 
@@ -83,7 +84,7 @@ class HeadLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = scope["headers"]
+        headers = settle_headers(scope)  # under another server than `serve` starts, trailers may come later
         size = sum(len(name) + len(value) for name, value in headers) + len(scope.get("raw_path") or b"")
         if len(scope.get("query_string", b"")) > LONGEST_QUERY:
             response = problem_response("query_too_long", f"a query may have at most {LONGEST_QUERY} bytes")
