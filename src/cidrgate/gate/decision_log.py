@@ -95,9 +95,9 @@ _told_of_trailers = WakeUp()
 _ADVICE_ABOUT_TRAILERS = (
     "a request is denied because its body came in chunks and its header with the client's address is repeated: uvicorn "
     "with httptools appends trailers, which follow the body, to the headers, so a client could forge its address. Let "
-    "the proxy write one line (HAProxy: http-request set-header instead of option forwardfor) and drop trailers "
-    "(HAProxy 3.2 or later: option http-drop-request-trailers), or start uvicorn with --http h11, which ignores them. "
-    "This message is logged once."
+    "the proxy write one line: in HAProxy by http-request set-header instead of option forwardfor. To keep trailers "
+    "from the application too, drop them in the proxy (HAProxy 3.2 or later: option http-drop-request-trailers), or "
+    "start uvicorn with --http h11, which ignores them. This message is logged once."
 )
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}
