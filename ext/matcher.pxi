@@ -48,6 +48,7 @@ from importlib import import_module
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError, needs_extra
 from cidrgate.process.database_files import DatabaseFileError, open_no_database
 from cidrgate.process.file_names import file_name
+from cidrgate.process.forking import loading
 from cidrgate.process.private_files import replacement
 
 
@@ -856,7 +857,10 @@ cdef class Matcher:
         return kept
 
     def save(self, object path, *, object note=b""):
-        """Write all accounts to one file for `open`.
+        """Write all accounts to one file for `open`, with their lists and modes as they are now.
+
+        A matcher does not know when entries and modes expire. A file of the matcher of a manager therefore keeps them
+        for ever: to write one that `open` reads with the times, use `RuleManager.save_snapshot` or `cidrgate compile`.
 
         The file appears completely or not at all: it is written in the same directory, synced, and renamed. Only its
         owner can read and write a new file. A file that replaces another file of this user takes over its mode and its
@@ -896,13 +900,20 @@ cdef class Matcher:
     def open(object path, *, object trusted=False):
         """Open a saved file as a matcher, without parsing. Open only files that a trusted process wrote.
 
+        The lists are those of the moment of opening: a snapshot of a manager has the times at which entries and modes
+        expire, and what has expired by now is removed, as a manager removes it. After that, nothing changes by itself:
+        an entry that expires later still matches, and a list that is paused stays paused. Open the file again, or use
+        `RuleManager.open` with `snapshot`, which follows the store. A file that this class's `save` wrote has no times
+        unless its note is that of a manager.
+
         No check can prove who wrote the lists in a file: anyone who can write the file decides which addresses are
         allowed. The check of the whole file only proves that the file is consistent: every lookup stays inside the file
         and returns the result of its prefixes, and changes do no harm. The check reads the whole file once, at the
         speed of memory. A program that wrote the file, or has already checked it, can skip the check.
 
-        The file is mapped, so processes that open it share its memory. Later changes of this matcher stay in its own
-        memory, and so does a new index if lookups through that of the file would be slow.
+        The file is mapped, so processes that open it share its memory. Lists of which something has expired and later
+        changes of this matcher stay in its own memory, and so does a new index if lookups through that of the file
+        would be slow.
 
         Args:
             path: A file that `save` wrote on a machine of the same byte order. It may be replaced while it is open,
@@ -913,7 +924,8 @@ cdef class Matcher:
                 process or allow any address.
 
         Raises:
-            SnapshotError: If the file is not a snapshot, is truncated or damaged, or was written by a newer version.
+            SnapshotError: If the file is not a snapshot, is truncated or damaged, or was written by a newer version; or
+                if its note is that of a manager, and its times cannot be read.
             OSError: If the file cannot be read.
             TypeError: If the path is neither a `str` nor a path-like object of one, or `trusted` is neither True nor
                 False.
@@ -921,6 +933,21 @@ cdef class Matcher:
         if trusted is not True and trusted is not False:
             raise TypeError(f"trusted must be True or False, not {trusted!r}")
         cdef str name = file_name(path, "path")
+        cdef Matcher matcher = Matcher.opened(name, trusted)
+        if matcher.kept:
+            with loading():
+                removal = import_module("cidrgate.expiry.removal")
+            removal.remove_expired_of_snapshot(matcher, name)
+        return matcher
+
+    @staticmethod
+    def _open_as_saved(object path):
+        """Like `open`, with the lists as they were saved: the caller removes what has expired."""
+        return Matcher.opened(file_name(path, "path"), False)
+
+    @staticmethod
+    cdef Matcher opened(str name, bint trusted):
+        """Open a saved file as a matcher, with the lists as they were saved."""
         cdef Matcher matcher = Matcher()
         cdef Snapshot header
         cdef int found = FOREIGN

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("errors", "values", "url_paths"),
     ("event_log", "process"),
-    ("_engine",),
+    ("_engine", "expiry"),
     ("arrow",),
     ("rules",),
     ("foresight",),

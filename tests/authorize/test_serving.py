@@ -407,7 +407,7 @@ def test_a_signal_while_it_starts_leaves_no_file_behind(
 
 @pytest.mark.fault("the store has more expiry times than a snapshot can have")
 def test_workers_start_without_a_snapshot_that_cannot_be_written(tmp_path: Path, url: str) -> None:
-    change = "from cidrgate.replica import snapshot_notes\nsnapshot_notes._MOST_NOTE = 1"
+    change = "from cidrgate.expiry import snapshot_notes\nsnapshot_notes._MOST_NOTE = 1"
     port = free_port()
     with running(changed(url, change, port, "--workers", "2"), tmp_path, port):
         eventually(lambda: asked(port, "acct-1", LISTED).status == 200)

@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
-from cidrgate import Matcher
-from tests.waiting import eventually
+from cidrgate import Matcher, RuleManager
+from tests.waiting import eventually, soon
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cidrgate
@@ -420,3 +421,14 @@ def test_lists_that_do_not_fit_the_accounts_of_the_store_are_refused(cidrgate: C
     Path("rules.csv").write_text("account,cidr\nsub,9.9.9.0/24\n")
     refused = cidrgate("replay", log, "--rules", "rules.csv", status=2).err
     assert "rules.csv does not fit the accounts of the store: " in refused
+
+
+def test_what_has_expired_since_a_snapshot_was_written_does_not_count(cidrgate: Cidrgate, tmp_path: Path) -> None:
+    cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
+    with RuleManager.open("lists.db", follow=False) as manager:
+        manager.add("acct-1", "9.9.9.0/24", expires_at=(until := soon()))
+        manager.save_snapshot("lists.snapshot")
+    (tmp_path / "log.csv").write_text("account,address,time\nacct-1,9.9.9.9,2026-01-01T00:00:00Z\n")
+    eventually(lambda: datetime.now(UTC) > until)
+    for lists in (["--snapshot", "lists.snapshot", "--rules", "current"], []):
+        assert verdicts(cidrgate("replay", "log.csv", "--json", *lists).record) == {"denied": 1}

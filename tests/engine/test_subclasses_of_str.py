@@ -71,7 +71,7 @@ TRIE: dict[str, Callable[[PrefixTrie[Any], Make, str], Any]] = {
 }
 # Methods without a text of an account, an address or a prefix.
 OTHERS = {
-    *("adopt", "open", "save", "nbytes", "note", "prefixes", "keys", "items", "values"),
+    *("adopt", "open", "_open_as_saved", "save", "nbytes", "note", "prefixes", "keys", "items", "values"),
     *("_record_traffic", "_end_traffic", "_collect_traffic", "_names_of_rows", "_count_enforced", "_count_mode"),
 }
 

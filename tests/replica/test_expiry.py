@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from cidrgate import EntryNotFoundError, InvalidExpiryError, Matcher, NewEntry, Policy, RuleError, RuleManager
+from cidrgate.expiry import schedule
+from cidrgate.expiry.schedule import ExpirySchedule
 from cidrgate.manager import change_requests as list_requests, queries as lists, rule_manager as manager_module
 from cidrgate.process.clock import _Offset
-from cidrgate.replica import expiry, published_store as publication
-from cidrgate.replica.expiry import ExpirySchedule
+from cidrgate.replica import published_store as publication
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[obj
 
     Some of those that are due cannot be published: they stay due. Invalid times are dropped early or late.
     """
-    with patch.object(expiry, "_MOST_INVALID", invalid):
+    with patch.object(schedule, "_MOST_INVALID", invalid):
         compare_with_model(taken)
 
 
@@ -220,7 +221,7 @@ def test_an_end_that_is_moved_again_and_again_takes_no_more_memory() -> None:
     table.put("other", {"8.8.8.0/24": NOW})
     for number in range(10_000):
         table.put("acct-1", {"8.8.8.0/24": NOW + timedelta(days=30, seconds=number)})
-    assert len(table._agenda) < 2 * expiry._MOST_INVALID
+    assert len(table._agenda) < 2 * schedule._MOST_INVALID
     assert table.due(NOW) == ["other"]
     table.settle("other", NOW)
     assert table.next() == NOW + timedelta(days=30, seconds=9_999)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from cidrgate import CidrgateError, Matcher, NewEntry, RuleError, RuleManager, StoreError
+from cidrgate.expiry.schedule import ExpirySchedule
 from cidrgate.replica import published_store as publication
-from cidrgate.replica.expiry import ExpirySchedule
 from cidrgate.rules.decisions import decide
 from cidrgate.stores import StoredList
 from cidrgate.stores.sqlite import SqliteStore

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import Matcher, RuleManager
+from cidrgate.expiry.schedule import ExpirySchedule
 from cidrgate.process.clock import since_boot
 from cidrgate.replica import published_store as publication
-from cidrgate.replica.expiry import ExpirySchedule
 from cidrgate.replica.published_store import PublishedStore
 from cidrgate.replica.snapshots import write_snapshot
 from cidrgate.stores.sqlite import SqliteStore

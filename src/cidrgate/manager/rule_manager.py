@@ -695,6 +695,9 @@ class RuleManager:
     def save_snapshot(self, path: str | os.PathLike[str]) -> None:
         """Write a snapshot from which `open` starts without reading the store.
 
+        The file has the times at which entries and modes expire, so `Matcher.open` and `replay --snapshot` remove what
+        has expired by then. A file that `matcher.save` writes lacks them.
+
         Args:
             path: The file. It is replaced atomically.
 

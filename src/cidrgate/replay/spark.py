@@ -2,7 +2,7 @@
 
 Spark sends the rows of each partition to Python as batches of Arrow, and `Matcher.allows_arrow` answers for a batch.
 The lists travel as the file of a snapshot: each executor has one copy, which its Python workers map, so that they share
-its memory.
+its memory. What has expired is removed before, so that all workers answer alike, whenever they open the file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def allows(
     Args:
         frame: The rows.
         snapshot: The path of a snapshot on the driver, from `cidrgate compile`, `RuleManager.save_snapshot` or
-            `Matcher.save`. Spark copies the file to its executors; a later change of the file has no effect.
+            `Matcher.save`. Its lists are used as `Matcher.open` finds them during this call: what expires later, and a
+            later change of the file, have no effect.
         account: The column with accounts: strings.
         address: The column with addresses: strings, or binaries of 4 or 16 bytes.
         result: The name of the new column.
@@ -62,8 +63,7 @@ def allows(
             raise ValueError(f"the frame needs one column {name!r}: its columns are {', '.join(frame.columns)}")
     if result in frame.columns:
         raise ValueError(f"the frame has a column {result!r} already: choose another name with result=")
-    Matcher.open(snapshot)  # a damaged file is an error here, and not of every worker
-    name = _sent(frame, Path(snapshot))
+    name = _sent(frame, Matcher.open(snapshot))
 
     def answered(batches: Iterator[Any]) -> Iterator[Any]:
         matcher = _matcher_of(name)
@@ -74,18 +74,21 @@ def allows(
     return frame.mapInArrow(answered, schema)
 
 
-def _sent(frame: DataFrame, snapshot: Path) -> str:
-    """Give a file to Spark under the name of its content, and return that name.
+def _sent(frame: DataFrame, matcher: Matcher) -> str:
+    """Give the lists of a matcher to Spark as a file under the name of its content, and return that name.
 
     Spark refuses another file of the same name, and keeps what workers have of a file as long as the session lives.
     """
-    with snapshot.open("rb") as stream:
-        name = f"cidrgate-{hashlib.file_digest(stream, 'sha256').hexdigest()}.snapshot"
-    context = frame.sparkSession.sparkContext
-    if not any(Path(path).name == name for path in context.listFiles):
+    with temporary_folder("spark") as folder:
+        saved = folder / "lists"
+        matcher.save(saved)
+        with saved.open("rb") as stream:
+            name = f"cidrgate-{hashlib.file_digest(stream, 'sha256').hexdigest()}.snapshot"
         copy = _folder() / name
         if not copy.exists():
-            shutil.copyfile(snapshot, copy)
+            shutil.move(saved, copy)
+    context = frame.sparkSession.sparkContext
+    if not any(Path(path).name == name for path in context.listFiles):
         context.addFile(str(copy))
     return name
 

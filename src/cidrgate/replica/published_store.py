@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import (
@@ -26,10 +26,11 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.event_log import log_event
+from cidrgate.expiry.removal import ModeChange, remove_expired
+from cidrgate.expiry.schedule import ExpirySchedule, unexpired
 from cidrgate.process.clock import since_boot
 from cidrgate.process.forking import work
 from cidrgate.process.locks import held
-from cidrgate.replica.expiry import ExpirySchedule, unexpired
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
 from cidrgate.values import mode_at
 
@@ -290,7 +291,7 @@ class PublishedStore:
         with _telling() as changed, self._publishing:
             at = datetime.now(UTC)
             failed = _publish(self._matcher, self._schedule, lists, gone, at, changed)
-            overdue = _remove_expired(self._matcher, self._schedule, at, changed)
+            overdue = remove_expired(self._matcher, self._schedule, at, changed)
             self._as_of = max(self._as_of, at)
             self._unpublished, self._overdue = set(failed), overdue is not None
             self._position = now
@@ -335,14 +336,14 @@ class PublishedStore:
                         # Too many accounts changed, or the log no longer says which.
                         matcher, schedule = Matcher(), ExpirySchedule()
                 adopts = matcher is not self._matcher
-                told: list[_ModeChange] = [] if adopts else changed
+                told: list[ModeChange] = [] if adopts else changed
                 with nullcontext() if adopts else self._publishing:
                     at = datetime.now(UTC)
                     # All names are known, or none is and the matcher is new.
                     gone = set() if names is None else names - {one.account for one in lists}
                     failed = _publish(matcher, schedule, _told(lists, progress), gone, at, told)
                     # What has expired since a snapshot was written.
-                    overdue = _remove_expired(matcher, schedule, at, told)
+                    overdue = remove_expired(matcher, schedule, at, told)
                     if not adopts:
                         self._overdue = overdue is not None
             if failed and (self._position is None or (adopts and names is not None)):
@@ -355,7 +356,7 @@ class PublishedStore:
                     self._as_of = max(self._as_of, at)
                     for account in failed:
                         _keep_list(account, self._matcher, self._schedule, matcher, schedule)
-                    overdue = _remove_expired(matcher, schedule, at, told)
+                    overdue = remove_expired(matcher, schedule, at, told)
                     changed += [one for one in told if self._mode(one.account) != one.mode]
                     self.before_adoption()
                     self._matcher.adopt(matcher)
@@ -556,7 +557,7 @@ class PublishedStore:
                 self._revived.update(self._schedule.expired_between(at, self._as_of))
             self._as_of = at
             try:
-                error = _remove_expired(self._matcher, self._schedule, at, changed)
+                error = remove_expired(self._matcher, self._schedule, at, changed)
                 overdue = error is not None
             finally:
                 self._overdue = overdue
@@ -575,51 +576,15 @@ class PublishedStore:
         return None if end is None else (end - at).total_seconds()
 
 
-class _ModeChange(NamedTuple):
-    """A mode that a list had, and the one that it has now, perhaps until a time."""
-
-    account: str
-    before: Mode
-    mode: Mode
-    until: datetime | None
-
-
 @contextmanager
-def _telling() -> Iterator[list[_ModeChange]]:
+def _telling() -> Iterator[list[ModeChange]]:
     """Log the changed modes that the block adds to a list, after the block: handlers of the log may be slow."""
-    changed: list[_ModeChange] = []
+    changed: list[ModeChange] = []
     try:
         yield changed
     finally:
         for one in changed:
             _log_mode(one)
-
-
-def _remove_expired(
-    matcher: Matcher, schedule: ExpirySchedule, at: datetime, changed: list[_ModeChange]
-) -> Exception | None:
-    """Remove the entries from a matcher that have expired at a time, and enforce the lists whose mode has expired.
-
-    An account that cannot be published keeps no other account waiting, and stays due.
-
-    Returns:
-        The first error, once all accounts were tried.
-    """
-    failed: Exception | None = None
-    for account in schedule.due(at):
-        try:
-            active = schedule.active(account, matcher.prefixes(account), at)
-            mode = before = matcher.mode(account)
-            if before != "enforce" and schedule.mode_has_expired(account, at):
-                mode = "enforce"
-            matcher.publish(account, active, when_empty=matcher._when_empty(account), mode=mode)
-        except Exception as error:  # noqa: BLE001
-            failed = failed or error
-        else:
-            schedule.settle(account, at)
-            if mode != before:
-                changed.append(_ModeChange(account, before, mode, None))
-    return failed
 
 
 def _missing(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> set[str]:
@@ -646,7 +611,7 @@ def _publish(
     lists: Iterable[StoredList],
     gone: Collection[str],
     at: datetime,
-    changed: list[_ModeChange],
+    changed: list[ModeChange],
 ) -> dict[str, Exception]:
     """Publish lists at a time, and discard accounts.
 
@@ -684,7 +649,7 @@ def _publish(
             )
             schedule.put(stored.account, stored.expiring, stored.mode_until)
             if mode != before:
-                changed.append(_ModeChange(stored.account, before, mode, stored.mode_until))
+                changed.append(ModeChange(stored.account, before, mode, stored.mode_until))
         except Exception as error:  # noqa: BLE001
             failed[stored.account] = error
     # Now every parent is published. An account that had subaccounts has to wait until they have other parents.
@@ -744,7 +709,7 @@ def _keep_list(
         matcher._link_moved(account, parent)
 
 
-def _log_mode(one: _ModeChange) -> None:
+def _log_mode(one: ModeChange) -> None:
     """Log that the mode of a list has changed: its protection ends, or begins again."""
     end = "" if one.until is None or one.mode == "enforce" else f" until {one.until.isoformat(timespec='seconds')}"
     log_event(

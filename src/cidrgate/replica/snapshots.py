@@ -1,6 +1,6 @@
 """Snapshots: a matcher in a file with its position in the change log, for a fast start and for sharing memory pages.
 
-The engine writes and checks the file (`Matcher.save`, `Matcher.open`), and `cidrgate.replica.snapshot_notes` the note
+The engine writes and checks the file (`Matcher.save`, `Matcher.open`), and `cidrgate.expiry.snapshot_notes` the note
 in it. This module decides which of several processes on a host writes a new one.
 """
 
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
+from cidrgate.expiry.snapshot_notes import UNREADABLE, OtherContentError, read_note, written_note
 from cidrgate.process.database_files import DatabaseFileError, refuse_database
 from cidrgate.process.private_files import open_lock
-from cidrgate.replica.snapshot_notes import OtherContentError, read_note, written_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from cidrgate.replica.expiry import ExpirySchedule
+    from cidrgate.expiry.schedule import ExpirySchedule
 
 __all__ = ["SharedSnapshot", "check_snapshot_path", "read_snapshot", "write_snapshot"]
 
@@ -67,7 +67,7 @@ def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
         SnapshotError: If the file is not such a snapshot, is damaged, or may lack accounts.
         OSError: If the file cannot be read.
     """
-    matcher = Matcher.open(path)
+    matcher = Matcher._open_as_saved(path)
     try:
         note = read_note(matcher.note)
     except OtherContentError:
@@ -75,7 +75,7 @@ def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
             f"{path} was written by another version of cidrgate, and may lack accounts without entries: "
             "write it again with `cidrgate compile`"
         ) from None
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise SnapshotError(
             f"{path} does not contain a position in a change log: write it with `cidrgate compile`"
         ) from error

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from cidrgate import Matcher, RuleManager, SnapshotError
-from cidrgate.replica.snapshot_notes import _MOST_NOTE, read_note, written_note
+from cidrgate.expiry.snapshot_notes import _MOST_NOTE, read_note, written_note
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
 from tests.command_line import typed
 from tests.waiting import eventually, soon
@@ -116,7 +116,7 @@ def test_ten_million_expiries_fit() -> None:
 
 @pytest.fixture
 def short_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.replica.snapshot_notes._MOST_NOTE", 200)
+    monkeypatch.setattr("cidrgate.expiry.snapshot_notes._MOST_NOTE", 200)
 
 
 def with_expiries(manager: RuleManager) -> None:
