@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import _HeaderField
@@ -70,11 +70,11 @@ def settle_headers(scope: Scope) -> list[Any]:
     uvicorn with httptools appends the trailers of a request, which follow its body, to the list that it has passed to
     the application. The application must see the lines that the gate has decided about, and no others.
     """
-    headers = scope.get("headers")
-    try:
-        lines = list(headers or ())
-    except TypeError:
-        lines = [headers]  # nothing reads this as a header line
+    headers = scope.get("headers", ())
+    if isinstance(headers, Iterable) and not isinstance(headers, (Mapping, str, bytes, bytearray)):
+        lines = list(headers)
+    else:
+        lines = [headers]  # nothing reads this as a header line, and the gate denies
     scope["headers"] = lines
     return lines
 
