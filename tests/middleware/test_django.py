@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
-from django.test import RequestFactory, override_settings
+from django.test import AsyncClient, RequestFactory, override_settings
 from werkzeug.test import Client
 
-from cidrgate import Gate, Matcher, RuleManager, Verdict
+from cidrgate import ClientIPResolver, Gate, Matcher, RuleManager, Verdict
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.middleware.django import AllowlistMiddleware, Settings
 from tests.edges.django import MIDDLEWARE
 from tests.middleware import django_project
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 assert django_project.urlpatterns
 
@@ -96,6 +95,39 @@ def test_a_denial_is_problem_details() -> None:
     assert json.loads(answer.data)["request_id"] == answer.headers["x-request-id"]
     page = client.get("/", environ_base={"REMOTE_ADDR": STRANGER}, headers={"Accept": "text/html"})
     assert page.mimetype == "text/html"
+
+
+def recipe() -> type[AsyncClient]:
+    """The client for tests of the guide."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "django.md").read_text()
+    names: dict[str, Any] = {}
+    exec(page.partition("## Test your project")[2].partition("```python\n")[2].partition("```")[0], names)
+    made: type[AsyncClient] = names["ConnectedClient"]
+    return made
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_the_client_for_tests_needs_a_port(
+    proxied: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one, its peer looks like one that a server has rewritten, and the log says so."""
+    monkeypatch.setattr("cidrgate.gate.decision_log._advice_given", threading.Event())
+    resolver = ClientIPResolver(trusted_proxies=["127.0.0.1/32"] if proxied else None)
+    headers = {"X-Forwarded-For": LISTED} if proxied else {}
+    matcher = Matcher()
+    matcher.publish("acct-1", [f"{LISTED}/32" if proxied else "127.0.0.1/32"])
+    gate = Gate(matcher, unlisted="deny_unknown", log="none", resolver=resolver)
+
+    async def status(client: type[AsyncClient]) -> int:
+        response = await client().get("/", headers=headers)
+        return int(response.status_code)
+
+    with override_settings(CIDRGATE={"GATE": gate, "ACCOUNT": named_account}):
+        assert asyncio.run(status(AsyncClient)) == 403
+        assert "AsyncClient" in caplog.text
+        assert asyncio.run(status(recipe())) == 200
+        matcher.publish("acct-1", ["9.9.9.9/32"])
+        assert asyncio.run(status(recipe())) == 403
 
 
 def test_an_account_may_be_awaited_under_asgi() -> None:

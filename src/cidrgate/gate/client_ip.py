@@ -72,7 +72,7 @@ class ClientAddress:
             - `invalid_peer`: the peer that the server reports is not an address; `trusted_hops` does not check the peer
             - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has replaced the peer with
               an address from a header, by its own rules. The peer is not a trusted proxy and also stands in a header
-              that names clients, or it has a port that no client has.
+              that names clients, or it has a port that no client has: 0, also in Django's `AsyncClient` for tests.
             - `missing_header`: the peer is a trusted proxy that did not send the header, or the server removed it, as
               waitress does by default
             - `possible_alias`: the WSGI server does not drop names such as `X_Forwarded_For`, so the header may be one

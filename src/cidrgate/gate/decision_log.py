@@ -62,7 +62,9 @@ _ADVICE = (
     "(ProxyFixMiddleware, wrap_asgi_with_proxy_headers, wrap_wsgi_with_proxy_headers); uvicorn's worker in gunicorn "
     "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). If instead the "
     "server is to find the client address, and reads these headers only from its own proxies, use "
-    "ClientIPResolver(resolved_by_server=True). This message is logged once."
+    "ClientIPResolver(resolved_by_server=True). If this is a test with Django's AsyncClient, no server has done that: "
+    "its requests have port 0, so give them a client with a port, as docs/howto/django.md shows. This message is "
+    "logged once."
 )
 
 _told_of_aliases = WakeUp()
