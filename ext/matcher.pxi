@@ -281,10 +281,25 @@ cdef class Matcher:
     def discard(self, object account):
         """Remove an account. An unknown account is not an error.
 
-        A parent with subaccounts loses its prefixes and remains their parent.
+        An account with subaccounts is not removed: it only loses its prefixes, and becomes a known account that is not
+        enforced. It and its subaccounts then allow every address, also in `allows_known` and in a `Gate` that denies
+        unknown accounts. It stays known after its last subaccount is removed. So discard the subaccounts first, and
+        their parent after them; or publish the parent's list with `when_empty="deny"`.
 
         To remove a subaccount, or to link it to another parent, takes a step for each subaccount that was linked to the
         same parent after it. To remove very many of one parent, begin with those that were linked last.
+
+        Example:
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", ["8.8.8.0/24"])
+            >>> matcher.link("sub-1", parent="acct-1")
+            >>> matcher.discard("acct-1")
+            >>> "acct-1" in matcher, matcher.allows_known("sub-1", "9.9.9.9")
+            (True, True)
+            >>> matcher.discard("sub-1")
+            >>> matcher.discard("acct-1")
+            >>> "acct-1" in matcher
+            False
         """
         cdef Name name
         cdef int outcome
@@ -303,7 +318,8 @@ cdef class Matcher:
             address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: If the argument is not an address; an edge then denies the request with 403.
+            InvalidAddressError: If the argument is not an address. An edge then denies the request with 403 if the
+                account is enforced; `RuleManager.explain` denies it for every account.
         """
         return answer(self, account, address, True, True, True, ALWAYS)
 
@@ -869,7 +885,8 @@ cdef class Matcher:
         Args:
             path: The path of the file. An existing file or symbolic link is replaced. Processes that have opened the
                 old file keep its content.
-            note: Bytes to store in the file, up to 1 GiB; a matcher that opens the file has them as `note`.
+            note: Bytes to store in the file, up to 1 GiB; a matcher that opens the file has them as `note`. `open`
+                reads times from the note of a manager, and from no other.
 
         Raises:
             ValueError: If the note is too long.

@@ -892,7 +892,9 @@ class Decision:
 
     Attributes:
         allowed: Whether the address is allowed; equal to the result of `Matcher.allows`.
-        reason: `matched`, `not_listed`, `not_enforced` or `invalid_address`.
+        reason: `matched`, `not_listed`, `not_enforced` or `invalid_address`. What is not an address is denied for
+            every account; `Matcher.allows` raises `InvalidAddressError`, and a gate denies it if the account is
+            enforced.
         account: The account whose list decided: the parent for a subaccount.
         entry: The longest matching entry if `reason` is `matched`.
         nearest: The listed entry with the longest common prefix if `reason` is `not_listed`.

@@ -581,7 +581,8 @@ class RuleManager:
 
         Args:
             account: The account; an unknown account is not enforced.
-            address: Text, packed bytes (4 or 16), or an `ipaddress` object. An invalid address is never allowed.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object. An invalid address is never allowed, while
+                a gate denies it only if the account is enforced.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -696,7 +697,8 @@ class RuleManager:
         """Write a snapshot from which `open` starts without reading the store.
 
         The file has the times at which entries and modes expire, so `Matcher.open` and `replay --snapshot` remove what
-        has expired by then. A file that `matcher.save` writes lacks them.
+        has expired by then. A file that `matcher.save` writes lacks them. A change that is made while the file is
+        written may be in it without its times: `open` reads it again from the store, but `Matcher.open` cannot.
 
         Args:
             path: The file. It is replaced atomically.

@@ -72,9 +72,10 @@ def list_state(entries: Collection[Entry], account: Account, at: datetime) -> Li
 def decide(account: Account | str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:
     """Decide whether an address may act for an account with these entries, and why.
 
-    The result agrees with `Matcher.allows`, except for an invalid address: it is denied here and raises an exception
-    there. An expired entry matches nothing, but a list with only expired entries is still enforced: the expiry of an
-    entry never allows more addresses.
+    The result agrees with `Matcher.allows` and with a gate, except for an invalid address. Here it is denied for every
+    account. `Matcher.allows` raises an exception, and a gate denies it only if the account is enforced. An expired
+    entry matches nothing, but a list with only expired entries is still enforced: the expiry of an entry never allows
+    more addresses.
 
     Args:
         account: The account whose list decides, or the name of an account with the default settings.
