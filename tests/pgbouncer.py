@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = """
 [databases]
+{alias}
 * = host=127.0.0.1 port={server} user=postgres
 
 [pgbouncer]
@@ -49,11 +51,12 @@ class PgBouncer:
         if program is None:
             pytest.skip("needs PgBouncer, on Debian: apt-get install pgbouncer")
         self._server = server
+        self._mode = mode
+        self._size = size
         self._folder = Path(tempfile.mkdtemp(prefix="cidrgate-pgbouncer-"))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
-        settings = _SETTINGS.format(server=server.port, port=self.port, mode=mode, size=size, folder=self._folder)
-        (self._folder / "ini").write_text(settings)
+        self._configure("")
         rights = unprivileged()
         if rights:
             uid, gid = (int(argument.partition("=")[2]) for argument in rights[1:3])
@@ -70,6 +73,24 @@ class PgBouncer:
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def lead(self, name: str, url: str) -> None:
+        """Lead a name to a database of the server: new sessions of the server, and all that clients give back."""
+        self._configure(
+            f"{name} = host=127.0.0.1 port={self._server.port} user=postgres dbname={url.rpartition('/')[2]}"
+        )
+        self._process.send_signal(signal.SIGHUP)
+
+    def _configure(self, alias: str) -> None:
+        settings = _SETTINGS.format(
+            alias=alias,
+            server=self._server.port,
+            port=self.port,
+            mode=self._mode,
+            size=self._size,
+            folder=self._folder,
+        )
+        (self._folder / "ini").write_text(settings)
 
     def url(self, url: str) -> str:
         """The URL of a database of the server, through the pooler."""

@@ -44,6 +44,10 @@ class TcpProxy:
         """Let everything pass again, what was held back first."""
         self._whole.set()
 
+    def lead_to(self, target: tuple[str, int]) -> None:
+        """Lead new connections to another server; the others stay where they are."""
+        self._target = target
+
     def drop_at(self, word: bytes, *, deliver: bool, after: tuple[bytes, ...] = (b"",)) -> None:
         """Break the connection on which a client says a word, once; how often that came about is in `trapped`.
 

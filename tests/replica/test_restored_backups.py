@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,23 @@ def test_a_backup_that_is_restored_comes_to_every_node(
         with RuleManager.open(shared_store_url, follow=False, snapshot=tmp_path / "lists.snapshot") as started:
             assert started.matcher.prefixes("acct-1") == ["8.8.8.0/24"]
             assert len(started.matcher.prefixes("acct-2")) == after
+
+
+def test_a_backup_without_a_change_that_is_not_the_last_row_of_the_log(postgres_url: str, tmp_path: Path) -> None:
+    """The change got its place in the log before the last row in the backup, and was committed after the backup."""
+    snapshot = tmp_path / "lists.snapshot"
+    with RuleManager.open(postgres_url) as node, closing(open_store(postgres_url)) as store:
+        with store.write() as transaction:
+            transaction.insert_accounts(["acct-1"], parent=None, at=datetime.now(UTC), actor=None)
+            node.create_account("acct-2")
+            restore = backup_of(postgres_url, tmp_path)
+        eventually(lambda: "acct-1" in node.matcher)
+        node.save_snapshot(snapshot)
+        restore()
+        eventually(lambda: "acct-1" not in node.matcher)
+        assert "acct-2" in node.matcher
+    with RuleManager.open(postgres_url, follow=False, snapshot=snapshot) as started:
+        assert "acct-1" not in started.matcher
 
 
 def test_a_log_that_goes_on_is_not_taken_for_another_one(shared_store_url: str) -> None:

@@ -119,7 +119,9 @@ def take_over(transaction: Transaction, said: Mapping[str, Any], ids: Mapping[st
     """
     values = {field.name: field.from_json(said[field.name]) for field in FACTS if field.name in said}
     with _damage_explained():
-        transaction.connection.execute(update(facts).values(store_id=uuid.uuid4().hex, **values))
+        store_id = uuid.uuid4().hex
+        transaction.note_store_id(store_id)
+        transaction.connection.execute(update(facts).values(store_id=store_id, **values))
         transaction.raise_ids(ids)
 
 

@@ -790,6 +790,9 @@ class Transaction(ABC):
     def lock_all(self, tables: Iterable[Table]) -> None:  # noqa: B027 - most stores have one writer at a time
         """Keep other writers out of some tables until the end of this write transaction."""
 
+    def note_store_id(self, store_id: str) -> None:  # noqa: B027 - most stores compare no ids
+        """Record the id that this write transaction gives to the store."""
+
     @abstractmethod
     def last_ids(self) -> dict[str, int]:
         """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""

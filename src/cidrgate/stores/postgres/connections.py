@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from cidrgate.stores.waits import LOCK_TIMEOUT, SILENCE
+
+if TYPE_CHECKING:
+    from cidrgate.stores.postgres.lineage import Server
 
 __all__ = ["BoundedConnection"]
 
@@ -19,10 +22,12 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     Attributes:
         silence: The seconds that an answer may take. Raise it before a large query.
+        server: The server to which the session leads; None if that was not read.
         unreplicated: The warnings that a commit did not wait for its synchronous standby to the end.
     """
 
     silence: float = LOCK_TIMEOUT + SILENCE
+    server: Server | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

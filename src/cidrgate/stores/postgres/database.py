@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 import select
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, quote_plus
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import loading
 from cidrgate.stores.connection_pool import ConnectionPool
 from cidrgate.stores.postgres.dialect import NAME
 from cidrgate.stores.postgres.hosts import Hosts
-from cidrgate.stores.postgres.settings import KEEP_COMMITS, configure_session, set_locally
+from cidrgate.stores.postgres.lineage import Lineage
+from cidrgate.stores.postgres.settings import KEEP_COMMITS, configure_session, last_row, set_locally
 from cidrgate.stores.urls import is_ambiguous, redacted
 from cidrgate.stores.waits import check_lock_timeout
 
 if TYPE_CHECKING:
-    import psycopg
+    from collections.abc import Iterator, Sequence
+
     from sqlalchemy import URL, Engine
 
     from cidrgate.stores.postgres.connections import BoundedConnection
@@ -70,6 +73,7 @@ class Database:
             `arguments`.
         schema: The schema.
         name: The name of the store in messages: the URL without its password and settings.
+        lineage: What proves that each session leads to the same store.
         pool_size: The number of connections for transactions in the URL; None if the URL does not set it.
         lock_timeout: The lock timeout in seconds in the URL; None if the URL does not set it.
         hosts: The order in which the hosts are tried.
@@ -79,6 +83,7 @@ class Database:
     pooled: dict[str, str] | None = field(repr=False)
     schema: str
     name: str
+    lineage: Lineage = field(repr=False, compare=False)
     pool_size: int | None = None
     lock_timeout: float | None = None
     hosts: Hosts = field(default_factory=Hosts, repr=False, compare=False)
@@ -112,16 +117,18 @@ class Database:
         pooled = None
         if own["pooled_url"] is not None:
             pooled = _arguments(_parsed(own["pooled_url"]))
+        name = f"the store {_shown(parsed, arguments)}"
         return cls(
             arguments,
             pooled,
             schema,
-            f"the store {_shown(parsed, arguments)}",
+            name,
+            Lineage(name, schema),
             _pool_size(own["pool_size"]),
             _lock_timeout(own["lock_timeout"]),
         )
 
-    def connect(self) -> psycopg.Connection[Any]:
+    def connect(self) -> BoundedConnection:
         """Open a connection with its own session, which commits each statement.
 
         Raises:
@@ -130,14 +137,26 @@ class Database:
         """
         return self._open({**self.arguments, "autocommit": True})
 
-    def _open(self, arguments: dict[str, Any], lock_timeout: float | None = None) -> psycopg.Connection[Any]:
-        connection = _driver().connect(**self.hosts.in_order(arguments))
-        self.hosts.answered(connection.info.host, connection.info.port)
+    def _open(self, arguments: dict[str, Any], lock_timeout: float | None = None) -> BoundedConnection:
+        driver, arguments = _driver(), self.hosts.in_order(arguments)
         try:
-            configure_session(connection, self.name, lock_timeout)
+            return self._proven(driver.connect(**arguments), lock_timeout)
+        except StoreError:
+            for one in _each_host(arguments):  # the server that answered first is not the right one
+                with suppress(StoreError, driver.Error):
+                    return self._proven(driver.connect(**one), lock_timeout)
+            raise
+
+    def _proven(self, connection: BoundedConnection, lock_timeout: float | None) -> BoundedConnection:
+        """Return a new connection once its session is configured, and leads to the store."""
+        try:
+            connection.server = self.lineage.prove(
+                lambda columns: configure_session(connection, self.name, lock_timeout, columns)
+            )
         except BaseException:
             connection.close()
             raise
+        self.hosts.answered(connection.info.host, connection.info.port)
         return connection
 
     def engine(self, connections: int, lock_timeout: float) -> Engine:
@@ -176,11 +195,15 @@ class Database:
         @event.listens_for(engine, "begin")
         def begin(connection: Any) -> None:
             statement = connection.get_execution_options()[BEGIN]
-            if statement is not None:
+            if self.pooled is not None:
+                self._begin_proven(connection.connection.driver_connection, statement)
+            elif statement is not None:
                 connection.exec_driver_sql(statement)
 
         @event.listens_for(engine, "checkout")
         def refuse_lost(connection: Any, _record: object, _proxy: object) -> None:
+            if self.pooled is None and not self.lineage.is_current(connection.server):
+                raise DisconnectionError("the store is on another server now")
             # A server that ends a connection sends a message. Only a connection with a message is pinged, because a
             # ping of every connection would add a message and its answer to every transaction.
             poll = select.poll()
@@ -192,6 +215,15 @@ class Database:
                     raise InvalidatePoolError(str(error)) from error
 
         return engine
+
+    def _begin_proven(self, connection: BoundedConnection, statement: str) -> None:
+        """Begin a transaction, which a pooler may give to any server, and prove with the same message where it is."""
+
+        def ask(columns: str) -> Sequence[Any]:
+            connection.rollback()  # without a message, unless the statement was refused before
+            return last_row(connection, f"{statement}; SELECT {columns}")
+
+        connection.server = self.lineage.prove(ask)
 
     def begin(self, isolation: str, *, writes: bool, lock_timeout: float | None = None) -> str:
         """Return the statements that begin a transaction, to be sent as one message.
@@ -276,6 +308,20 @@ def _arguments(url: URL) -> dict[str, str]:
         arguments.setdefault("target_session_attrs", "read-write")
     timeout = {"connect_timeout": str(max(_SHORTEST_CONNECT_TIMEOUT, _CONNECT_TIMEOUT // count))}
     return _SETTINGS | timeout | arguments | _ENCODING
+
+
+def _each_host(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the arguments for each of several hosts alone.
+
+    >>> [one["host"] + ":" + one["port"] for one in _each_host({"host": "a,b", "port": "1,2"})]
+    ['a:1', 'b:2']
+    >>> list(_each_host({"host": "a"}))
+    []
+    """
+    lists = {name: str(arguments[name]).split(",") for name in ("host", "hostaddr", "port") if name in arguments}
+    count = max(map(len, lists.values()), default=0)
+    for number in range(count if count > 1 else 0):
+        yield arguments | {name: one[number if len(one) > 1 else 0] for name, one in lists.items()}
 
 
 def _several(url: URL, name: str) -> list[str]:

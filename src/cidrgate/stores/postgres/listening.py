@@ -21,17 +21,11 @@ def check_notifications(database: Database) -> None:
     """Refuse a server or a pooler that delivers no notifications.
 
     Raises:
-        StoreError: If the server is a standby, or a pooler does not give each client its own session.
+        StoreError: If a pooler does not give each client its own session.
         psycopg.Error: If the database cannot be reached.
     """
     channel = f"cidrgate_check_{uuid.uuid4().hex}"
     with database.connect() as listener, database.connect() as sender:
-        row = listener.execute("SELECT pg_is_in_recovery()").fetchone()
-        if row is not None and row[0]:
-            raise StoreError(
-                f"{database.name} is a standby, which accepts no changes and sends no notifications: name the primary "
-                "server, or name all servers as //a,b/database"
-            )
         listener.execute(f"LISTEN {channel}")
         sender.execute("SELECT pg_notify(%s, '')", [channel])
         end = time.monotonic() + _BOUND

@@ -6,14 +6,16 @@ how fast a statement is, or when the server cancels it, stay as they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cidrgate.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import psycopg
 
-__all__ = ["KEEP_COMMITS", "configure_session", "refuse_replica_role", "set_locally"]
+__all__ = ["KEEP_COMMITS", "configure_session", "last_row", "refuse_replica_role", "set_locally"]
 
 _MEANINGS = {
     "timezone": "UTC",
@@ -45,13 +47,19 @@ KEEP_COMMITS = (
 _FACTS = "SELECT current_setting('server_encoding'), current_setting('session_replication_role')"
 
 
-def configure_session(connection: psycopg.Connection[Any], name: str, lock_timeout: float | None = None) -> None:
-    """Set what a connection with its own session needs, with one message.
+def configure_session(
+    connection: psycopg.Connection[Any], name: str, lock_timeout: float | None = None, columns: str = ""
+) -> Sequence[Any]:
+    """Set what a connection with its own session needs, and read some columns, with one message.
 
     Args:
         connection: The connection, which commits each statement.
         name: The name of the store in messages.
         lock_timeout: How many seconds a statement waits for a lock; None for the default of the session.
+        columns: The columns to read, as SELECT has them.
+
+    Returns:
+        The values of the columns.
 
     Raises:
         StoreError: If the encoding of the database, or the session, cannot keep the promises of a store.
@@ -62,17 +70,25 @@ def configure_session(connection: psycopg.Connection[Any], name: str, lock_timeo
     if lock_timeout is not None:
         settings |= {"lock_timeout": str(round(lock_timeout * 1000))}
     statements = [_set(setting, value) for setting, value in settings.items()]
-    cursor = connection.execute("; ".join([*statements, KEEP_COMMITS.format(local="false"), _FACTS]))
-    while cursor.nextset():
-        pass
-    row = cursor.fetchone()
-    encoding, role = ("", "") if row is None else row
+    facts = f"{_FACTS}, {columns}" if columns else _FACTS
+    encoding, role, *read = last_row(connection, "; ".join([*statements, KEEP_COMMITS.format(local="false"), facts]))
     if encoding == "SQL_ASCII":
         raise StoreError(
             f"{name} has the encoding SQL_ASCII, which stores bytes and not text: create a database with "
             "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
         )
     refuse_replica_role(name, role)
+    return read
+
+
+def last_row(connection: psycopg.Connection[Any], statements: str) -> Sequence[Any]:
+    """Execute statements with one message, and return the row of the last one."""
+    cursor = connection.execute(statements)
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - it selects no rows of a table
+    return cast("Sequence[Any]", row)
 
 
 def refuse_replica_role(name: str, role: str) -> None:

@@ -115,7 +115,7 @@ class PostgresStore:
             with work(), explained(database.name):
                 check_notifications(database)
                 self._check_tables(create=create)
-                self._check_pooler()
+                self._learn_store()
         except BaseException:
             self.close()
             raise
@@ -164,7 +164,9 @@ class PostgresStore:
                 begun = connection.begin()
                 try:
                     self._writes.began(write, connection)
-                    transaction = PostgresTransaction(connection, database.schema, writes=True, waits=patient)
+                    transaction = PostgresTransaction(
+                        connection, database.schema, database.lineage, writes=True, waits=patient
+                    )
                     listener = self.listener if self.listener is not None and self.listener.wants() else None
                     if listener is not None:
                         transaction.keep_own_changes()
@@ -200,7 +202,7 @@ class PostgresStore:
         """
         self._refuse_closed()
         with work(), explained(self._database.name):
-            watch = PostgresWatch(self._database.connect, self._database.schema)
+            watch = PostgresWatch(self._database.connect, self._database.schema, self._database.lineage.is_current)
         self._watches.add(watch)
         return watch
 
@@ -233,6 +235,7 @@ class PostgresStore:
         self._readers.dispose(close=False)
         self._writers.dispose(close=False)
         self._writes.after_fork()
+        self._database.lineage.after_fork()
         for watch in self._watches:
             watch.leave_to_parent()
         self._connections.clear()
@@ -244,7 +247,7 @@ class PostgresStore:
         with work(), self._leaving(), explained(self._database.name):
             self._refuse_closed()
             with connected(engine, end) as connection, _answering(connection, silence), connection.begin():
-                yield PostgresTransaction(connection, self._database.schema, writes=False)
+                yield PostgresTransaction(connection, self._database.schema, self._database.lineage, writes=False)
 
     @contextmanager
     def _leaving(self) -> Iterator[None]:
@@ -267,6 +270,8 @@ class PostgresStore:
         if driver.info.transaction_status == _IN_ERROR:
             # COMMIT would report no error, and roll back.
             raise StoreError(f"{self._database.name} refused a part of the change; nothing was changed")
+        if not self._database.lineage.is_current(driver.server):
+            raise StoreError(f"{self._database.name} is on another server now; nothing was changed: try again")
 
     @contextmanager
     def _naming_holder(self) -> Iterator[None]:
@@ -284,17 +289,23 @@ class PostgresStore:
                 raise
             raise StoreBusyError(f"{error} (it is held by {holder})") from error
 
-    def _check_pooler(self) -> None:
-        """Refuse a pooler that leads to a different store than the direct connection."""
-        if self._database.pooled is None:
-            return
+    def _learn_store(self) -> None:
+        """Read the id of the store, and refuse a pooler that leads to a different store than the direct connection."""
+        with self._glancing.begin() as connection:
+            here: str | None = connection.scalar(select(facts.c.store_id))
+            if self._database.pooled is not None:
+                refuse_replica_role(self._database.name, connection.scalar(_REPLICATION_ROLE))
+                self._refuse_two_stores(connection, here)
+        if here is not None:
+            self._database.lineage.learn(here)
+
+    def _refuse_two_stores(self, connection: Connection, here: str | None) -> None:
+        driver: Any = connection.connection.driver_connection
+        server = driver.server
         with self._database.connect() as direct:
             schema = self._database.schema
             there = direct.execute(f'SELECT store_id FROM "{schema}".facts').fetchone()  # noqa: S608
-        with self._reading.begin() as connection:
-            refuse_replica_role(self._database.name, connection.scalar(_REPLICATION_ROLE))
-            here = connection.execute(select(facts.c.store_id)).one_or_none()
-        if there is None or here is None or there[0] != here[0]:
+        if here is None or there != (here,) or direct.server != server:
             raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database in both")
 
     def _check_tables(self, *, create: bool) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast, column, func, select, text
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast as sql_cast, column, func, select, text
 from sqlalchemy.dialects.postgresql import INET
 
 from cidrgate.errors import AccountsLockedError, StoreConflictError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row, Select, Table, TextClause
 
+    from cidrgate.stores.postgres.connections import BoundedConnection
+    from cidrgate.stores.postgres.lineage import Lineage
     from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
     from cidrgate.values import Change, Origin
@@ -50,7 +52,7 @@ _MARK = "txid::text || '@' || extract(epoch FROM at)::text"
 
 _REVISION = f"(SELECT version_num FROM {{schema}}.{VERSION_TABLE})"  # noqa: S608 - a name
 _POSITION = """
-    SELECT {revision}, facts.store_id, (pg_control_system()).system_identifier, pg_current_snapshot()::text,
+    SELECT {revision}, facts.store_id, facts.tableoid, pg_current_snapshot()::text,
         greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1),
         coalesce((
             SELECT {mark} FROM {schema}.changes WHERE sequence = (SELECT max(sequence) FROM {schema}.changes)
@@ -66,8 +68,8 @@ _CHANGED = """
         ORDER BY txid
         LIMIT :rows
     )
-    SELECT {revision} AS revision, facts.store_id AS store_id,
-        (pg_control_system()).system_identifier::text AS server, pg_current_snapshot()::text AS snapshot,
+    SELECT {revision} AS revision, facts.store_id AS store_id, facts.tableoid AS tables,
+        pg_current_snapshot()::text AS snapshot,
         greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1) AS sequence,
         coalesce((
             SELECT {mark} FROM {schema}.changes WHERE sequence = (SELECT max(sequence) FROM {schema}.changes)
@@ -89,7 +91,7 @@ order, it would scan the index on accounts.
 _OF_CHANGED = (
     "revision",
     "store_id",
-    "server",
+    "tables",
     "snapshot",
     "sequence",
     "mark",
@@ -204,6 +206,7 @@ class PostgresTransaction(Transaction):
     Args:
         connection: The connection, in the transaction.
         schema: The schema of the tables.
+        lineage: What proves that each session leads to the same store.
         writes: Whether it may write.
         waits: Whether to wait for accounts that other transactions have locked. Otherwise an `AccountsLockedError`
             names them.
@@ -214,9 +217,12 @@ class PostgresTransaction(Transaction):
     _select_to_change = _select_in_order.with_for_update(of=accounts)
     _select_unlocked = _select_in_order.with_for_update(of=accounts, skip_locked=True)
 
-    def __init__(self, connection: Connection, schema: str, *, writes: bool, waits: bool = True) -> None:
+    def __init__(
+        self, connection: Connection, schema: str, lineage: Lineage, *, writes: bool, waits: bool = True
+    ) -> None:
         super().__init__(connection, writes=writes)
         self._schema = schema
+        self._lineage = lineage
         self._statements = _statements(schema)
         self._waits = waits
         self._ids: Iterator[int] | None = None
@@ -274,8 +280,12 @@ class PostgresTransaction(Transaction):
         self._allow_silence(LONGEST_SILENCE)
 
     def _allow_silence(self, seconds: float) -> None:
-        driver: Any = self._connection.connection.driver_connection
+        driver = self._driver
         driver.silence = max(driver.silence, seconds)
+
+    @property
+    def _driver(self) -> BoundedConnection:
+        return cast("BoundedConnection", self._connection.connection.driver_connection)
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Return ids of the sequence, which are taken in growing blocks."""
@@ -326,7 +336,7 @@ class PostgresTransaction(Transaction):
         return and_(super()._names_like(before, text, after, indexed=indexed), exact)
 
     def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
-        network = cast(bindparam("network", wanted.cidr), INET)
+        network = sql_cast(bindparam("network", wanted.cidr), INET)
         found = entries.c.cidr.op("&&" if wanted.overlaps else ">>=", is_comparison=True)(network)
         statement = select_found.where(found, entries.c.id > after).order_by(entries.c.id)
         if limit is not None:
@@ -356,10 +366,19 @@ class PostgresTransaction(Transaction):
         self._log_end_before = 0
 
     def _read_position(self) -> str:
-        """Return the ids of the store and of the server, the snapshot, the end of the log, and the last row's mark."""
-        revision, *parts = self._connection.execute(self._statements.position).one()
+        """Return the id of the store, the place, the snapshot, the end of the log, and the last row's mark."""
+        revision, store_id, tables, *parts = self._connection.execute(self._statements.position).one()
         refuse_other_lists(revision)
-        return "|".join(map(str, parts))
+        self._lineage.learn(store_id)
+        return "|".join(map(str, (store_id, self._place(tables), *parts)))
+
+    def _place(self, tables: int) -> str:
+        """Return where a position is: the log of another place says nothing about it.
+
+        Args:
+            tables: The id of one of the tables. A restored backup has other ones.
+        """
+        return f"{self._driver.server}/{tables}"
 
     def _insert(self, added: Sequence[dict[str, object]], made: Sequence[StoredChange], at: datetime) -> None:
         """Store new entries, raise the versions of the changed accounts, and log the changes."""
@@ -387,10 +406,14 @@ class PostgresTransaction(Transaction):
 
     def _knows_changes(self, position: str, limit: int, row: Row[Any]) -> bool:
         refuse_other_lists(row.revision)
-        self._position = "|".join(map(str, row[1 : 1 + _PARTS]))
-        store_id, server, _, end, _ = position.split("|")
+        self._lineage.learn(row.store_id)
+        place = self._place(row.tables)
+        self._position = "|".join(map(str, (row.store_id, place, row.snapshot, row.sequence, row.mark)))
+        store_id, seen, _, end, _ = position.split("|")
+        if store_id == row.store_id and self._driver.server is not None:
+            self._lineage.refuse_older(seen, self._driver.server)
         return (
-            (store_id, server) == (row.store_id, row.server)
+            (store_id, seen) == (row.store_id, place)
             and row.log_start - 1 <= int(end)
             and not row.rewound
             and not row.cut
@@ -456,6 +479,10 @@ class PostgresTransaction(Transaction):
         """Keep other writers out of some tables until the end of this write transaction."""
         names = ", ".join(f'"{self._schema}".{table.name}' for table in tables)
         self._connection.exec_driver_sql(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+
+    def note_store_id(self, store_id: str) -> None:
+        """Record the id that this transaction gives to the store."""
+        self._lineage.expect(store_id)
 
     def last_ids(self) -> dict[str, int]:
         """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""

@@ -6,7 +6,7 @@ import selectors
 import socket
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import work
@@ -15,7 +15,8 @@ from cidrgate.stores.postgres.inherited import leave_to_parent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import psycopg
+    from cidrgate.stores.postgres.connections import BoundedConnection
+    from cidrgate.stores.postgres.lineage import Server
 
 __all__ = ["PostgresWatch"]
 
@@ -28,17 +29,21 @@ class PostgresWatch:
     Args:
         connect: Opens a connection with its own session, which commits each statement.
         schema: The schema whose changes are reported.
+        is_current: Whether the sessions of the store lead to the server of a session.
 
     Raises:
         StoreError: If the process may open no more files.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], schema: str) -> None:
+    def __init__(
+        self, connect: Callable[[], BoundedConnection], schema: str, is_current: Callable[[Server | None], bool]
+    ) -> None:
         import psycopg
 
         self._schema = schema
+        self._is_current = is_current
         self._errors = psycopg.Error
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: BoundedConnection | None = None
         with ExitStack() as opened:
             try:
                 # Sockets, not a pipe: after a close, another file may get the same descriptor before `wake` writes.
@@ -68,7 +73,7 @@ class PostgresWatch:
             Whether something was committed.
 
         Raises:
-            StoreError: If the connection is lost.
+            StoreError: If the connection is lost, or other sessions lead to another server since.
         """
         end = time.monotonic() + timeout
         while not self._notified():
@@ -102,6 +107,8 @@ class PostgresWatch:
     def _notified(self) -> bool:
         if self._connection is None:
             return False
+        if not self._is_current(self._connection.server):
+            raise StoreError("the connection that listens for changes leads to a server that is no longer used")
         with work():
             try:
                 # All notifications are read, so that the next wait really waits.
