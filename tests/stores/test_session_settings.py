@@ -353,11 +353,14 @@ def test_an_error_of_other_code_is_none_of_the_store(kind: type[Exception]) -> N
         raise kind("a fault of a program")
 
 
-def test_a_standby_is_called_one_at_a_change(postgres_server: PostgresServer) -> None:
+@pytest.mark.parametrize("writes", [True, False])
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_standby_is_called_one(pooled: bool, writes: bool, postgres_server: PostgresServer) -> None:
     """`open` refuses it, but a server may become one later."""
     with postgres_server.standby() as standby:
-        database = Database.parse(standby.url("postgres"))
-        begin = {BEGIN: database.begin("READ COMMITTED", writes=True)}
+        url = standby.url("postgres")
+        database = Database.parse(f"{url}?pooled_url={quote(url, safe='')}" if pooled else url)
+        begin = {BEGIN: database.begin("READ COMMITTED", writes=writes)}
         engine = database.engine(1, 10.0).execution_options(**begin)
         with pytest.raises(StoreError, match="name the primary server"), explained("the store"), engine.begin():
             pass

@@ -6,11 +6,11 @@ import re
 import select
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote, quote_plus
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError, InvalidatePoolError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import loading
@@ -25,7 +25,7 @@ from cidrgate.stores.waits import check_lock_timeout
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine
 
     from cidrgate.stores.postgres.connections import BoundedConnection
 
@@ -54,6 +54,9 @@ _SETTINGS = {
 }
 """With these settings, a connection over a lost network fails within about ten seconds instead of a quarter of an hour.
 """
+
+_IDLE = 0
+"""libpq's PQTRANS_IDLE."""
 
 _ENCODING = {"client_encoding": "UTF8"}
 """Set when the connection is opened, because the first answers are read before a statement could set it."""
@@ -196,7 +199,7 @@ class Database:
         def begin(connection: Any) -> None:
             statement = connection.get_execution_options()[BEGIN]
             if self.pooled is not None:
-                self._begin_proven(connection.connection.driver_connection, statement)
+                self._begin_proven(connection, statement)
             elif statement is not None:
                 connection.exec_driver_sql(statement)
 
@@ -216,14 +219,21 @@ class Database:
 
         return engine
 
-    def _begin_proven(self, connection: BoundedConnection, statement: str) -> None:
+    def _begin_proven(self, connection: Connection, statement: str) -> None:
         """Begin a transaction, which a pooler may give to any server, and prove with the same message where it is."""
+        driver = cast("BoundedConnection", connection.connection.driver_connection)
 
         def ask(columns: str) -> Sequence[Any]:
-            connection.rollback()  # without a message, unless the statement was refused before
-            return last_row(connection, f"{statement}; SELECT {columns}")
+            if driver.info.transaction_status != _IDLE:  # other columns were refused before
+                driver.rollback()
+            return last_row(driver, f"{statement}; SELECT {columns}")
 
-        connection.server = self.lineage.prove(ask)
+        try:
+            driver.server = self.lineage.prove(ask)
+        except driver.Error as error:
+            if driver.closed:
+                connection.invalidate(error)
+            raise DBAPIError.instance(statement, None, error, driver.Error, dialect=connection.dialect) from error
 
     def begin(self, isolation: str, *, writes: bool, lock_timeout: float | None = None) -> str:
         """Return the statements that begin a transaction, to be sent as one message.
