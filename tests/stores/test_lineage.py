@@ -261,6 +261,26 @@ def test_a_copy_with_the_same_id_is_read_as_a_whole(postgres_url: str, shared_po
             assert listed(postgres_url) == [REVOKED, KEPT]
 
 
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_process_that_restores_a_backup_goes_on(
+    mode: str, postgres_url: str, shared_postgres_server: PostgresServer
+) -> None:
+    """The restored store has a new id, which the process has given to it."""
+    with RuleManager.open("memory://") as source:
+        source.create_account("acct-1")
+        source.add("acct-1", KEPT)
+        backup = list(source.backup())
+    with PgBouncer(shared_postgres_server, mode, size=30) as pooler:
+        leads = pooler.url(postgres_url)
+        leads = leads if mode == "session" else f"{postgres_url}?pooled_url={quote(leads, safe='')}"
+        with RuleManager.open(leads) as manager:
+            manager.restore_backup(backup)
+            end_sessions(postgres_url, "query ILIKE 'COMMIT%'")
+            in_the_end(lambda: manager.add("acct-1", LATER))
+            eventually(lambda: manager.matcher.prefixes("acct-1") == [KEPT, LATER])
+    assert listed(postgres_url) == [KEPT, LATER]
+
+
 def test_a_service_that_does_not_tell_its_timeline_is_used(postgres_server: PostgresServer, url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE ROLE service LOGIN")
