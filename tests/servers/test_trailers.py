@@ -13,12 +13,14 @@ from tests.servers.guarded_apps import LISTED, OWN, STRANGER, VICTIM
 from tests.servers.path_attacks import account_acted_for
 from tests.servers.raw import exchange
 from tests.servers.test_servers import ALIASES, DAPHNE, GRANIAN, HYPERCORN, SERVERS, UVICORN, one_of_each_edge, serving
-from tests.servers.trailer_apps import APPLICATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 APP = "tests.servers.trailer_apps:asgi_application"
+APPLICATIONS = ("asgi", "fastapi", "fastapi, before the body", "django")
+"""What the header `X-App` of a request can name. The module is for servers: it changes Django's settings for good."""
+
 PROXY = "127.0.0.1"
 TRUSTING = {"TEST_TRUSTED_PROXIES": f"{PROXY}/32", **ALIASES}
 

@@ -24,7 +24,7 @@ from cidrgate.middleware.fastapi import AllowlistRoute, allowlist
 from tests.middleware import django_project
 from tests.servers.guarded_apps import OWN, VICTIM, gate
 
-__all__ = ["APPLICATIONS", "asgi_application"]
+__all__ = ["asgi_application"]
 
 KEYS = {f"key-of-{account}": account for account in (VICTIM, OWN)}
 ACCOUNT = FromHeader("x-api-key", KEYS.get)
@@ -79,7 +79,7 @@ override_settings(
     CIDRGATE={"GATE": gate(), "ACCOUNT": ACCOUNT},
 ).enable()
 
-APPLICATIONS: dict[str, Any] = {
+_APPLICATIONS: dict[str, Any] = {
     "asgi": AllowlistMiddleware(_application, gate(), ACCOUNT),
     "fastapi": _fastapi(APIRoute),
     "fastapi, before the body": _fastapi(AllowlistRoute),
@@ -92,4 +92,4 @@ async def asgi_application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         raise NotImplementedError
     asked = next(value.decode() for name, value in scope["headers"] if name == b"x-app")
-    await APPLICATIONS[asked](scope, receive, send)
+    await _APPLICATIONS[asked](scope, receive, send)
