@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -15,13 +16,19 @@ from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.postgres.database import Database
+from cidrgate.stores.postgres.settings import last_row
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.postgres import PostgresServer
+
+CALLS: dict[str, Callable[[RuleManager], object]] = {
+    "a look": lambda manager: manager.entries("acct-1"),
+    "a change": lambda manager: manager.add("acct-1", "8.8.8.0/24"),
+}
 
 
 @pytest.fixture
@@ -153,6 +160,30 @@ def test_a_pooled_url_that_leads_elsewhere_is_refused(
     other = shared_postgres_server.new_database()
     with pytest.raises(StoreError, match="are two stores"):
         open_store(f"{postgres_url}?pooled_url={quote(transaction_mode.url(other), safe='')}")
+
+
+@pytest.mark.parametrize("ends", [1, 2])
+@pytest.mark.parametrize("asks", CALLS)
+def test_a_session_that_ends_as_the_pooler_hands_it_over(
+    asks: str, ends: int, transaction_mode: PgBouncer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one is taken; but a server that ends every session is no reason to go on for ever."""
+    with RuleManager.open(pooled(postgres_url, transaction_mode), follow=False) as manager:
+        manager.create_account("acct-1")
+        asked = count(1)
+
+        def last_row_unless_ended(connection: Any, statements: str) -> Any:
+            if next(asked) <= ends:
+                connection.close()
+                raise psycopg.errors.IdleSessionTimeout("terminating connection due to idle-session timeout")
+            return last_row(connection, statements)
+
+        monkeypatch.setattr("cidrgate.stores.postgres.database.last_row", last_row_unless_ended)
+        if ends > 1:
+            with pytest.raises(StoreError, match="idle_session_timeout"):
+                CALLS[asks](manager)
+        CALLS[asks](manager)
+        assert [one.action for one in manager.changes()] == ["create_account"] + ["add"] * (asks == "a change")
 
 
 def test_how_many_connections_a_process_keeps_is_bounded(postgres_url: str) -> None:

@@ -55,6 +55,9 @@ _SETTINGS = {
 """With these settings, a connection over a lost network fails within about ten seconds instead of a quarter of an hour.
 """
 
+_ENDED = "57P"
+"""The errors of a server that ends a session: it stops, an administrator asked it to, or the session was idle."""
+
 _IDLE = 0
 """libpq's PQTRANS_IDLE."""
 
@@ -219,8 +222,12 @@ class Database:
 
         return engine
 
-    def _begin_proven(self, connection: Connection, statement: str) -> None:
-        """Begin a transaction, which a pooler may give to any server, and prove with the same message where it is."""
+    def _begin_proven(self, connection: Connection, statement: str, *, again: bool = True) -> None:
+        """Begin a transaction, which a pooler may give to any server, and prove with the same message where it is.
+
+        A pooler may hand over a session that its server is about to end, such as one that was idle for too long. The
+        transaction is then begun once more, on another connection: nothing was done in it yet.
+        """
         driver = cast("BoundedConnection", connection.connection.driver_connection)
 
         def ask(columns: str) -> Sequence[Any]:
@@ -233,6 +240,10 @@ class Database:
         except driver.Error as error:
             if driver.closed:
                 connection.invalidate(error)
+                if again and (error.sqlstate or "").startswith(_ENDED):
+                    cast("BoundedConnection", connection.connection.driver_connection).silence = driver.silence
+                    self._begin_proven(connection, statement, again=False)
+                    return
             raise DBAPIError.instance(statement, None, error, driver.Error, dialect=connection.dialect) from error
 
     def begin(self, isolation: str, *, writes: bool, lock_timeout: float | None = None) -> str:
