@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["may_be_trailer"]
+__all__ = ["TRANSFER_ENCODING", "may_be_trailer"]
 
-_CODING = b"transfer-encoding"
+TRANSFER_ENCODING = b"transfer-encoding"
+"""The header that a request with trailers has."""
 
 
 def may_be_trailer(name: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -37,7 +38,7 @@ def may_be_trailer(name: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     found = chunked = False
     for other, _ in headers:
         lower = other.lower()
-        if lower == _CODING:
+        if lower == TRANSFER_ENCODING:
             chunked = True
         elif lower == name:
             if found and chunked:

@@ -11,6 +11,7 @@ from cidrgate.gate.denial import STATUS
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.late_verdict import LateVerdict
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.gate.trailers import TRANSFER_ENCODING
 from cidrgate.middleware._asgi_lifespan import pass_lifespan
 from cidrgate.middleware._asgi_requests import (
     STATE,
@@ -101,10 +102,12 @@ class AllowlistMiddleware:
         self._allows_peer = gate.allows_peer
         self._allows = gate.allows
         self._portless = gate.resolver.resolved_by_server
-        self._claims = _HeaderNames(() if self._portless else CLIENT_HEADERS)
+        claims = () if self._portless else CLIENT_HEADERS
+        self._claims = _HeaderNames(claims)
+        self._watched = _HeaderNames((*claims, TRANSFER_ENCODING))
         self._account = account_of_scope(account)
         # The account of most requests is in a simple header: one pass finds it, and sees that no client header is there
-        # in which a rewritten peer could stand.
+        # in which a rewritten peer could stand, and that no trailers can follow.
         self._field: _HeaderField | None = None
         self._lookup: Callable[[str], str | None] | None = None
         if isinstance(account, FromHeader) and account.scheme is None and not account.exempt and gate.allows_peer:
@@ -117,9 +120,7 @@ class AllowlistMiddleware:
             await pass_lifespan(self.app, self._gate, scope, receive, send)
             return
         headers = scope.get("headers")
-        if headers.__class__ is list:
-            scope["headers"] = headers = headers[:]  # as `settle_headers`, inline to save the time of a call
-        else:
+        if headers.__class__ is not list:
             headers = settle_headers(scope)
         found: Any
         clear: str | None
@@ -128,8 +129,9 @@ class AllowlistMiddleware:
         allowed = False
         # The same as `find_account_async`, inline to save the time of a call.
         try:
-            found = clear = None if self._field is None else self._field.text_without(headers, self._claims)
+            found = clear = None if self._field is None else self._field.text_without(headers, self._watched)
             if clear is None:
+                headers = settle_headers(scope)
                 found = self._account(scope)
             elif self._lookup is not None:
                 found = self._lookup(clear)
