@@ -430,20 +430,21 @@ def test_what_is_no_declaration_is_refused_before_it_is_sent() -> None:
             client.apply_lists(wrong)
 
 
-ONE_FOR_SEVERAL: dict[str, Callable[[Client, Any], object]] = {
-    "scopes": lambda client, one: client.create_token("x", one),
-    "forced": lambda client, one: client.recommend("a", forced=one),
-    "excluded": lambda client, one: client.recommend("a", excluded=one),
-    "entries": lambda client, one: client.remove_entries("a", one),
+ONE_FOR_SEVERAL: dict[str, tuple[str, Callable[[Client, Any], object]]] = {
+    "create_token": ("scopes", lambda client, one: client.create_token("x", one)),
+    "create_link": ("scopes", lambda client, one: client.create_link("x", one)),
+    "recommend, forced": ("forced", lambda client, one: client.recommend("a", forced=one)),
+    "recommend, excluded": ("excluded", lambda client, one: client.recommend("a", excluded=one)),
+    "remove_entries": ("entries", lambda client, one: client.remove_entries("a", one)),
 }
 
 
-@pytest.mark.parametrize("name", ONE_FOR_SEVERAL)
-def test_one_text_or_network_does_not_count_as_several(name: str) -> None:
+@pytest.mark.parametrize(("name", "call"), ONE_FOR_SEVERAL.values(), ids=ONE_FOR_SEVERAL)
+def test_one_text_or_network_does_not_count_as_several(name: str, call: Callable[[Client, Any], object]) -> None:
     client = mocked(lambda _: httpx.Response(500))
     for one in ("admin", b"admin", ip_network("8.8.8.0/24"), ip_network("2606:4700::/32")):
         with pytest.raises(TypeError, match=f"(?i){name}"):
-            ONE_FOR_SEVERAL[name](client, one)
+            call(client, one)
 
 
 def test_what_is_no_entry_is_refused() -> None:

@@ -907,9 +907,10 @@ class Client:
         """Create a link that signs a person in to the console, once; `url` of the result is the URL to open.
 
         It can be opened for an hour, or until `expires_at`, which is at most seven days from now. It ends with this
-        client's token, and so does its session.
+        client's token, and so does its session. One text as `scopes` is a `TypeError`.
         """
-        body = {"name": name, "scopes": list(scopes), "expires_at": json_value(expires_at)}
+        listed = list(several_texts(scopes, "scopes", "scopes"))
+        body = {"name": name, "scopes": listed, "expires_at": json_value(expires_at)}
         return self._send(LinkInfo, "POST", "/v1/links", body, idempotency_key=idempotency_key)
 
     # ------------------------------------------------------------------------------------------------ sessions
