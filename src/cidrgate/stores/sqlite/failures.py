@@ -25,7 +25,8 @@ _ADVICE = {
     "SQLITE_BUSY": "is locked by another process that is writing; nothing was changed: try again when it is done",
     "SQLITE_LOCKED": "is locked by another connection; nothing was changed: try again when it is done",
     "SQLITE_CANTOPEN": f"cannot be opened; {CANNOT_OPEN}",
-    "SQLITE_NOTADB": "is not a SQLite database; choose another path or move the file away",
+    "SQLITE_NOTADB": "is not a SQLite database; choose another path or move the file away; if it was the store, "
+    "restore a backup",
     "SQLITE_READONLY": "cannot be written; give this user write permission on the file and its directory",
     "SQLITE_PERM": "cannot be accessed; give this user permission on the file and its directory",
     "SQLITE_FULL": "cannot grow: the disk is full; free some space and try again",
