@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 APP = "tests.servers.trailer_apps:asgi_application"
 APPLICATIONS = ("asgi", "fastapi", "fastapi, before the body", "django")
-"""What the header `X-App` of a request can name. The module is for servers: it changes Django's settings for good."""
+"""What the header `X-App` of a request can name."""
 
 PROXY = "127.0.0.1"
 TRUSTING = {"TEST_TRUSTED_PROXIES": f"{PROXY}/32", **ALIASES}

@@ -7,7 +7,8 @@ whom, as the applications of `tests.edges` do.
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -23,6 +24,9 @@ from cidrgate.middleware.asgi import AllowlistMiddleware
 from cidrgate.middleware.fastapi import AllowlistRoute, allowlist
 from tests.middleware import django_project
 from tests.servers.guarded_apps import OWN, VICTIM, gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["asgi_application"]
 
@@ -73,17 +77,23 @@ def _view(request: HttpRequest) -> JsonResponse:
 
 urlpatterns = [path("calls", _view), path("calls-with-body", _view)]
 
-override_settings(
-    ROOT_URLCONF=__name__,
-    MIDDLEWARE=["cidrgate.middleware.django.AllowlistMiddleware"],
-    CIDRGATE={"GATE": gate(), "ACCOUNT": ACCOUNT},
-).enable()
 
-_APPLICATIONS: dict[str, Any] = {
-    "asgi": AllowlistMiddleware(_application, gate(), ACCOUNT),
-    "fastapi": _fastapi(APIRoute),
-    "fastapi, before the body": _fastapi(AllowlistRoute),
-    "django": ASGIHandler(),
+@cache
+def _django() -> Any:
+    """The settings stay as they are here: a process of a server has no other project."""
+    override_settings(
+        ROOT_URLCONF=__name__,
+        MIDDLEWARE=["cidrgate.middleware.django.AllowlistMiddleware"],
+        CIDRGATE={"GATE": gate(), "ACCOUNT": ACCOUNT},
+    ).enable()
+    return ASGIHandler()
+
+
+_APPLICATIONS: dict[str, Callable[[], Any]] = {
+    "asgi": cache(lambda: AllowlistMiddleware(_application, gate(), ACCOUNT)),
+    "fastapi": cache(lambda: _fastapi(APIRoute)),
+    "fastapi, before the body": cache(lambda: _fastapi(AllowlistRoute)),
+    "django": _django,
 }
 
 
@@ -92,4 +102,4 @@ async def asgi_application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         raise NotImplementedError
     asked = next(value.decode() for name, value in scope["headers"] if name == b"x-app")
-    await _APPLICATIONS[asked](scope, receive, send)
+    await _APPLICATIONS[asked]()(scope, receive, send)
