@@ -331,6 +331,17 @@ def test_what_is_proven(rows: list[tuple[Any, ...]], refusal: str | None) -> Non
     assert lineage.is_current(server)
 
 
+def test_an_id_that_this_process_gives_is_accepted_while_others_still_see_the_one_before() -> None:
+    lineage = Lineage("the store", "cidrgate")
+    lineage.learn("a")
+    lineage.expect("b")
+    for seen in ("a", "b", "a"):  # by transactions that began before, and after, in any order
+        lineage.learn(seen)
+        lineage.prove(lambda _: (False, "1", "00000001", "5", "b"))
+    with pytest.raises(StoreError, match="leads to another store"):
+        lineage.prove(lambda _: (False, "1", "00000001", "5", "c"))
+
+
 def test_a_position_of_an_earlier_version_says_nothing_of_the_log(postgres_url: str) -> None:
     """It had the system identifier alone, or no server at all; all lists are read again."""
     with closing(open_store(postgres_url)) as store, store.read() as transaction:

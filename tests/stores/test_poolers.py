@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from cidrgate import NewEntry, RuleManager, StoreError
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.postgres.database import Database
+from cidrgate.stores.postgres.dialect import StoreDialect
 from cidrgate.stores.postgres.settings import last_row
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually
@@ -184,6 +186,24 @@ def test_a_session_that_ends_as_the_pooler_hands_it_over(
                 CALLS[asks](manager)
         CALLS[asks](manager)
         assert [one.action for one in manager.changes()] == ["create_account"] + ["add"] * (asks == "a change")
+
+
+def test_a_session_that_ends_as_the_first_connection_asks_for_the_version(
+    transaction_mode: PgBouncer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = count(1)
+    initialize: Any = StoreDialect.initialize
+
+    def ended_at_first(dialect: StoreDialect, connection: Any) -> None:
+        if next(asked) == 1:
+            error = psycopg.errors.IdleSessionTimeout("terminating connection due to idle-session timeout")
+            raise OperationalError("select pg_catalog.version()", None, error)
+        initialize(dialect, connection)
+
+    monkeypatch.setattr(StoreDialect, "initialize", ended_at_first)
+    with RuleManager.open(pooled(postgres_url, transaction_mode), follow=False) as manager:
+        manager.create_account("acct-1")
+    assert next(asked) > 2
 
 
 def test_how_many_connections_a_process_keeps_is_bounded(postgres_url: str) -> None:

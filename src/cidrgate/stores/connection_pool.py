@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.pool.base import _ConnectionRecord
 from sqlalchemy.util import queue as queues
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["ConnectionPool", "connected"]
+__all__ = ["ENDED", "ConnectionPool", "connected"]
+
+ENDED = "57P"
+"""The errors of a PostgreSQL server that ends a session: it stops, an administrator asked it to, or it was idle."""
 
 _LOOK = 1.0
 """Seconds between two looks of a waiting thread, in case that an interruption dropped an entry, which wakes nobody, or
@@ -167,7 +170,7 @@ class ConnectionPool(QueuePool):
         """Connect an engine of this pool for a block, as `connected` does."""
         loan = self._loans[threading.get_ident()] = _Loan(end)
         try:
-            with engine.connect() as connection:
+            with _opened(engine) as connection:
                 yield connection
         except BaseException:
             self._end(loan)
@@ -260,3 +263,13 @@ def connected(engine: Engine, end: float | None = None) -> AbstractContextManage
     """
     pool = engine.pool
     return pool.lend(engine, end) if isinstance(pool, ConnectionPool) else engine.connect()
+
+
+def _opened(engine: Engine) -> Connection:
+    """Connect an engine; once more if the server ends the first session: a pooler may have given it away too late."""
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        if not (getattr(error.orig, "sqlstate", None) or "").startswith(ENDED):
+            raise
+        return engine.connect()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, Invali
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import loading
-from cidrgate.stores.connection_pool import ConnectionPool
+from cidrgate.stores.connection_pool import ENDED, ConnectionPool
 from cidrgate.stores.postgres.dialect import NAME
 from cidrgate.stores.postgres.hosts import Hosts
 from cidrgate.stores.postgres.lineage import Lineage
@@ -54,9 +54,6 @@ _SETTINGS = {
 }
 """With these settings, a connection over a lost network fails within about ten seconds instead of a quarter of an hour.
 """
-
-_ENDED = "57P"
-"""The errors of a server that ends a session: it stops, an administrator asked it to, or the session was idle."""
 
 _IDLE = 0
 """libpq's PQTRANS_IDLE."""
@@ -240,7 +237,7 @@ class Database:
         except driver.Error as error:
             if driver.closed:
                 connection.invalidate(error)
-                if again and (error.sqlstate or "").startswith(_ENDED):
+                if again and (error.sqlstate or "").startswith(ENDED):
                     cast("BoundedConnection", connection.connection.driver_connection).silence = driver.silence
                     self._begin_proven(connection, statement, again=False)
                     return

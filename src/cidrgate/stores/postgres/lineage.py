@@ -63,7 +63,8 @@ class Lineage:
     def __init__(self, name: str, schema: str) -> None:
         self._name = name
         self._store = f'(SELECT store_id FROM "{schema}".facts)'  # noqa: S608 - a name
-        self._store_ids: frozenset[str] = frozenset()
+        self._store_id: str | None = None
+        self._given: frozenset[str] = frozenset()  # by this process
         self._current: Server | None = None
         self._latest: dict[str, int] = {}  # the highest timeline by system identifier
         self._tells_timeline = True
@@ -75,12 +76,12 @@ class Lineage:
 
     def learn(self, store_id: str) -> None:
         """Take over the id of the store from a proven session: a restored backup may have another one."""
-        if self._store_ids != {store_id}:
-            self._store_ids = frozenset({store_id})
+        self._store_id = store_id
 
     def expect(self, store_id: str) -> None:
-        """Accept an id that a transaction of this process gives to the store."""
-        self._store_ids |= {store_id}
+        """Accept an id that a transaction of this process gives to the store, while others still see the one before."""
+        with self._lock:
+            self._given |= {store_id}
 
     def prove(self, ask: Callable[[str], Sequence[Any]]) -> Server:
         """Return the server of a session, and use only this one from now on.
@@ -104,7 +105,7 @@ class Lineage:
                 f"{self._name} is a standby, which accepts no changes and sends no notifications: name the primary "
                 "server, or name all servers as //a,b/database"
             )
-        if self._store_ids and store_id not in self._store_ids:
+        if self._store_id is not None and store_id != self._store_id and store_id not in self._given:
             raise StoreError(
                 f"{self._name} leads to another store than the one that was opened: lead it back to that one, or "
                 "restart this process to use the other one"
@@ -138,7 +139,7 @@ class Lineage:
     def _columns(self, *, timeline: bool = True) -> str:
         return _WHERE.format(
             timeline=_TIMELINE if timeline and self._tells_timeline else _UNKNOWN,
-            store=self._store if self._store_ids else _UNKNOWN,
+            store=_UNKNOWN if self._store_id is None else self._store,
         )
 
     def _admit(self, server: Server) -> Server:

@@ -291,7 +291,7 @@ class PostgresStore:
 
     def _learn_store(self) -> None:
         """Read the id of the store, and refuse a pooler that leads to a different store than the direct connection."""
-        with self._glancing.begin() as connection:
+        with connected(self._glancing) as connection, connection.begin():
             here: str | None = connection.scalar(select(facts.c.store_id))
             if self._database.pooled is not None:
                 refuse_replica_role(self._database.name, connection.scalar(_REPLICATION_ROLE))
@@ -309,7 +309,7 @@ class PostgresStore:
             raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database in both")
 
     def _check_tables(self, *, create: bool) -> None:
-        with self._reading.begin() as connection:
+        with connected(self._reading) as connection, connection.begin():
             revision = migrations.revision_of(connection, self._database.schema)
         if revision is None and create:
             _migrate(self._database)
