@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDED", "ConnectionPool", "connected"]
 
-ENDED = "57P"
-"""The errors of a PostgreSQL server that ends a session: it stops, an administrator asked it to, or it was idle."""
+ENDED = ("57P", "08")
+"""The errors of a PostgreSQL server that ends a session (it stops, an administrator asked it to, or the session was
+idle), and of a pooler that has lost its session with the server."""
 
 _LOOK = 1.0
 """Seconds between two looks of a waiting thread, in case that an interruption dropped an entry, which wakes nobody, or
