@@ -26,16 +26,17 @@ class Hosts:
             ('b,a,c', '2,1,3')
         """
         hosts = str(arguments.get("host", "")).split(",")
-        if len(hosts) == 1 or self._last is None or "hostaddr" in arguments:
+        last = self._last
+        if len(hosts) == 1 or last is None or "hostaddr" in arguments:
             return arguments
         ports = str(arguments.get("port", "")).split(",")
-        places = list(zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True))
-        first = [place for place in places if (place[0], place[1] or _DEFAULT_PORT) == self._last]
-        ordered = first + [place for place in places if place not in first]
+        if len(ports) == 1:  # that of every host; without one, the environment may say which it is
+            return {**arguments, "host": ",".join(sorted(hosts, key=lambda host: host != last[0]))}
+        places = sorted(zip(hosts, ports, strict=True), key=lambda place: (place[0], place[1] or _DEFAULT_PORT) != last)
         return {
             **arguments,
-            "host": ",".join(host for host, _ in ordered),
-            "port": ",".join(port for _, port in ordered),
+            "host": ",".join(host for host, _ in places),
+            "port": ",".join(port for _, port in places),
         }
 
     def answered(self, host: str, port: int) -> None:
