@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from cidrgate.authorize.listening import bound_port, check_socket_path, url_of
 from cidrgate.authorize.process import GRACE, run
 from cidrgate.event_log import log_to_stderr
 from cidrgate.service.auth.credentials import Credentials
-from cidrgate.service.auth.values import Scope
+from cidrgate.service.auth.values import LINK_LIFETIME, Scope, link_url
 
 if TYPE_CHECKING:
     import socket
@@ -29,10 +28,7 @@ if TYPE_CHECKING:
     from cidrgate.service.settings import Service
     from cidrgate.values import Origin
 
-__all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
-
-LINK_LIFETIME = timedelta(hours=1)
-"""How long a one-time link to the console is valid."""
+__all__ = ["Port", "new_link", "serve"]
 
 _PATIENCE = 3.0
 """Seconds after the stop signal until uncommitted changes are rolled back."""
@@ -101,7 +97,7 @@ def new_link(manager: RuleManager, url: str, *, origin: Origin, actor: str | Non
     """
     credentials = Credentials(manager._store).with_origin(origin)
     secret = credentials.create_link("console", [Scope("admin")], lifetime=LINK_LIFETIME, actor=actor)
-    return f"{url}/console/link/{secret}"
+    return link_url(url, secret)
 
 
 def serve(

@@ -20,7 +20,7 @@ from cidrgate.service.api.schemas import (
 from cidrgate.service.api.tokens import ScopeText
 from cidrgate.service.auth.access import Admin
 from cidrgate.service.auth.serialization import link_record
-from cidrgate.service.auth.values import Scope
+from cidrgate.service.auth.values import LINK_LIFETIME, Scope, link_url
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.limits import MOST_SCOPES
@@ -33,8 +33,6 @@ from cidrgate.values import in_utc
 __all__ = ["LinkCreateModel", "LinkModel", "router"]
 
 router = APIRouter(prefix="/v1/links", tags=["links"], route_class=StrictRoute)
-
-_LIFETIME = timedelta(hours=1)
 
 _LONGEST_LIFETIME = timedelta(days=7)
 """A link waits in a mailbox: whoever reads the mail later must not get in."""
@@ -103,7 +101,7 @@ def create_link(
             )
             record = link_record(made)
             service.answers.record(transaction, once, Answer({**record, "url": None}, 201))
-            return Answer({**record, "url": f"{_base_url(request)}/console/link/{made.secret}"}, 201)
+            return Answer({**record, "url": link_url(_base_url(request), made.secret)}, 201)
 
         return service.credentials.written(store)
 
@@ -114,7 +112,7 @@ def _end(expires_at: datetime | None) -> datetime:
     """Return until when a link can be opened."""
     now = datetime.now(UTC)
     if expires_at is None:
-        return now + _LIFETIME
+        return now + LINK_LIFETIME
     end = in_utc(expires_at, "expires_at")
     if not now < end <= now + _LONGEST_LIFETIME:
         raise InvalidExpiryError(

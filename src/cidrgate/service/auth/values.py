@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from cidrgate.errors import InvalidScopeError
@@ -11,7 +12,10 @@ from cidrgate.rules.account_names import could_name_account
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["NewLink", "NewToken", "Scope", "Session", "Token"]
+__all__ = ["LINK_LIFETIME", "NewLink", "NewToken", "Scope", "Session", "Token", "link_url"]
+
+LINK_LIFETIME = timedelta(hours=1)
+"""How long a one-time link to the console is valid, unless its creator says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +152,13 @@ class Session:
     def by_link(self) -> bool:
         """Whether a one-time link started it."""
         return self.link_id is not None
+
+
+def link_url(url: str, secret: str) -> str:
+    """Return the URL to open for a one-time link, below that of the service.
+
+    Example:
+        >>> link_url("https://lists.example.com", "kept-secret")
+        'https://lists.example.com/console/link/kept-secret'
+    """
+    return f"{url}/console/link/{secret}"
