@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cidrgate.manager import RuleManager
     from cidrgate.rules import Policy
     from cidrgate.rules.submission import Submission
+    from cidrgate.stores import Transaction
 
 __all__ = ["CURRENT", "STORE", "chosen_lists"]
 
@@ -98,12 +99,11 @@ class _Policies:
     overridden: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def of_store(cls, manager: RuleManager) -> _Policies:
+    def of_store(cls, manager: RuleManager, transaction: Transaction) -> _Policies:
         """Return those of a store."""
         from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
 
-        with manager._store.read() as transaction:
-            return cls(policy_state(transaction, None, manager.policy).effective, AccountRows(transaction).policies())
+        return cls(policy_state(transaction, None, manager.policy).effective, AccountRows(transaction).policies())
 
     def prepare(self, manager: RuleManager, names: Iterable[str]) -> None:
         """Create those of some accounts that override the policy, so that their lists keep it."""
@@ -133,9 +133,9 @@ def _standing(session: Session, snapshot: Path | None) -> Iterator[tuple[Matcher
         with session.output.progress("reading the lists", None) as progress:
             manager.load(progress=progress)
         with manager._store.read() as transaction:
-            renamed = renamed_since(transaction, 0)
+            renamed, policies = renamed_since(transaction, 0), _Policies.of_store(manager, transaction)
         matcher = manager.matcher
-        yield matcher, _Policies.of_store(manager), frozenset(one for one in renamed if one not in matcher)
+        yield matcher, policies, frozenset(one for one in renamed if one not in matcher)
 
 
 class _Lists:
