@@ -135,7 +135,7 @@ def test_the_list_is_read_once_for_all_networks(api: Api) -> None:
 class Same:
     """A call that library and client refuse for one reason."""
 
-    library: Callable[[Any], object]
+    of_library: Callable[[Any], object]
     client: Callable[[Client], object]
 
 
@@ -189,7 +189,7 @@ def test_what_names_no_entry_is_refused_as_the_library_refuses_it(api: Api) -> N
     with beside(api, times=0) as (client, _):
         for name, same in SAME.items():
             with pytest.raises(CidrgateError) as expected:
-                same.library(api.manager)
+                same.of_library(api.manager)
             with pytest.raises(ApiError) as error:
                 same.client(client)
             assert isinstance(error.value, type(expected.value)), name

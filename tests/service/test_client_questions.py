@@ -46,7 +46,7 @@ def test_an_address_has_the_same_answer(api: Api) -> None:
 class Same:
     """A call that library and client refuse for one reason."""
 
-    library: Callable[[RuleManager], object]
+    of_library: Callable[[RuleManager], object]
     client: Callable[[Client], object]
     error: type[CidrgateError]
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_asked_is_the_same_error(api: Api, name: str) -> None:
     manager.add("acct-1", "8.8.8.0/24")
     token, before = api.token("admin"), manager.history()
     with pytest.raises(same.error) as expected:
-        same.library(manager)
+        same.of_library(manager)
     with served(api) as url, Client(url, token) as client, pytest.raises(same.error) as error:
         same.client(client)
     assert isinstance(error.value, ApiError)
