@@ -13,6 +13,7 @@ import pytest
 from tests.edges import applications
 from tests.servers.guarded_apps import LISTED, OWN, STRANGER, VICTIM
 from tests.servers.path_attacks import account_acted_for
+from tests.servers.raw import exchange
 from tests.servers.running import free_port, program, running
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ BRIDGE = (
     "uvicorn.run(wsgi_application, host=sys.argv[1], port=int(sys.argv[2]), interface='wsgi', log_level='critical', "
     "proxy_headers=False)"
 )
+STARLETTE = (
+    "import sys; import uvicorn; from starlette.middleware.wsgi import WSGIMiddleware; "
+    "from tests.servers.guarded_apps import wsgi_application; "
+    "uvicorn.run(WSGIMiddleware(wsgi_application), host=sys.argv[1], port=int(sys.argv[2]), log_level='critical', "
+    "proxy_headers=False)"
+)
 ON_PORT = {
     "gunicorn": ["-m", "gunicorn", "--log-level", "critical", "--bind", "127.0.0.1:{port}", APP],
     "waitress": ["-m", "waitress", "--no-clear-untrusted-proxy-headers", "--listen=127.0.0.1:{port}", APP],
@@ -37,6 +44,7 @@ ON_PORT = {
     "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", f"wsgi:{APP}"],
     "uWSGI": ["uwsgi", "--master", "--http-socket", "127.0.0.1:{port}", "--module", APP],
     "uvicorn's bridge": ["-W", "ignore", "-c", BRIDGE, "127.0.0.1", "{port}"],
+    "Starlette's bridge": ["-W", "ignore", "-c", STARLETTE, "127.0.0.1", "{port}"],
 }
 ON_SOCKET = {
     "gunicorn": ["-m", "gunicorn", "--log-level", "critical", "--bind", "unix:{port}", APP],
@@ -46,6 +54,7 @@ ON_SOCKET = {
     "hypercorn": ["-m", "hypercorn", "--bind", "unix:{port}", f"wsgi:{APP}"],
     "uWSGI": ["uwsgi", "--master", "--http-socket", "{port}", "--module", APP],
 }
+LIKE_BRIDGES = ("hypercorn", "uvicorn's bridge", "Starlette's bridge")
 DROP_ALIASES = ("gunicorn", "waitress", "Werkzeug")
 PROXY = {"TEST_TRUSTED_PROXIES": "127.0.0.1/32"}
 ALLOWED = {"TEST_ALLOW_ALIASES": "yes"}
@@ -72,6 +81,16 @@ def serving(command: list[str], at: int | Path, folder: Path, environment: dict[
         started = [sys.executable, *arguments]
     with running(started, folder, at, {"PYTHONPATH": str(ROOT), **environment}):
         yield
+
+
+def acted_in_chunks(port: int, app: str, *, forwarded: str, trailer: str = "") -> tuple[int, str | None]:
+    """The same for a request for the victim in chunks, with a trailer."""
+    lines = [f"POST /v1/accounts/{VICTIM}/calls HTTP/1.1", "Host: api.example", "Transfer-Encoding: chunked"]
+    lines += ["Connection: close", f"X-App: {app}", f"X-Account: {VICTIM}", f"{XFF}: {forwarded}", "", "1", "a", "0"]
+    lines += [f"{XFF}: {trailer}"] if trailer else []
+    start, _, body = exchange(port, "127.0.0.1", "\r\n".join([*lines, "", ""]).encode()).partition(b"\r\n\r\n")
+    status = int(start.split()[1])
+    return status, account_acted_for(body) if status == 200 else None
 
 
 def acted(at: int | Path, app: str, *headers: tuple[str, str], source: str = "127.0.0.1") -> tuple[int, str | None]:
@@ -118,6 +137,22 @@ def test_the_account_of_a_header_is_clear_unless_the_server_picks_one_of_two(ser
             assert acted(port, app, ("X-Account", VICTIM), source=LISTED) == clear, app
             for forged in FORGED_ACCOUNTS:
                 assert acted(port, app, *forged, source=LISTED)[1] != VICTIM, (app, forged)
+
+
+@pytest.mark.parametrize("server", ON_PORT)
+def test_a_trailer_is_not_the_last_hop(server: str, tmp_path: Path) -> None:
+    port = free_port()
+    with serving(ON_PORT[server], port, tmp_path, PROXY | ALLOWED):
+        for app in APPS:
+            assert acted_in_chunks(port, app, forwarded=STRANGER, trailer=LISTED) == (403, None), app
+            status, account = acted_in_chunks(port, app, forwarded=LISTED, trailer=STRANGER)
+            assert (status, account) == (403, None) if "bridge" in server else account == VICTIM, app
+            status, account = acted_in_chunks(port, app, forwarded=LISTED)
+            assert account == VICTIM, (app, status)
+            status, account = acted_in_chunks(port, app, forwarded=f"{STRANGER}, {LISTED}")
+            assert (account == VICTIM) is (server not in LIKE_BRIDGES), (app, status)
+    [log] = tmp_path.glob("*.log")
+    assert ("--http h11" in log.read_text()) is (server in LIKE_BRIDGES)
 
 
 def test_waitress_removes_the_header_unless_it_is_told_not_to(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ class ClientAddress:
             - `possible_alias`: the WSGI server does not drop names such as `X_Forwarded_For`, so the header may be one
               that the client wrote; see `allow_aliases`
             - `possible_trailer`: the header is repeated in a request with `Transfer-Encoding`. The last line may be a
-              trailer, which uvicorn with httptools appends to the headers, and which no proxy has checked.
+              trailer, which uvicorn with httptools appends to the headers, and which no proxy has checked. A bridge
+              from ASGI to WSGI joins the lines of a header, so that there more than one hop counts as repeated.
             - `repeated_header`: a header for a single value is repeated
             - `malformed_hop`: the hop is empty, is not an address, or has a zone or an impossible port
             - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`

@@ -15,6 +15,7 @@ from cidrgate.gate.account_sources import Exempt
 from cidrgate.gate.decision_log import advise_about_aliases
 from cidrgate.gate.header_names import has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.gate.trailers import TRANSFER_ENCODING
 from cidrgate.middleware._request_account import RequestReader, account_finder
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "drops_aliases",
     "environ_name",
     "header_names",
+    "may_have_trailers",
     "peer_of",
     "raw_path_of",
     "unclear_servers",
@@ -63,6 +65,8 @@ def decide(
     aliases = gate.resolver.refuses_aliases and not drops_aliases(environ)
     try:
         headers = _lines_of_environ(environ, header_names(gate))
+        if may_have_trailers(environ):
+            headers = _with_joined_lines(headers, gate.resolver.client_header)
         peer, port = peer_of(environ, gate)
     except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
         failure = failure or error
@@ -84,6 +88,37 @@ def drops_aliases(environ: dict[str, Any]) -> bool:
         return not is_server and "uwsgi.version" not in environ
     return _is_known_to_drop(software)
 
+
+def may_have_trailers(environ: dict[str, Any]) -> bool:
+    """Return whether a trailer may be joined to a header: bridges from ASGI join all lines that the server passes.
+
+    No server that drops aliases is such a bridge, nor is granian or uWSGI. hypercorn is none, but looks like one.
+    """
+    return (
+        "HTTP_TRANSFER_ENCODING" in environ
+        and "uwsgi.version" not in environ
+        and environ.get("SERVER_SOFTWARE") != _GRANIAN
+        and not drops_aliases(environ)
+    )
+
+
+def _with_joined_lines(lines: list[tuple[bytes, bytes]], client_header: str | None) -> list[tuple[bytes, bytes]]:
+    """Return the lines of a request in chunks, with the last value of the proxy's header as the line it may have been.
+
+    The resolver then finds a header that is repeated, and says that the last line may be a trailer.
+    """
+    separated = [(TRANSFER_ENCODING, b"chunked")]
+    for name, value in lines:
+        first, comma, last = value.rpartition(b",")
+        if comma and client_header is not None and name == client_header.encode("latin-1"):
+            separated += [(name, first), (name, last)]
+        else:
+            separated.append((name, value))
+    return separated
+
+
+_GRANIAN = "Granian"
+"""The `SERVER_SOFTWARE` of granian."""
 
 _FIRST_TO_DROP = {"gunicorn": 22, "Werkzeug": 3}
 """The first major version of each server that drops names with `_`."""
@@ -107,7 +142,7 @@ def unclear_servers(source: FromHeader) -> frozenset[str]:
 
     Servers that join a header and its alias put a comma between them, which makes the account unclear in any case.
     """
-    return frozenset({"Granian"} if has_alias(source.name) and not source.allow_aliases else ())
+    return frozenset({_GRANIAN} if has_alias(source.name) and not source.allow_aliases else ())
 
 
 def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:

@@ -26,6 +26,7 @@ from cidrgate.middleware._wsgi_requests import (
     drops_aliases,
     environ_name,
     header_names,
+    may_have_trailers,
     peer_of,
     unclear_servers,
 )
@@ -129,7 +130,7 @@ class AllowlistMiddleware:
                 try:
                     headers = _lines_of_environ(environ, self._names)
                     if headers or self._allows_peer is None:
-                        if not self._refuses_aliases or drops_aliases(environ):
+                        if (not self._refuses_aliases or drops_aliases(environ)) and not may_have_trailers(environ):
                             peer, port = peer_of(environ, self._gate)
                             allowed = self._allows(account, peer, headers, port)
                     elif REWRITTEN not in environ and environ.get("REMOTE_PORT") not in _NO_PORT:
