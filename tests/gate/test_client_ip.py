@@ -382,6 +382,7 @@ def test_any_pairs_of_bytes_will_do(headers: Any) -> None:
         {"trusted_hops": 2, "allow_aliases": True},
         {"trusted_hops": 1, "client_header": "forwarded"},
         {"resolved_by_server": True},
+        {"resolved_by_server": True, "allow_aliases": True},
     ],
 )
 def test_its_repr_makes_it_again(settings: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cidrgate import ClientIPResolver
+from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 from cidrgate.gate.trailers import may_be_trailer
 
 PROXY, CLIENT, FORGED = "10.0.0.1", b"198.51.100.7", b"203.0.113.9"
@@ -60,3 +61,18 @@ def test_every_header_with_the_client_can_have_a_trailer(header: str) -> None:
     assert resolver.resolve(PROXY, [CHUNKED, line]).address == CLIENT.decode()
     assert resolver.resolve(PROXY, [CHUNKED, line, line]).problem == "possible_trailer"
     assert resolver.address(PROXY, [CHUNKED, line, line]) is None
+
+
+@pytest.mark.parametrize("header", sorted(CLIENT_HEADERS))
+def test_the_server_may_have_read_a_trailer(header: bytes) -> None:
+    resolver = ClientIPResolver(resolved_by_server=True)
+    line = (header.title(), CLIENT)
+    for lines, clear in (
+        ([line, line], True),
+        ([CHUNKED, line], True),
+        ([line, CHUNKED, line], False),
+        ([CHUNKED, line, (b"accept", b"*/*"), line], False),
+    ):
+        client = resolver.resolve(PROXY, lines, port=0)
+        assert (client.source, client.problem) == ("server", None if clear else "possible_trailer")
+        assert resolver.address(PROXY, lines) == (PROXY if clear else None)

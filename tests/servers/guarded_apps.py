@@ -38,11 +38,12 @@ def gate() -> Gate:
     matcher.publish(OWN, [f"{STRANGER}/32"])
     trusted = os.environ.get("TEST_TRUSTED_PROXIES", "").split()
     hops = os.environ.get("TEST_TRUSTED_HOPS")
+    by_server = bool(os.environ.get("TEST_RESOLVED_BY_SERVER"))
     resolver = ClientIPResolver(
         trusted_proxies=trusted or None,
         trusted_hops=int(hops) if hops else None,
-        allow_aliases=_allows_aliases() and bool(trusted or hops),
-        resolved_by_server=bool(os.environ.get("TEST_RESOLVED_BY_SERVER")),
+        allow_aliases=_allows_aliases() and bool(trusted or hops or by_server),
+        resolved_by_server=by_server,
     )
     return Gate(matcher, unlisted="deny_unknown", resolver=resolver, require_account=True)
 

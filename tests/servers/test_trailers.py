@@ -16,6 +16,7 @@ from tests.servers.test_servers import ALIASES, DAPHNE, GRANIAN, HYPERCORN, SERV
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 APP = "tests.servers.trailer_apps:asgi_application"
 APPLICATIONS = ("asgi", "fastapi", "fastapi, before the body", "django")
@@ -77,6 +78,23 @@ def test_an_address_after_the_body_is_not_the_one_of_the_proxy(server: int, app:
             for trailers in ([f"X-Forwarded-For: {LISTED}"], [f"x-forwarded-for: {LISTED}"] * 2):
                 assert answer(server, PROXY, target, lines, trailers, way) == (403, None), (target, way)
             assert answer(server, PROXY, target, honest, [], way) == (200, VICTIM), (target, way)
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+def test_the_server_takes_no_address_after_the_body_for_the_one_of_the_proxy(http: str, tmp_path: Path) -> None:
+    """Uvicorn replaces the peer by the last line of the header, which may be a trailer."""
+    command = [*UVICORN, "--forwarded-allow-ips", PROXY, "--http", http, APP]
+    with serving(command, tmp_path, TEST_RESOLVED_BY_SERVER="yes", **ALIASES) as port:
+        for app in APPLICATIONS:
+            lines = [f"X-App: {app}", f"X-Api-Key: key-of-{VICTIM}"]
+            for target in ("/calls", "/calls-with-body"):
+                for way in WAYS:
+                    forged = [*lines, f"X-Forwarded-For: {STRANGER}"]
+                    for name in ("X-Forwarded-For", "x-forwarded-for"):
+                        told = answer(port, PROXY, target, forged, [f"{name}: {LISTED}"], way)
+                        assert told == (403, None), (app, target, way)
+                    honest = [*lines, f"X-Forwarded-For: {LISTED}"]
+                    assert answer(port, PROXY, target, honest, [], way) == (200, VICTIM), (app, target, way)
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -49,9 +49,11 @@ class FromHeader:
             the header contains the account itself.
         scheme: The scheme before the value, as in `Authorization: Bearer …`. A value without it names no account.
         exempt: Requests that need no account, as in `cidrgate.gate.request_paths.Exemptions`.
-        allow_aliases: Whether to use the header under granian's WSGI interface, which passes the last of `X-Account`
-            and `X_Account`. Use it only if a proxy drops names such as `X_Account`, or if the client itself writes the
-            header, as for an API key. A name without `-` and `_`, such as `authorization`, does not need it.
+        allow_aliases: Whether to use the header under WSGI servers that may pass the last of `X-Account` and
+            `X_Account`, as granian and Tornado do: all but gunicorn (22 or later), waitress and Werkzeug (3 or later),
+            which drop the second, and uWSGI, hypercorn and bridges from ASGI, which join the two. Use it only if a
+            proxy drops names such as `X_Account`, or if the client itself writes the header, as for an API key. A name
+            without `-` and `_`, such as `authorization`, does not need it.
 
     Raises:
         TypeError: If an argument has the wrong type.

@@ -17,7 +17,7 @@ from cidrgate.errors import InvalidAddressError
 from cidrgate.gate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
 from cidrgate.gate.header_names import check_token, has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
-from cidrgate.gate.trailers import may_be_trailer
+from cidrgate.gate.trailers import TRANSFER_ENCODING, may_be_trailer
 from cidrgate.gate.trusted_networks import refuse_everybody
 from cidrgate.rules.format_hints import format_hint
 from cidrgate.values import check_switches, text_of
@@ -52,6 +52,7 @@ _UNIX_PEERS = (UNIX_SOCKET, "/")
 _PACKED_SIZES = (4, 16)
 _LISTS = ("x-forwarded-for", "forwarded")
 _SAY_HEADERS = 'headers must be pairs of bytes, as in [(b"x-forwarded-for", b"203.0.113.9")]'
+_CHUNKED = _HeaderNames([TRANSFER_ENCODING])
 _NO_NAME = _HeaderNames([b"\0"])
 """No header has this name, so lines that it may be in have unusual types."""
 
@@ -79,7 +80,8 @@ class ClientAddress:
               that the client wrote; see `allow_aliases`
             - `possible_trailer`: the header is repeated in a request with `Transfer-Encoding`. The last line may be a
               trailer, which uvicorn with httptools appends to the headers, and which no proxy has checked. A bridge
-              from ASGI to WSGI joins the lines of a header, so that there more than one hop counts as repeated.
+              from ASGI to WSGI joins the lines of a header, so that there more than one hop counts as repeated. With
+              `resolved_by_server` this is so for every header that names clients: the server may have read a trailer.
             - `repeated_header`: a header for a single value is repeated
             - `malformed_hop`: the hop is empty, is not an address, or has a zone or an impossible port
             - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
@@ -126,7 +128,8 @@ class ClientIPResolver:
             gunicorn (22 or later), waitress and Werkzeug (3 or later) drop them. Servers for development and test
             clients, in front of which is no proxy, need none either, nor does `Forwarded`, whose name has no alias.
         resolved_by_server: Whether to use the server's peer address as it is. Use it only if the server is configured
-            to read forwarded headers from its own proxies only. Excludes all other arguments.
+            to read forwarded headers from its own proxies only. Excludes all other arguments but `allow_aliases`, which
+            it needs behind Werkzeug's `ProxyFix` and granian's `wrap_wsgi_with_proxy_headers` under the same servers.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -153,7 +156,7 @@ class ClientIPResolver:
     """Whether the header counts under WSGI servers that do not drop names such as `X_Forwarded_For`."""
 
     refuses_aliases: bool
-    """Whether a header counts that has aliases, and `allow_aliases` is not set."""
+    """Whether a header counts that has aliases, here or for the server, and `allow_aliases` is not set."""
 
     client_header: str | None
     """The header that may count, in lower case; None if only the peer counts."""
@@ -181,8 +184,11 @@ class ClientIPResolver:
             )
         if trusted_proxies is not None and trusted_hops is not None:
             raise ValueError("name trusted_proxies or trusted_hops, not both")
-        if allow_aliases and trusted_proxies is None and trusted_hops is None:
-            raise ValueError("allow_aliases is about the header of a proxy: name trusted_proxies or trusted_hops")
+        if allow_aliases and trusted_proxies is None and trusted_hops is None and not resolved_by_server:
+            raise ValueError(
+                "allow_aliases is about the header of a proxy: name trusted_proxies or trusted_hops, or set "
+                "resolved_by_server"
+            )
         if client_header is not None:
             check_token(client_header, "the header with the client's address")
         if trusted_proxies is None and trusted_hops is None and client_header is not None:
@@ -209,7 +215,8 @@ class ClientIPResolver:
         self._hops = trusted_hops
         self.client_header = name if named or trusted_hops is not None else None
         self.allow_aliases = allow_aliases
-        self.refuses_aliases = self.client_header is not None and has_alias(name) and not allow_aliases
+        reads_alias = resolved_by_server or (self.client_header is not None and has_alias(name))
+        self.refuses_aliases = reads_alias and not allow_aliases
         self._field = name.encode("latin-1")
         self._only = _HeaderField(self._field)
         self._claims = _HeaderNames(CLIENT_HEADERS | {self._field})
@@ -295,6 +302,10 @@ class ClientIPResolver:
                 return None, "peer", None, "invalid_peer"
             node, trusted = "", False
         if self.resolved_by_server:
+            if headers and _CHUNKED.may_be_in(headers):
+                lines = header_lines(headers)
+                if any(may_be_trailer(name, lines) for name in CLIENT_HEADERS):
+                    return None, "server", None, "possible_trailer"
             return _found(node, "server", None)
         if port == 0 and node != UNIX_SOCKET:
             return None, "peer", None, "rewritten_peer"

@@ -95,11 +95,14 @@ _ADVICE_ABOUT_UNSEEN_ROUTES = (
 
 _told_of_trailers = WakeUp()
 _ADVICE_ABOUT_TRAILERS = (
-    "a request is denied because its body came in chunks and its header with the client's address is repeated: uvicorn "
-    "with httptools appends trailers, which follow the body, to the headers, so a client could forge its address. Let "
-    "the proxy write one line: in HAProxy by http-request set-header instead of option forwardfor. To keep trailers "
-    "from the application too, drop them in the proxy (HAProxy 3.2 or later: option http-drop-request-trailers), or "
-    "start uvicorn with --http h11, which ignores them. This message is logged once."
+    "a request is denied because its body came in chunks and the last hop in its header with the client's address may "
+    "be a trailer, which follows the body, so that a client could forge its address: uvicorn with httptools appends "
+    "trailers to the headers, and a bridge from ASGI to WSGI joins them to the other lines. Under an ASGI server, let "
+    "the proxy write one line: in HAProxy by http-request set-header instead of option forwardfor. Under a WSGI server "
+    "that may be a bridge (hypercorn, or one that cidrgate does not know), let the proxy send Content-Length, as nginx "
+    "does by default, or use gunicorn or waitress; put the ASGI middleware around a bridge. To keep trailers from the "
+    "application too, drop them in the proxy (HAProxy 3.2 or later: option http-drop-request-trailers), or start "
+    "uvicorn with --http h11, which ignores them. This message is logged once."
 )
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}

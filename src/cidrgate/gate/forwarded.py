@@ -86,6 +86,25 @@ def hops_of(header: str, values: Sequence[bytes]) -> Iterator[str]:
     return map(read_node, reversed(joined.rsplit(b",", MOST_HOPS)))
 
 
+def has_several_elements(header: str, value: bytes) -> bool:
+    """Return whether the value of a header is a list of more than one element; False if `Forwarded` is not well-formed.
+
+    Args:
+        header: As in `hops_of`.
+        value: The value of one header line.
+
+    Example:
+        >>> has_several_elements("forwarded", b'for=203.0.113.9;host="a,b"'), has_several_elements("x-real-ip", b"a,b")
+        (False, True)
+    """
+    if header != "forwarded":
+        return b"," in value
+    try:
+        return len(_forwarded_nodes(value)) > 1
+    except UnreadableHopError:
+        return False
+
+
 def _read_forwarded(node: bytes | None) -> str:
     """Return the address of an element of `Forwarded`."""
     if node is None:

@@ -447,7 +447,7 @@ class Gate:
 
     def _may_be_alias(self, source: str) -> bool:
         """Return whether a client address came from a header whose aliases are refused."""
-        return self.resolver.refuses_aliases and source == self.resolver.client_header
+        return self.resolver.refuses_aliases and source in ("server", self.resolver.client_header)
 
     def _decide(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None, Mode]:
         """Return whether the request is allowed, the reason, the matching entry and the mode of the list.

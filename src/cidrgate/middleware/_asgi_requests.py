@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cidrgate._engine import _HeaderField
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import Exempt
+from cidrgate.gate.decision_log import advise_about_aliases
 from cidrgate.gate.denial import Denial, denial_of
-from cidrgate.gate.header_names import folded_name
+from cidrgate.gate.header_names import folded_name, has_alias
 from cidrgate.gate.request_paths import route_path
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._request_account import RequestReader, account_finder
+from cidrgate.middleware._wsgi_servers import may_be_alias, may_pass_alias
 
 if TYPE_CHECKING:
     from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STATE",
+    "WSGI_ENVIRON",
     "AccountFinder",
     "App",
     "Message",
@@ -50,6 +53,9 @@ AccountFinder: TypeAlias = Callable[[Any], str | Exempt | Awaitable[str | Exempt
 STATE = "cidrgate"
 """Where the application finds the verdict in `scope["state"]`, which Starlette and FastAPI call `request.state`."""
 
+WSGI_ENVIRON = "wsgi_environ"
+"""Where a bridge from WSGI, such as a2wsgi's `ASGIMiddleware`, puts the environ that it makes the header lines of."""
+
 
 def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exception | None = None) -> Verdict:
     """Decide about a connection.
@@ -61,7 +67,9 @@ def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exce
         failure: The error that occurred before the account was known.
     """
     host, port = peer_of(scope)
-    return gate.decide(account, host, scope.get("headers", ()), port=port, failure=failure)
+    environ = scope.get(WSGI_ENVIRON)
+    aliases = environ is not None and may_be_alias(environ, by_server=gate.resolver.resolved_by_server)
+    return gate.decide(account, host, scope.get("headers", ()), port=port, aliases=aliases, failure=failure)
 
 
 def settle_headers(scope: Scope) -> list[Any]:
@@ -121,8 +129,14 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
     size = len(field)
     simple = _HeaderField(field)
     lookup, by_text = source.lookup, source.scheme is None
+    refuses_environ = has_alias(source.name) and not source.allow_aliases
 
     def account(scope: Scope) -> str | None:
+        if refuses_environ and WSGI_ENVIRON in scope and may_pass_alias(scope[WSGI_ENVIRON]):
+            if any(name == field for name, _ in scope["headers"]):
+                advise_about_aliases()
+                raise UnclearAccountError(f"the server may pass another header as {source.name}")
+            return None
         text = simple.text(scope["headers"])
         if text is not None:
             if by_text:  # the same as `of_text`, inline to save the time of a call

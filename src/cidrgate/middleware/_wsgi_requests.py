@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,10 +12,12 @@ from cidrgate._engine import _lines_of_environ
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import Exempt
 from cidrgate.gate.decision_log import advise_about_aliases
+from cidrgate.gate.forwarded import has_several_elements
 from cidrgate.gate.header_names import has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 from cidrgate.gate.trailers import TRANSFER_ENCODING
 from cidrgate.middleware._request_account import RequestReader, account_finder
+from cidrgate.middleware._wsgi_servers import REWRITTEN, may_be_alias, may_have_trailers, may_pass_alias
 
 if TYPE_CHECKING:
     from cidrgate.gate.account_sources import FromHeader, FromPath
@@ -25,29 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READER",
-    "REWRITTEN",
     "VERDICT",
     "AccountFinder",
     "account_of_environ",
     "account_of_headers",
     "client_header_names",
     "decide",
-    "drops_aliases",
     "environ_name",
     "header_names",
-    "may_have_trailers",
     "peer_of",
     "raw_path_of",
-    "unclear_servers",
+    "refuses_aliases",
 ]
 
 AccountFinder: TypeAlias = Callable[[dict[str, Any]], str | Exempt | None]
 
 VERDICT = "cidrgate.verdict"
 """Where the application finds the verdict in the environ."""
-
-REWRITTEN = "werkzeug.proxy_fix.orig"
-"""Where Werkzeug's `ProxyFix` stores what it replaces."""
 
 
 def decide(
@@ -62,87 +57,26 @@ def decide(
         failure: The error that occurred before the account was known.
     """
     peer, port, headers = None, None, []
-    aliases = gate.resolver.refuses_aliases and not drops_aliases(environ)
+    aliases = may_be_alias(environ, by_server=gate.resolver.resolved_by_server)
     try:
         headers = _lines_of_environ(environ, header_names(gate))
         if may_have_trailers(environ):
-            headers = _with_joined_lines(headers, gate.resolver.client_header)
+            headers = _as_lines(gate, headers)
         peer, port = peer_of(environ, gate)
     except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
         failure = failure or error
     return gate.decide(account, peer, headers, port=port, aliases=aliases, failure=failure)
 
 
-def drops_aliases(environ: dict[str, Any]) -> bool:
-    """Return whether the server is known to drop headers such as `X_Account`, which would look like `X-Account`.
+def _as_lines(gate: Gate, lines: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the header lines of a request in chunks as a server could have received them, if it may pass trailers.
 
-    hypercorn, uWSGI and bridges from ASGI join the two, and do not say who they are; granian passes the last. A server
-    that names itself and is not known counts as one of these. A test client has no name either, but does not claim to
-    have both threads and processes, as those do. Nothing is in front of the servers for development.
+    A value that may consist of two lines is repeated; the resolver then says that the last line may be a trailer.
     """
-    if "waitress.client_disconnected" in environ:
-        return True
-    software = environ.get("SERVER_SOFTWARE")
-    if software is None:
-        is_server = environ.get("wsgi.multithread") and environ.get("wsgi.multiprocess")
-        return not is_server and "uwsgi.version" not in environ
-    return _is_known_to_drop(software)
-
-
-def may_have_trailers(environ: dict[str, Any]) -> bool:
-    """Return whether a trailer may be joined to a header: bridges from ASGI join all lines that the server passes.
-
-    No server that drops aliases is such a bridge, nor is granian or uWSGI. hypercorn is none, but looks like one.
-    """
-    return (
-        "HTTP_TRANSFER_ENCODING" in environ
-        and "uwsgi.version" not in environ
-        and environ.get("SERVER_SOFTWARE") != _GRANIAN
-        and not drops_aliases(environ)
-    )
-
-
-def _with_joined_lines(lines: list[tuple[bytes, bytes]], client_header: str | None) -> list[tuple[bytes, bytes]]:
-    """Return the lines of a request in chunks, with the last value of the proxy's header as the line it may have been.
-
-    The resolver then finds a header that is repeated, and says that the last line may be a trailer.
-    """
-    separated = [(TRANSFER_ENCODING, b"chunked")]
-    for name, value in lines:
-        first, comma, last = value.rpartition(b",")
-        if comma and client_header is not None and name == client_header.encode("latin-1"):
-            separated += [(name, first), (name, last)]
-        else:
-            separated.append((name, value))
-    return separated
-
-
-_GRANIAN = "Granian"
-"""The `SERVER_SOFTWARE` of granian."""
-
-_FIRST_TO_DROP = {"gunicorn": 22, "Werkzeug": 3}
-"""The first major version of each server that drops names with `_`."""
-
-_FOR_DEVELOPMENT = "WSGIServer"
-"""What `wsgiref`, which joins, and Django's `runserver`, which drops, call themselves."""
-
-
-@lru_cache(maxsize=16)
-def _is_known_to_drop(software: str) -> bool:
-    """Return whether a server drops names with `_`, by its `SERVER_SOFTWARE`."""
-    name, _, version = software.partition("/")
-    if name == _FOR_DEVELOPMENT:
-        return True
-    major = version.partition(".")[0]
-    return name in _FIRST_TO_DROP and major.isdecimal() and int(major) >= _FIRST_TO_DROP[name]
-
-
-def unclear_servers(source: FromHeader) -> frozenset[str]:
-    """Return the `SERVER_SOFTWARE` of the servers under which a header with the account may be an alias.
-
-    Servers that join a header and its alias put a comma between them, which makes the account unclear in any case.
-    """
-    return frozenset({_GRANIAN} if has_alias(source.name) and not source.allow_aliases else ())
+    own = gate.resolver.client_header
+    read = CLIENT_HEADERS if gate.resolver.resolved_by_server else {own.encode("latin-1")} if own else ()
+    joined = [line for line in lines if line[0] in read and has_several_elements(line[0].decode("latin-1"), line[1])]
+    return [(TRANSFER_ENCODING, b"chunked"), *lines, *joined]
 
 
 def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:
@@ -215,17 +149,22 @@ def account_of_environ(account: AccountFinder | FromHeader | FromPath) -> Accoun
 def account_of_headers(source: FromHeader) -> Callable[[dict[str, Any]], str | None]:
     """Return the function that finds the account in the headers of an environ; it runs for every request."""
     key = environ_name(source.name)
-    unclear = unclear_servers(source)
+    refuses = refuses_aliases(source)
 
     def account(environ: dict[str, Any]) -> str | None:
         if key not in environ:
             return None
-        if environ.get("SERVER_SOFTWARE") in unclear:
+        if refuses and may_pass_alias(environ):
             advise_about_aliases()
             raise UnclearAccountError(f"the server may pass another header as {source.name}")
         return source.of_value(environ[key])
 
     return account
+
+
+def refuses_aliases(source: FromHeader) -> bool:
+    """Return whether a header with the account does not count under a server that may pass an alias for it."""
+    return has_alias(source.name) and not source.allow_aliases
 
 
 def path_of(environ: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from cidrgate.gate.trailers import TRANSFER_ENCODING
 from cidrgate.middleware._asgi_lifespan import pass_lifespan
 from cidrgate.middleware._asgi_requests import (
     STATE,
+    WSGI_ENVIRON,
     AccountFinder,
     account_of_scope,
     decide,
@@ -103,7 +104,8 @@ class AllowlistMiddleware:
         self._allows = gate.allows
         self._portless = gate.resolver.resolved_by_server
         claims = () if self._portless else CLIENT_HEADERS
-        self._claims = _HeaderNames(claims)
+        # A server that has replaced the peer may have read a trailer.
+        self._claims = _HeaderNames(claims or [TRANSFER_ENCODING])
         self._watched = _HeaderNames((*claims, TRANSFER_ENCODING))
         self._account = account_of_scope(account)
         # The account of most requests is in a simple header: one pass finds it, and sees that no client header is there
@@ -129,7 +131,8 @@ class AllowlistMiddleware:
         allowed = False
         # The same as `find_account_async`, inline to save the time of a call.
         try:
-            found = clear = None if self._field is None else self._field.text_without(headers, self._watched)
+            bridged = WSGI_ENVIRON in scope
+            found = clear = None if self._field is None or bridged else self._field.text_without(headers, self._watched)
             if clear is None:
                 headers = settle_headers(scope)
                 found = self._account(scope)
@@ -144,7 +147,9 @@ class AllowlistMiddleware:
                     host, port = scope["client"]
                     if port.__class__ is not int:
                         port = port_number(port)
-                    if self._allows_peer is None or (clear is None and self._claims.may_be_in(headers)):
+                    if bridged:
+                        pass  # `decide` looks at the server of the bridge too
+                    elif self._allows_peer is None or (clear is None and self._claims.may_be_in(headers)):
                         allowed = self._allows(account, host, headers, port)
                     elif port or self._portless:
                         allowed = self._allows_peer(account, host)

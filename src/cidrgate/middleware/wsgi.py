@@ -17,18 +17,22 @@ from cidrgate.gate.gate import check_gate
 from cidrgate.gate.late_verdict import LateVerdict
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._wsgi_requests import (
-    REWRITTEN,
     VERDICT,
     AccountFinder,
     account_of_environ,
     client_header_names,
     decide,
-    drops_aliases,
     environ_name,
     header_names,
-    may_have_trailers,
     peer_of,
-    unclear_servers,
+    refuses_aliases,
+)
+from cidrgate.middleware._wsgi_servers import (
+    REWRITTEN,
+    drops_aliases,
+    may_have_trailers,
+    may_pass_alias,
+    may_read_alias,
 )
 from cidrgate.values import check_callable
 
@@ -102,12 +106,13 @@ class AllowlistMiddleware:
         # The account of most requests is in a plain header, which needs no further call.
         self._key: str | None = None
         self._lookup: Callable[[str], str | None] | None = None
-        self._unclear: frozenset[str] = frozenset()
+        self._clear: set[str] | None = None
         self._refuses_aliases = gate.resolver.refuses_aliases
+        self._by_server = gate.resolver.resolved_by_server
         if isinstance(account, FromHeader) and account.scheme is None and not account.exempt:
             self._key = environ_name(account.name)
             self._lookup = account.lookup
-            self._unclear = unclear_servers(account)
+            self._clear = set() if refuses_aliases(account) else None
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Ask the gate, then run the application or deny."""
@@ -117,7 +122,7 @@ class AllowlistMiddleware:
         try:
             if (
                 self._key in environ
-                and environ.get("SERVER_SOFTWARE") not in self._unclear
+                and (self._clear is None or environ.get("SERVER_SOFTWARE") in self._clear or self._is_clear(environ))
                 and _is_plain(text := environ[self._key])
             ):
                 account = text if self._lookup is None else self._lookup(text)
@@ -133,7 +138,11 @@ class AllowlistMiddleware:
                         if (not self._refuses_aliases or drops_aliases(environ)) and not may_have_trailers(environ):
                             peer, port = peer_of(environ, self._gate)
                             allowed = self._allows(account, peer, headers, port)
-                    elif REWRITTEN not in environ and environ.get("REMOTE_PORT") not in _NO_PORT:
+                    elif (
+                        REWRITTEN not in environ
+                        and environ.get("REMOTE_PORT") not in _NO_PORT
+                        and not (self._by_server and (may_have_trailers(environ) or may_read_alias(environ)))
+                    ):
                         peer, port = environ["REMOTE_ADDR"], None
                         allowed = self._allows_peer(account, peer)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
@@ -154,6 +163,14 @@ class AllowlistMiddleware:
         denial = denial_of(verdict, environ.get("HTTP_ACCEPT", ""))
         start_response(_STATUS_LINE, list(denial.headers))
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [denial.body]
+
+    def _is_clear(self, environ: dict[str, Any]) -> bool:
+        """Return whether the header with the account is no alias, and remember the server if it has a name."""
+        if may_pass_alias(environ):
+            return False
+        if self._clear is not None and "SERVER_SOFTWARE" in environ:
+            self._clear.add(environ["SERVER_SOFTWARE"])
+        return True
 
 
 def _starting_with_mode(start_response: StartResponse, verdict: Verdict) -> StartResponse:
