@@ -131,8 +131,10 @@ class AllowlistMiddleware:
         allowed = False
         # The same as `find_account_async`, inline to save the time of a call.
         try:
-            bridged = WSGI_ENVIRON in scope
-            found = clear = None if self._field is None or bridged else self._field.text_without(headers, self._watched)
+            if self._field is None or WSGI_ENVIRON in scope:
+                found = clear = None
+            else:
+                found = clear = self._field.text_without(headers, self._watched)
             if clear is None:
                 headers = settle_headers(scope)
                 found = self._account(scope)
@@ -147,7 +149,7 @@ class AllowlistMiddleware:
                     host, port = scope["client"]
                     if port.__class__ is not int:
                         port = port_number(port)
-                    if bridged:
+                    if clear is None and WSGI_ENVIRON in scope:
                         pass  # `decide` looks at the server of the bridge too
                     elif self._allows_peer is None or (clear is None and self._claims.may_be_in(headers)):
                         allowed = self._allows(account, host, headers, port)
