@@ -410,6 +410,9 @@ COPIED = [
     ClientIPResolver(trusted_proxies=["0.0.0.0/0"], trust_everybody=True, allow_aliases=True),
     ClientIPResolver(trusted_hops=2, client_header="forwarded"),
     ClientIPResolver(resolved_by_server=True),
+    ClientIPResolver(resolved_by_server=True, allow_aliases=True),
+    ClientIPResolver(trusted_proxies=[], allow_aliases=True),
+    ClientIPResolver(trusted_proxies=[], client_header="x-real-ip"),
 ]
 
 

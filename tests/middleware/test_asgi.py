@@ -239,6 +239,24 @@ def test_a_client_without_a_port_is_nobody(client: Any) -> None:
     assert asked({"client": [LISTED, 4711]}) == 200
 
 
+@pytest.mark.parametrize(
+    ("server", "clear"), [({"SERVER_SOFTWARE": "another/1.0"}, False), ({"SERVER_SOFTWARE": "gunicorn/27.0.1"}, True)]
+)
+def test_behind_a_bridge_from_wsgi_the_server_of_the_environ_counts(server: dict[str, str], *, clear: bool) -> None:
+    by_server = ClientIPResolver(resolved_by_server=True)
+    by_proxy = ClientIPResolver(trusted_proxies=["127.0.0.2/32"])
+    environ = {"REMOTE_ADDR": "127.0.0.2", "HTTP_X_FORWARDED_FOR": LISTED, **server}
+    headers = [(b"x-forwarded-for", LISTED.encode())]
+    for resolver, client in ((by_server, LISTED), (by_proxy, "127.0.0.2")):
+        scope = {"headers": headers, "client": (client, 4711), "wsgi_environ": environ}
+        for hooks in ([], [lambda verdict: None]):
+            assert asked(scope, resolver=resolver, hooks=hooks) == (200 if clear else 403)
+    same = {"headers": headers, "client": (LISTED, 4711), "wsgi_environ": {**environ, "REMOTE_ADDR": LISTED}}
+    assert asked(same, resolver=by_server) == 200
+    for odd in (None, 5, {"SERVER_SOFTWARE": 5}):
+        assert asked({**same, "wsgi_environ": odd}, resolver=by_proxy) in (200, 403)
+
+
 def test_a_port_may_be_text() -> None:
     """So granian reports it."""
     for hooks in ([], [lambda verdict: None]):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import pytest
@@ -172,6 +174,8 @@ def test_behind_a_proxy() -> None:
         ({"SERVER_SOFTWARE": "Apache/2.4.62 (Debian)"}, False),
         ({"SERVER_SOFTWARE": "another/1.0"}, False),
         ({"SERVER_SOFTWARE": ""}, False),
+        ({"SERVER_SOFTWARE": b"gunicorn/22.0.0"}, False),
+        ({"SERVER_SOFTWARE": ["gunicorn/22.0.0"]}, False),
         ({"uwsgi.version": b"2.0.30"}, False),
         ({"wsgi.multithread": True, "wsgi.multiprocess": True}, False),
         ({"wsgi.multithread": False, "wsgi.multiprocess": True}, False),
@@ -227,24 +231,33 @@ def test_the_account_is_unclear_where_the_server_passes_one_of_a_header_and_its_
     headers = {source.name.replace("_", "-"): value}
     for server, passes_one in PASS_ONE:
         for _ in range(2):
-            answer = client(source).get("/", environ_base=peer(LISTED), environ_overrides=server, headers=headers)
+            given = {key: sys.stdout if value is STDOUT else value for key, value in server.items()}
+            answer = client(source).get("/", environ_base=peer(LISTED), environ_overrides=given, headers=headers)
             assert answer.status_code == (200 if clear or not passes_one else 403), server
 
 
+STDOUT = object()
+"""The standard output of the moment."""
+
+BOTH = {"wsgi.multithread": True, "wsgi.multiprocess": True}
 PASS_ONE: list[tuple[dict[str, Any], bool]] = [
     ({"SERVER_SOFTWARE": "gunicorn/27.0.1"}, False),
     ({"SERVER_SOFTWARE": "Werkzeug/3.1.9"}, False),
     ({"SERVER_SOFTWARE": "an api", "waitress.client_disconnected": lambda: False}, False),
     ({"SERVER_SOFTWARE": "WSGIServer/0.2 CPython/3.11.7"}, False),
     ({"uwsgi.version": b"2.0.30"}, False),
-    ({"wsgi.multithread": True, "wsgi.multiprocess": True}, False),
+    (BOTH | {"wsgi.errors": STDOUT}, False),
+    (BOTH | {"wsgi.input": SpooledTemporaryFile()}, False),  # noqa: SIM115
     ({"wsgi.multiprocess": True, "wsgi.input": FakePayload()}, False),
     ({}, False),
+    (BOTH, True),
     ({"SERVER_SOFTWARE": "Granian"}, True),
     ({"SERVER_SOFTWARE": "Cheroot/11.1.2"}, True),
     ({"SERVER_SOFTWARE": "gunicorn/21.2.0"}, True),
     ({"SERVER_SOFTWARE": ""}, True),
-    ({"SERVER_SOFTWARE": "another/1.0", "wsgi.multithread": True, "wsgi.multiprocess": True}, True),
+    (BOTH | {"SERVER_SOFTWARE": "another/1.0", "wsgi.errors": STDOUT}, True),
+    ({"SERVER_SOFTWARE": b"gunicorn/27.0.1"}, True),
+    ({"SERVER_SOFTWARE": 27}, True),
     ({"wsgi.multithread": False, "wsgi.multiprocess": True}, True),
     ({"wsgi.multithread": True, "wsgi.multiprocess": False}, True),
     ({"serverless.event": {}}, True),
@@ -280,6 +293,17 @@ def test_what_replaces_the_peer_may_read_what_a_client_wrote(
             clear = (told_by_names or allow_aliases) and not (chunked and not told_by_lines and "," in forwarded)
             assert status.status_code == (200 if clear else 403)
             assert clear or told[-1].client.problem in ("possible_alias", "possible_trailer")
+
+
+@pytest.mark.parametrize("server", [{"SERVER_SOFTWARE": "another/1.0"}, {"uwsgi.version": b"2.0.30"}])
+def test_a_middleware_that_replaces_no_peer_reads_nothing(server: dict[str, Any]) -> None:
+    gate = a_gate(resolver=ClientIPResolver(resolved_by_server=True))
+    fixed = Client(ProxyFix(AllowlistMiddleware(app, gate, lambda environ: "acct-1"), x_for=0))
+    for address, status in ((LISTED, 200), (STRANGER, 403)):
+        answer = fixed.get(
+            "/", environ_base=peer(address), environ_overrides=server, headers={"X-Forwarded-For": "127.0.0.8"}
+        )
+        assert answer.status_code == status
 
 
 def test_a_quoted_comma_is_no_second_hop() -> None:

@@ -182,6 +182,15 @@ def test_a_bridge_from_wsgi_is_as_clear_as_its_server(server: str, tmp_path: Pat
                     assert acted(port, app, (XFF, LISTED), *forged)[1] != VICTIM, (app, forged)
 
 
+def test_a_trailer_is_not_the_last_hop_behind_two_bridges(tmp_path: Path) -> None:
+    port = free_port()
+    command = ["-W", "ignore", "-m", "uvicorn", "--log-level", "critical", "--no-proxy-headers", "--port", "{port}"]
+    with serving([*command, f"{FROM_WSGI}_twice"], port, tmp_path, {"TEST_TRUSTED_HOPS": "1"} | ALLOWED):
+        for app in ("asgi header", "fastapi header"):
+            assert acted_in_chunks(port, app, forwarded=STRANGER, trailer=LISTED) == (403, None), app
+            assert acted_in_chunks(port, app, forwarded=LISTED)[1] == VICTIM, app
+
+
 FIXED = "tests.servers.rewriting_apps:werkzeug_fixed"
 
 

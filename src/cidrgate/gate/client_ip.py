@@ -125,8 +125,9 @@ class ClientIPResolver:
         allow_aliases: Whether to use the header under WSGI servers that do not drop names such as `X_Forwarded_For`.
             There a client's header of this name looks like the proxy's `X-Forwarded-For`. Use it only if the proxies
             drop such names. Other servers need no argument: names can be told apart under ASGI and aiohttp; and
-            gunicorn (22 or later), waitress and Werkzeug (3 or later) drop them. Servers for development and test
-            clients, in front of which is no proxy, need none either, nor does `Forwarded`, whose name has no alias.
+            gunicorn (22 or later), waitress and Werkzeug (3 or later) drop them. Servers for development and the test
+            clients of Flask and Django, in front of which is no proxy, need none either, nor does `Forwarded`, whose
+            name has no alias.
         resolved_by_server: Whether to use the server's peer address as it is. Use it only if the server is configured
             to read forwarded headers from its own proxies only. Excludes all other arguments but `allow_aliases`, which
             it needs behind Werkzeug's `ProxyFix` and granian's `wrap_wsgi_with_proxy_headers` under the same servers.
@@ -236,7 +237,7 @@ class ClientIPResolver:
         given: dict[str, Any] = {}
         if self._hops is not None:
             given["trusted_hops"] = self._hops
-        elif self.client_header is not None:
+        elif self.client_header is not None or (self.allow_aliases and not self.resolved_by_server):
             given["trusted_proxies"] = [*self._proxies, *([UNIX_SOCKET] if self._unix else [])]
         if self.client_header not in (None, "x-forwarded-for"):
             given["client_header"] = self.client_header

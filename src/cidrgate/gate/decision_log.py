@@ -73,7 +73,8 @@ _ADVICE_ABOUT_ALIASES = (
     "X-Forwarded-For, so that a client could forge its address or its account. Use gunicorn (22 or later) or waitress, "
     "which drop such names, or an ASGI server. Or let the proxy in front drop them, as nginx does by default, and say "
     "so with allow_aliases=True in ClientIPResolver(...) or FromHeader(...), or ALLOW_ALIASES in Django's CIDRGATE. "
-    "This message is logged once."
+    "Do the same in a test whose client looks like a server, as those of httpx and Falcon do. This message is logged "
+    "once."
 )
 
 _told_of_missing_headers = WakeUp()

@@ -14,7 +14,7 @@ from cidrgate.gate.header_names import folded_name, has_alias
 from cidrgate.gate.request_paths import route_path
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._request_account import RequestReader, account_finder
-from cidrgate.middleware._wsgi_servers import may_be_alias, may_pass_alias
+from cidrgate.middleware._wsgi_servers import may_be_alias, may_have_trailers, may_pass_alias, with_possible_trailers
 
 if TYPE_CHECKING:
     from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
@@ -67,9 +67,16 @@ def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exce
         failure: The error that occurred before the account was known.
     """
     host, port = peer_of(scope)
+    headers, aliases = scope.get("headers", ()), False
     environ = scope.get(WSGI_ENVIRON)
-    aliases = environ is not None and may_be_alias(environ, by_server=gate.resolver.resolved_by_server)
-    return gate.decide(account, host, scope.get("headers", ()), port=port, aliases=aliases, failure=failure)
+    if environ is not None:
+        try:
+            aliases = may_be_alias(environ, by_server=gate.resolver.resolved_by_server, peer=host)
+            if may_have_trailers(environ):
+                headers = with_possible_trailers(gate.resolver, headers)
+        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
+            failure = failure or error
+    return gate.decide(account, host, headers, port=port, aliases=aliases, failure=failure)
 
 
 def settle_headers(scope: Scope) -> list[Any]:

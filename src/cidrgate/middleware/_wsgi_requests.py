@@ -12,12 +12,16 @@ from cidrgate._engine import _lines_of_environ
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import Exempt
 from cidrgate.gate.decision_log import advise_about_aliases
-from cidrgate.gate.forwarded import has_several_elements
 from cidrgate.gate.header_names import has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
-from cidrgate.gate.trailers import TRANSFER_ENCODING
 from cidrgate.middleware._request_account import RequestReader, account_finder
-from cidrgate.middleware._wsgi_servers import REWRITTEN, may_be_alias, may_have_trailers, may_pass_alias
+from cidrgate.middleware._wsgi_servers import (
+    REWRITTEN,
+    may_be_alias,
+    may_have_trailers,
+    may_pass_alias,
+    with_possible_trailers,
+)
 
 if TYPE_CHECKING:
     from cidrgate.gate.account_sources import FromHeader, FromPath
@@ -56,27 +60,16 @@ def decide(
         environ: The request's environ.
         failure: The error that occurred before the account was known.
     """
-    peer, port, headers = None, None, []
-    aliases = may_be_alias(environ, by_server=gate.resolver.resolved_by_server)
+    peer, port, headers, aliases = None, None, [], True
     try:
+        aliases = may_be_alias(environ, by_server=gate.resolver.resolved_by_server)
         headers = _lines_of_environ(environ, header_names(gate))
         if may_have_trailers(environ):
-            headers = _as_lines(gate, headers)
+            headers = with_possible_trailers(gate.resolver, headers)
         peer, port = peer_of(environ, gate)
     except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
         failure = failure or error
     return gate.decide(account, peer, headers, port=port, aliases=aliases, failure=failure)
-
-
-def _as_lines(gate: Gate, lines: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the header lines of a request in chunks as a server could have received them, if it may pass trailers.
-
-    A value that may consist of two lines is repeated; the resolver then says that the last line may be a trailer.
-    """
-    own = gate.resolver.client_header
-    read = CLIENT_HEADERS if gate.resolver.resolved_by_server else {own.encode("latin-1")} if own else ()
-    joined = [line for line in lines if line[0] in read and has_several_elements(line[0].decode("latin-1"), line[1])]
-    return [(TRANSFER_ENCODING, b"chunked"), *lines, *joined]
 
 
 def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:

@@ -6,11 +6,19 @@ some pass the last. What is not known to be harmless is treated as harmful.
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
+
+from cidrgate.gate.forwarded import has_several_elements
+from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.gate.trailers import TRANSFER_ENCODING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cidrgate.gate.client_ip import ClientIPResolver
 
 __all__ = [
     "REWRITTEN",
@@ -19,6 +27,7 @@ __all__ = [
     "may_have_trailers",
     "may_pass_alias",
     "may_read_alias",
+    "with_possible_trailers",
 ]
 
 REWRITTEN = "werkzeug.proxy_fix.orig"
@@ -50,38 +59,60 @@ def drops_aliases(environ: Mapping[str, Any]) -> bool:
     software = environ.get("SERVER_SOFTWARE")
     if software is None:
         return "uwsgi.version" not in environ and _is_test_client(environ)
-    return _is_known_to_drop(software)
+    return isinstance(software, str) and _is_known_to_drop(software)
 
 
 def may_pass_alias(environ: Mapping[str, Any]) -> bool:
     """Return whether the server may pass the value of `X_Account` alone as that of `X-Account`.
 
-    uWSGI, hypercorn and bridges from ASGI join the two by a comma. The last two do not say who they are, but claim to
-    have threads and processes.
+    uWSGI, hypercorn and bridges from ASGI join the two by a comma.
     """
-    if drops_aliases(environ) or "uwsgi.version" in environ:
-        return False
-    claims_both = environ.get("wsgi.multithread") and environ.get("wsgi.multiprocess")
-    return not (claims_both and "SERVER_SOFTWARE" not in environ)
+    return not (drops_aliases(environ) or "uwsgi.version" in environ or _is_like_bridge(environ))
 
 
-def may_be_alias(environ: Mapping[str, Any], *, by_server: bool) -> bool:
+def _is_like_bridge(environ: Mapping[str, Any]) -> bool:
+    """Return whether an environ is that of hypercorn or of a bridge from ASGI, which do not say who they are.
+
+    They claim to have threads and processes, as Tornado does. But errors go to the standard output there, and asgiref
+    gives the body in a temporary file.
+    """
+    return bool(
+        environ.get("wsgi.multithread")
+        and environ.get("wsgi.multiprocess")
+        and "SERVER_SOFTWARE" not in environ
+        and (environ.get("wsgi.errors") is sys.stdout or isinstance(environ.get("wsgi.input"), SpooledTemporaryFile))
+    )
+
+
+def may_be_alias(environ: Mapping[str, Any], *, by_server: bool, peer: str | None = None) -> bool:
     """Return whether the client's address may come from an alias of the proxy's header.
 
     Args:
         environ: The request's environ.
         by_server: Whether the address is the one that the server reports, as in `ClientIPResolver`.
+        peer: The address that an ASGI server inside of the WSGI server reports, if there is one.
     """
-    return may_read_alias(environ) if by_server else not drops_aliases(environ)
+    if not by_server:
+        return not drops_aliases(environ)
+    return may_read_alias(environ, replaced=peer is not None and peer != environ.get("REMOTE_ADDR"))
 
 
-def may_read_alias(environ: Mapping[str, Any]) -> bool:
+def may_read_alias(environ: Mapping[str, Any], *, replaced: bool = False) -> bool:
     """Return whether what has replaced the peer may have read it from an alias such as `X_Forwarded_For`.
 
-    Werkzeug's `ProxyFix` and granian's `wrap_wsgi_with_proxy_headers` read the environ.
+    Werkzeug's `ProxyFix` and granian's `wrap_wsgi_with_proxy_headers` read the environ; the second leaves no trace.
+
+    Args:
+        environ: The request's environ.
+        replaced: Whether something else has replaced the peer.
     """
-    rewrites = REWRITTEN in environ or environ.get("SERVER_SOFTWARE") == _GRANIAN
-    return rewrites and "HTTP_X_FORWARDED_FOR" in environ and not drops_aliases(environ)
+    if REWRITTEN in environ:
+        replaced = replaced or environ[REWRITTEN]["REMOTE_ADDR"] != environ.get("REMOTE_ADDR")
+    return (
+        (replaced or environ.get("SERVER_SOFTWARE") == _GRANIAN)
+        and "HTTP_X_FORWARDED_FOR" in environ
+        and not drops_aliases(environ)
+    )
 
 
 def may_have_trailers(environ: Mapping[str, Any]) -> bool:
@@ -95,6 +126,17 @@ def may_have_trailers(environ: Mapping[str, Any]) -> bool:
         and environ.get("SERVER_SOFTWARE") != _GRANIAN
         and not drops_aliases(environ)
     )
+
+
+def with_possible_trailers(resolver: ClientIPResolver, lines: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the header lines of a request in chunks as a server could have received them, if it may pass trailers.
+
+    A value that may consist of two lines is repeated; the resolver then says that the last line may be a trailer.
+    """
+    own = resolver.client_header
+    read = CLIENT_HEADERS if resolver.resolved_by_server else {own.encode("latin-1")} if own else ()
+    joined = [line for line in lines if line[0] in read and has_several_elements(line[0].decode("latin-1"), line[1])]
+    return [(TRANSFER_ENCODING, b"chunked"), *lines, *joined]
 
 
 def _is_test_client(environ: Mapping[str, Any]) -> bool:
