@@ -183,19 +183,3 @@ def test_columns_beside_may_be_anything() -> None:
     assert MATCHER.allows_arrow(frame).to_pylist() == [True, False]
     assert for_pandas.allows(MATCHER, frame).tolist() == [True, False]
     assert MATCHER.allows_arrow(frame, account="address").to_pylist() == [True, True]
-
-
-def test_a_second_call_replaces_the_function_of_the_first() -> None:
-    from cidrgate.arrow import duckdb as for_duckdb
-
-    question = "SELECT allows('acct-1', '8.8.8.8'), other('acct-1', '8.8.8.8')"
-    with duckdb.connect() as made:
-        for lists, answer in ((["8.8.8.0/24"], True), (["9.9.9.0/24"], False), (["8.0.0.0/8"], True)):
-            for name in ("allows", "other"):
-                for_duckdb.register(made, matcher_with(lists), name)
-            assert made.sql(question).fetchall() == [(answer, answer)]
-        made.create_function("mine", lambda one: one, ["VARCHAR"], "VARCHAR")
-        for name in ("mine", "sum"):
-            with pytest.raises(duckdb.Error):
-                for_duckdb.register(made, MATCHER, name)
-        assert made.sql("SELECT mine('a')").fetchall() == [("a",)]
