@@ -64,8 +64,8 @@ cdef class _AccountNames:
         cdef Name name
         if isinstance(accounts, (str, bytes)):
             raise TypeError(f"accounts must be a list of str, not one {type(accounts).__name__}: write [account]")
-        # It holds the objects. Nobody else has that of a column.
-        self.names = accounts if is_column and type(accounts) is list else list(accounts)
+        # It holds the objects. A copy: another thread may change the list.
+        self.names = list(accounts)
         self.count = self.batch.count = len(self.names)
         self.batch.form = POINTERS
         self.batch.texts = <const uint8_t **>allocate_array(self.count, sizeof(uint8_t *))

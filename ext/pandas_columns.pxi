@@ -23,7 +23,8 @@ cdef object pandas_values(object column):
     except (ImportError, UnicodeEncodeError):
         # Without pyarrow, or with a lone surrogate, which cannot be in an Arrow string, it is read object by object.
         pass
-    objects = column.tolist()
+    # A copy: the column may have the list itself, and another thread may change it.
+    objects = list(column.tolist())
     for value in objects:
         if type(value) is not str:
             return [None if is_missing else element for element, is_missing in zip(objects, column.isna().tolist())]

@@ -23,7 +23,7 @@ from cidrgate.arrow import pandas as for_pandas
 from tests.engine.test_arrow_tables import ACCOUNTS, matcher_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cidrgate import Matcher
 
@@ -165,6 +165,23 @@ def test_what_is_missing_in_a_column_of_objects_is_named(value: Any, place: int)
     accounts = objects([*["acct-1"] * place, value, "acct-1"])
     with pytest.raises(TypeError, match=rf"accounts\[{place}\] must be a str, not NoneType"):
         MATCHER.rows(accounts)
+
+
+def test_a_list_that_a_column_shares_with_others_is_not_relied_upon() -> None:
+    texts = [f"8.8.{number}.8" for number in range(256)]
+
+    class Shared(pd.Series):  # type: ignore[misc]
+        def tolist(self) -> list[Any]:
+            return texts
+
+    def accounts() -> Iterator[str]:
+        texts[:] = [None] * 256  # type: ignore[list-item]
+        for _ in range(256):
+            yield "acct-1"
+
+    matcher = matcher_with(["8.8.0.0/16"])
+    column = Shared(["8.8.8.8"], dtype=object)
+    assert matcher.allows_many(accounts(), column).all()
 
 
 def test_a_lone_surrogate_in_a_column_names_no_account() -> None:
