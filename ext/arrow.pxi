@@ -14,9 +14,9 @@ import sys
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcmp, memcpy, memset
 
 from batch cimport (
     BINARY32, BINARY64, BINARY_VIEW, CODES, NOTHING, OCTETS, TEXT32, TEXT64, TEXT_VIEW, VIEW_SIZE, Batch, Form,
@@ -83,6 +83,13 @@ cdef dict CODE_SIZES = {
     b"i": (4, 2**31), b"I": (4, 2**32), b"l": (8, 2**63), b"L": (8, 2**64 - 1),
 }
 
+# The key of the name of an extension type in the metadata of a schema.
+cdef bytes EXTENSION_NAME = b"ARROW:extension:name"
+# Such names are those of the types that Apache Arrow defines itself. None of them has addresses or accounts as values.
+cdef str CANONICAL = "arrow."
+# Except for these: what users have defined in Python and R.
+cdef tuple DEFINED_BY_USERS = ("arrow.py_extension_type", "arrow.r.vctrs")
+
 # What a schema says about the arrays that belong to it.
 cdef struct Layout:
     Form form               # of the elements, or of the values of their dictionary
@@ -109,8 +116,12 @@ cdef bint read_layout(const ArrowSchema *schema, dict forms, Layout *layout) exc
     """Read a schema; return False if its elements have none of these forms."""
     cdef bytes form = b"" if schema.format == NULL else schema.format
     layout.code_width = 0
+    if canonical_extension(schema) is not None:
+        return False
     if schema.dictionary != NULL:
         if form not in CODE_SIZES or schema.dictionary.dictionary != NULL or schema.dictionary.format == NULL:
+            return False
+        if canonical_extension(schema.dictionary) is not None:
             return False
         layout.code_width, layout.codes = CODE_SIZES[form]
         form = schema.dictionary.format
@@ -124,10 +135,60 @@ cdef bint read_layout(const ArrowSchema *schema, dict forms, Layout *layout) exc
 cdef str arrow_kind(const ArrowSchema *schema):
     """Return the type of a schema, as the interface writes it, for an error message."""
     cdef bytes form = b"" if schema.format == NULL else schema.format
+    extension = canonical_extension(schema)
+    if extension is not None:
+        return extension_kind(extension)
     text = repr(form[:QUOTED].decode("utf-8", "backslashreplace"))
     if schema.dictionary != NULL:
         return f"dictionary of {arrow_kind(schema.dictionary)}"
     return f"Arrow format {text}"
+
+
+cdef str canonical_extension(const ArrowSchema *schema):
+    """Return the name of the canonical extension type of a schema, or None."""
+    cdef const char *at = schema.metadata
+    cdef int32_t pairs = 0, size = 0
+    cdef bint named
+    cdef bytes name
+    if at == NULL:
+        return None
+    at = read_size(at, &pairs)
+    for _ in range(pairs):
+        at = read_size(at, &size)
+        named = size == len(EXTENSION_NAME) and memcmp(at, <const char *>EXTENSION_NAME, <size_t>size) == 0
+        at = read_size(at + size, &size)
+        if named:
+            name = at[:size]
+            if is_canonical(name.decode("utf-8", "replace")):
+                return name.decode("utf-8", "replace")
+        at += size
+    return None
+
+
+cdef const char *read_size(const char *at, int32_t *size) except NULL:
+    """Read a number of the metadata of a schema; return what follows it."""
+    memcpy(size, at, sizeof(int32_t))
+    if size[0] < 0:
+        raise ValueError("the metadata of an Arrow schema is not consistent: it has a size below zero")
+    return at + sizeof(int32_t)
+
+
+cdef bint is_canonical(str extension) except -1:
+    """Return whether an extension type is one that Apache Arrow defines itself, by its name."""
+    return extension.startswith(CANONICAL) and extension not in DEFINED_BY_USERS
+
+
+cdef str extension_kind(str extension):
+    """Return an extension type for an error message."""
+    return f"the extension type {quoted(extension)}: convert the column to strings"
+
+
+cdef int check_field(object field) except -1:
+    """Check that a column is not of a canonical extension type that this pyarrow does not know."""
+    cdef object name = (field.metadata or {}).get(EXTENSION_NAME, b"").decode("utf-8", "replace")
+    if is_canonical(name):
+        raise TypeError(f"the column {quoted(field.name)} must not be of {extension_kind(name)}")
+    return 0
 
 
 cdef class _Stream:
@@ -370,7 +431,12 @@ cdef class _ArrowColumn:
     cdef int take_pyarrow(self, object array, object pyarrow) except -1:
         """Take an array of pyarrow."""
         cdef list sizes_of_values = None
+        cdef object extension
         while isinstance(array, pyarrow.ExtensionArray):
+            extension = pyarrow.BaseExtensionType.extension_name.__get__(pyarrow.Array.type.__get__(array))
+            if is_canonical(extension):
+                self.refused = f"{type(array).__name__} of {extension_kind(extension)}"
+                return 0
             array = pyarrow.ExtensionArray.storage.__get__(array)
         if isinstance(array, pyarrow.DictionaryArray):
             sizes_of_values = pyarrow.Array.buffers(pyarrow.DictionaryArray.dictionary.__get__(array))

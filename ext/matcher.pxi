@@ -625,7 +625,8 @@ cdef class Matcher:
         Args:
             accounts: A list of accounts, or another iterable of them. Of an Arrow array or stream of strings or of a
                 dictionary of strings (a column of pyarrow, polars or pandas), the names are looked up without Python
-                objects, and each value of a dictionary once. A column of objects of pandas is read as a list.
+                objects, and each value of a dictionary once. A column of objects of pandas is read as a list. Of an
+                extension type, what it stores is read, unless Apache Arrow defines it, such as `arrow.json`.
 
         Returns:
             int32[n]; -1 for an unknown account.
@@ -779,6 +780,8 @@ cdef class Matcher:
                     f"__arrow_c_stream__, not {type(table).__name__}")
             table = pyarrow.table(table)
         check_named_once(table.schema.names, account, address)
+        for name in (account, address):
+            check_field(table.schema.field(name))
         return pyarrow.array(self.allows_many(table.column(account), table.column(address), invalid="deny"))
 
     def adopt(self, Matcher other not None):

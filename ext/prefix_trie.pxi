@@ -217,7 +217,8 @@ cdef class PrefixTrie:
         """Return the value of the longest matching prefix.
 
         Args:
-            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object; an interface is its address, without
+                its network.
             default: What is returned if nothing matches.
 
         Returns:
@@ -281,7 +282,8 @@ cdef class PrefixTrie:
             addresses: `uint32[n]` (IPv4), `uint8[n, 16]` or `uint8[n, 4]` (network order), a list of addresses as for
                 `lookup`, or an Arrow array or stream: a column of pyarrow, polars or pandas with strings, binaries
                 (packed addresses), or a dictionary of them. A list of `str` is the fastest list. A column of objects of
-                pandas is read as a list.
+                pandas is read as a list. Of an extension type, what it stores is read; those that Apache Arrow defines,
+                such as `arrow.uuid`, store no addresses and are refused.
             out: An array of bool[n] for the results.
 
         Returns:

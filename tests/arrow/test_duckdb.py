@@ -225,6 +225,24 @@ def test_the_function_of_another_connection_is_not_replaced(tmp_path: Path) -> N
             assert other.sql(QUESTION).fetchall() == [(False, True)]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "3087859744::HUGEINT",
+        "42540766411282592856903984951653826561::HUGEINT",
+        "'00001000000010000000100000000101'::BIT",
+        "'20010db8-1234-4bcd-8123-0123456789ab'::UUID",
+        "'\"acct-1\"'::JSON",
+    ],
+)
+def test_columns_of_duckdb_that_store_something_else_are_refused(value: str) -> None:
+    with duckdb.connect() as made:
+        made.execute("SET arrow_lossless_conversion = true")
+        for columns in (f"'acct-1' AS account, {value} AS address", f"{value} AS account, '8.8.8.8' AS address"):
+            with pytest.raises(TypeError, match="extension type 'arrow"):
+                WIDE.allows_arrow(made.sql(f"SELECT {columns}"))
+
+
 @pytest.mark.parametrize("connection", ["duckdb.default_connection()", "builtins.kept"])
 def test_a_function_of_a_connection_that_nobody_closes_lasts_until_the_process_ends(connection: str) -> None:
     program = f"""

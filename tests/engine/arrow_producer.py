@@ -94,6 +94,8 @@ class Producer:
     kind: bytes | None
     arrays: Sequence[Array | Failure]
     values: bytes | None = None  # the format of the dictionary's values
+    metadata: bytes | None = None
+    metadata_of_values: bytes | None = None
     schema: Failure | None = None
     without: str = ""  # a function of the stream that is NULL, or "schema" for one that is released
     capsule_name: bytes = b"arrow_array_stream"
@@ -109,9 +111,11 @@ class Producer:
         struct.contents.release = type(struct.contents.release)()
 
     def _fill_schema(self, schema: CSchema) -> None:
-        schema.format = self.kind
+        schema.format, schema.metadata = self.kind, self.metadata
         if self.values is not None:
-            inner = CSchema(format=self.values, release=self._keep(RELEASE_SCHEMA(lambda _: None)))
+            inner = CSchema(
+                format=self.values, metadata=self.metadata_of_values, release=self._keep(RELEASE_SCHEMA(lambda _: None))
+            )
             self.kept.append(inner)
             schema.dictionary = pointer(inner)
         schema.release = self._keep(RELEASE_SCHEMA(self._release))

@@ -194,18 +194,66 @@ def test_a_column_of_nulls_alone_is_nulls() -> None:
             matcher.rows(column)
 
 
+class Named(pa.ExtensionType):  # type: ignore[misc]
+    def __init__(self, storage: Any, name: str = "cidrgate.tests.named") -> None:
+        super().__init__(storage, name)
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+
 def test_an_extension_type_is_read_as_what_it_stores() -> None:
-    class Named(pa.ExtensionType):  # type: ignore[misc]
-        def __init__(self, storage: Any) -> None:
-            super().__init__(storage, "cidrgate.tests.named")
-
-        def __arrow_ext_serialize__(self) -> bytes:
-            return b""
-
     for stored in (pa.array(["8.8.8.8", "9.9.9.9"]), pa.array(["8.8.8.8", "9.9.9.9"]).dictionary_encode()):
         made = pa.ExtensionArray.from_storage(Named(stored.type), stored)
         for column in (made, pa.chunked_array([made]), Stream(pa.chunked_array([made]))):
             assert PrefixTrie(["8.8.8.0/24"]).contains_many(column).tolist() == [True, False]
+
+
+# https://arrow.apache.org/docs/format/CanonicalExtensions.html
+CANONICAL = [
+    *("arrow.bool8", "arrow.fixed_shape_tensor", "arrow.json", "arrow.opaque", "arrow.parquet.variant"),
+    *("arrow.timestamp_with_offset", "arrow.uuid", "arrow.variable_shape_tensor"),
+]
+STORED = [
+    pa.array(["8.8.8.8", "9.9.9.9"]),
+    pa.array(["8.8.8.8", "9.9.9.9"]).dictionary_encode(),
+    pa.array([b"8.8.8.8.", None, b"1" * 16]),
+    pa.array([b"1" * 16, None], pa.binary(16)),
+]
+
+
+@pytest.mark.parametrize("name", CANONICAL)
+@pytest.mark.parametrize("stored", STORED, ids=lambda stored: str(stored.type))
+def test_a_canonical_extension_type_has_neither_addresses_nor_accounts(name: str, stored: Any) -> None:
+    trie, matcher = PrefixTrie(["0.0.0.0/0", "::/0"]), Matcher()
+    matcher.publish("8.8.8.8", ["0.0.0.0/0", "::/0"])
+    made = pa.ExtensionArray.from_storage(Named(stored.type, name), stored)
+    nested = pa.ExtensionArray.from_storage(Named(made.type), made)
+    chunks = pa.chunked_array([made])
+    child = pa.StructArray.from_arrays([made], ["child"]).field("child")
+    columns = [made, made[1:], nested, chunks, chunks[:0], child, OneArray(made), Stream(chunks), Stream(chunks[:0])]
+    for column in columns:
+        for ask in (
+            trie.contains_many,
+            trie.lookup_many,
+            lambda given: matcher.allows_many("8.8.8.8", given, invalid="deny"),
+            lambda given: matcher.allows_many(given, ["8.8.8.8"] * 2, invalid="deny"),
+            matcher.rows,
+        ):
+            with pytest.raises(TypeError, match=rf"extension type '{name}': convert the column to strings"):
+                ask(column)
+    marked = pa.field("marked", stored.type, metadata={"ARROW:extension:name": name})
+    texts = pa.array(["8.8.8.8"] * len(stored))
+    tables = [
+        pa.table({"marked": made, "text": texts}),
+        pa.record_batch({"marked": made, "text": texts}),
+        pa.table([stored, texts], schema=pa.schema([marked, pa.field("text", pa.string())])),
+    ]
+    for table in tables:
+        for account, address in (("text", "marked"), ("marked", "text")):
+            with pytest.raises(TypeError, match=rf"extension type '{name}': convert the column to strings"):
+                matcher.allows_arrow(table, account, address)
+        assert matcher.allows_arrow(table, "text", "text").to_pylist() == [True] * len(stored)
 
 
 def test_answers_of_all_chunks_go_into_one_array() -> None:

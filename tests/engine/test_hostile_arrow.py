@@ -100,6 +100,57 @@ def test_the_producer_of_these_tests_is_read_and_released(ask: Any) -> None:
         assert producer.made
 
 
+def pairs(*texts: bytes) -> bytes:
+    """The metadata of a schema: keys and values."""
+    return ints(len(texts) // 2) + b"".join(ints(len(text)) + text for text in texts)
+
+
+NAMED = b"ARROW:extension:name"
+
+
+@ask_each
+@pytest.mark.parametrize("name", [b"arrow.uuid", b"arrow.opaque", b"arrow.json", b"arrow.later", b"arrow.\xff"])
+def test_a_canonical_extension_type_is_refused(ask: Any, name: bytes) -> None:
+    metadata = pairs(b"", b"", b"ARROW:extension:metadata", b"{}", NAMED, name)
+    for producer in (
+        Producer(b"u", [GOOD], metadata=metadata),
+        Producer(b"u", [], metadata=metadata),
+        Producer(b"i", [OF_TWO], values=b"u", metadata=metadata),
+        Producer(b"i", [OF_TWO], values=b"u", metadata_of_values=metadata),
+    ):
+        refused(ask, producer, r"extension type 'arrow\.[a-z\ufffd]+': convert the column to strings", TypeError)
+        with pytest.raises(TypeError, match="extension type"):
+            ask(replace(producer, arrays=[*producer.arrays, GOOD][:1]).array())
+
+
+@ask_each
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pairs(),
+        pairs(NAMED, b""),
+        pairs(NAMED, b"arrow"),
+        pairs(NAMED, b"geoarrow.wkb"),
+        pairs(NAMED, b"arrow.py_extension_type"),
+        pairs(NAMED, b"arrow.r.vctrs"),
+        pairs(NAMED + b"s", b"arrow.uuid", b"ARROW", b"arrow.uuid"),
+        pairs(b"note", NAMED, b"other", b"arrow.uuid"),
+    ],
+)
+def test_other_metadata_is_passed_over(ask: Any, metadata: bytes) -> None:
+    for producer in (
+        Producer(b"u", [GOOD], metadata=metadata),
+        Producer(b"i", [OF_TWO], values=b"u", metadata=metadata, metadata_of_values=metadata),
+    ):
+        assert ask(producer).shape == (2,)
+
+
+@ask_each
+@pytest.mark.parametrize("metadata", [ints(-1), ints(1, -1), ints(1, 0, -1), ints(2, 0, 0, -5), ints(-(2**31))])
+def test_metadata_with_a_size_below_zero_is_refused(ask: Any, metadata: bytes) -> None:
+    refused(ask, Producer(b"u", [GOOD], metadata=metadata), "metadata of an Arrow schema is not consistent")
+
+
 # ------------------------------------------------------------------------------------------------- streams
 
 
