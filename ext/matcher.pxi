@@ -149,8 +149,7 @@ cdef class Matcher:
                     + accounts.row_room * sizeof(uint32_t) + table_size(accounts))
         return size
 
-    def publish(self, object account, object prefixes, *, str when_empty not None="allow",
-                str mode not None="enforce"):
+    def publish(self, object account, object prefixes, *, object when_empty="allow", object mode="enforce"):
         """Replace an account's prefixes in one step.
 
         Args:
@@ -174,12 +173,15 @@ cdef class Matcher:
             >>> matcher.enforced("acct-1"), matcher.allows("acct-1", "8.8.8.8")
             (True, False)
         """
-        self.publish_list(exact_text(account, "an account"), prefixes, when_empty, mode, False)
+        self.publish_list(
+            exact_text(account, "an account"), prefixes, exact_text(when_empty, "when_empty"),
+            exact_text(mode, "mode"), False)
 
-    def _publish_moved(self, object account, object prefixes, *, str when_empty not None="allow",
-                       str mode not None="enforce"):
+    def _publish_moved(self, object account, object prefixes, *, object when_empty="allow", object mode="enforce"):
         """Like `publish`; a subaccount leaves its parent in the same step."""
-        self.publish_list(exact_text(account, "an account"), prefixes, when_empty, mode, True)
+        self.publish_list(
+            exact_text(account, "an account"), prefixes, exact_text(when_empty, "when_empty"),
+            exact_text(mode, "mode"), True)
 
     cdef publish_list(self, str account, object prefixes, str when_empty, str mode, bint moves):
         cdef Name name
@@ -236,7 +238,7 @@ cdef class Matcher:
         """Make an account a subaccount: it inherits its parent's list, now and after every change.
 
         Args:
-            account: The subaccount; a new account, or one without prefixes.
+            account: The subaccount; a new account, or one that is not `enforced` for want of prefixes.
             parent: The parent, an account that is known. A parent that has no list yet is made known by
                 `publish(parent, [])`.
 
@@ -272,7 +274,8 @@ cdef class Matcher:
             )
         if outcome == HAS_ENTRIES:
             raise SubaccountError(
-                f"{account!r} has its own list: publish an empty list before it inherits the list of {parent!r}")
+                f"{account!r} has its own list: publish an empty list with when_empty='allow' before it inherits the "
+                f"list of {parent!r}")
         if outcome == HAS_SUBACCOUNTS:
             raise SubaccountError(f"{account!r} has subaccounts, so it cannot inherit the list of {parent!r}")
         if outcome != DONE:
@@ -315,7 +318,8 @@ cdef class Matcher:
 
         Args:
             account: The account. If it is unknown or not `enforced`, every address is allowed.
-            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object; an interface is its address, without
+                its network.
 
         Raises:
             InvalidAddressError: If the argument is not an address. An edge then denies the request with 403 if the
@@ -329,7 +333,8 @@ cdef class Matcher:
         Args:
             account: The account. A known account that is not `enforced` allows every address; an unknown account allows
                 none.
-            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object; an interface is its address, without
+                its network.
 
         Raises:
             InvalidAddressError: If the argument is not an address, whether the account is known or not.
@@ -348,7 +353,8 @@ cdef class Matcher:
         Args:
             account: The account. If it is unknown, or its list is empty and was published with `when_empty="allow"`, no
                 address is allowed. If the mode of its list is not `enforce`, every address is.
-            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object; an interface is its address, without
+                its network.
 
         Raises:
             InvalidAddressError: If the argument is not an address, whether the account is enforced or not.
@@ -650,7 +656,7 @@ cdef class Matcher:
             raise given.wrong(done)
         return results.array
 
-    def allows_many(self, object accounts, object addresses, object out=None, *, str invalid not None="raise"):
+    def allows_many(self, object accounts, object addresses, object out=None, *, object invalid="raise"):
         """Return for each address whether it may act for its account. Other threads can run in the meantime.
 
         If a list changes during the call, each answer is that of the list before or after the change, and all answers
@@ -686,11 +692,12 @@ cdef class Matcher:
         cdef Name name
         cdef int32_t *numbers = NULL
         cdef uint8_t *answers = <uint8_t *>results.memory.buffer.buf
-        cdef bint nobody = False, deny = invalid == "deny"
+        cdef str wanted = exact_text(invalid, "invalid")
+        cdef bint nobody = False, deny = wanted == "deny"
         cdef const Accounts *known
         cdef int64_t *inside
-        if not deny and invalid != "raise":
-            raise ValueError(f"invalid must be 'raise' or 'deny', not {invalid!r}")
+        if not deny and wanted != "raise":
+            raise ValueError(f"invalid must be 'raise' or 'deny', not {quoted(wanted)}")
         if isinstance(accounts, str):
             self.name(accounts, &name)
         elif isinstance(accounts, _numpy().ndarray) and not names_accounts(accounts := plain_array(accounts)):
@@ -868,7 +875,11 @@ cdef class Matcher:
 
     @property
     def note(self):
-        """The note in the file that this matcher was opened from, as passed to `save`; empty without a file."""
+        """The note in the file that this matcher was opened from, as passed to `save`; empty without a file.
+
+        The note of a manager has the times of the lists in that file. Save it again only with those lists: `open` goes
+        by the times, and also removes a prefix that was published since if an entry of the same text has expired.
+        """
         cdef bytes kept
         # Without a GIL, `adopt` in another thread may let go of the object before it is counted here.
         with cython.critical_section(self):
@@ -889,7 +900,7 @@ cdef class Matcher:
             path: The path of the file. An existing file or symbolic link is replaced. Processes that have opened the
                 old file keep its content.
             note: Bytes to store in the file, up to 1 GiB; a matcher that opens the file has them as `note`. `open`
-                reads times from the note of a manager, and from no other.
+                reads times from the note of a manager, and from no other: see `note`.
 
         Raises:
             ValueError: If the note is too long.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -276,8 +276,10 @@ def test_enforcement_may_outlast_the_last_prefix() -> None:
         assert not matcher.allows_many(account, many).any()
         assert not matcher.allows_many(np.repeat(matcher.rows([account]), len(many)), many).any()
     matcher.publish("acct-2", [], when_empty="deny")
-    with pytest.raises(SubaccountError, match="has its own list"):
+    with pytest.raises(SubaccountError, match="publish an empty list with when_empty='allow' before"):
         matcher.link("acct-2", parent="acct-1")
+    matcher.publish("acct-2", [], when_empty="allow")
+    matcher.link("acct-2", parent="acct-1")
     matcher.publish("acct-1", [])
     assert not matcher.enforced("sub-1")
     assert matcher.allows("sub-1", "8.8.8.8")
@@ -488,3 +490,18 @@ def test_a_note_is_bytes(note: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=f"a note must be bytes, not {type(note).__name__}"):
         Matcher().save(tmp_path / "noted", note=note)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interface_is_its_address() -> None:
+    matcher, trie = Matcher(), PrefixTrie(["8.8.8.8/32", "2620:fe::9/128"])
+    matcher.publish("acct-1", list(trie))
+    for text in ("8.8.8.8/0", "8.8.8.8/24", "9.9.9.9/0", "2620:fe::9/32", "::ffff:8.8.8.8/64"):
+        interface, address = ip_interface(text), ip_address(text.split("/")[0])
+        assert matcher.allows("acct-1", interface) == matcher.allows("acct-1", address)
+        assert matcher.match("acct-1", interface) == matcher.match("acct-1", address)
+        assert trie.lookup(interface) == trie.lookup(address)
+        assert (interface in trie) == (address in trie)
+        assert matcher.allows_many("acct-1", [interface]) == matcher.allows_many("acct-1", [address])
+        assert trie.lookup_many([interface]) == trie.lookup_many([address])
+        with pytest.raises(TypeError, match="a prefix must be a str or an ipaddress network, not IPv"):
+            matcher.publish("acct-1", [interface])  # type: ignore[list-item]

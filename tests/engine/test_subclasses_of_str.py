@@ -24,6 +24,12 @@ ADDRESSES = ["8.8.8.8", "9.9.9.9", "2620:fe::9", "::ffff:8.8.8.8", "", "8.8.8", 
 TABLE = pa.table({"acct-1": ["acct-1"], "é": ["8.8.8.8"]})
 FRAME = pd.DataFrame({"acct-1": ["acct-1"], "é": ["8.8.8.8"]})
 
+
+def word(text: str) -> Any:
+    """Return a text where type checkers want one of a few words."""
+    return text
+
+
 # What each method is asked with the maker of its texts, a text of an account, and one of an address.
 MATCHER: dict[str, Callable[[Matcher, Make, str, str], Any]] = {
     "allows": lambda matcher, make, account, address: matcher.allows(make(account), make(address)),
@@ -45,15 +51,19 @@ MATCHER: dict[str, Callable[[Matcher, Make, str, str], Any]] = {
     "__contains__": lambda matcher, make, account, _: make(account) in matcher,
     "rows": lambda matcher, make, account, _: matcher.rows([make(account), make("sub-1")]).tolist(),
     "allows_many": lambda matcher, make, account, address: [
-        matcher.allows_many(accounts, [make(address)], invalid=invalid).tolist()
+        matcher.allows_many(accounts, [make(address)], invalid=word(make(invalid))).tolist()
         for accounts in (make(account), [make(account)], pd.Series([make(account)], dtype=object))
         for invalid in ("deny", "raise")
     ],
     "allows_arrow": lambda matcher, make, account, address: [
         matcher.allows_arrow(table, make("acct-1"), make("é")).to_pylist() for table in (TABLE, FRAME)
     ],
-    "publish": lambda matcher, make, account, _: matcher.publish(make(account), [make("1.1.1.0/24")]),
-    "_publish_moved": lambda matcher, make, account, _: matcher._publish_moved(make(account), (make("1.1.1.0/24"),)),
+    "publish": lambda matcher, make, account, _: matcher.publish(
+        make(account), [make("1.1.1.0/24")], when_empty=word(make("deny")), mode=word(make("report_only"))
+    ),
+    "_publish_moved": lambda matcher, make, account, _: matcher._publish_moved(
+        make(account), (make("1.1.1.0/24"),), when_empty=word(make("allow")), mode=word(make("off"))
+    ),
     "link": lambda matcher, make, account, _: matcher.link(make("new"), make(account)),
     "_link_moved": lambda matcher, make, account, _: matcher._link_moved(make("é"), parent=make(account)),
     "discard": lambda matcher, make, account, _: matcher.discard(make(account)),

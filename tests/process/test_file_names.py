@@ -70,6 +70,14 @@ def test_a_descriptor_is_refused_and_stays_open(call: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("call", TAKE_A_PATH)
+@pytest.mark.parametrize("path", ["a\0b", "\0", Path("a\0b")], ids=repr)
+def test_a_null_character_is_in_no_name(call: str, path: Any) -> None:
+    with pytest.raises(OSError, match=r"null character") as raised:
+        TAKE_A_PATH[call](path)
+    assert raised.value.filename == str(path)
+
+
+@pytest.mark.parametrize("call", TAKE_A_PATH)
 def test_no_name_is_no_directory(call: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"''$"):
         TAKE_A_PATH[call]("")

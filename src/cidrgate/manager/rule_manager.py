@@ -294,7 +294,7 @@ class RuleManager:
             SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             MissingExtraError: If a library for `traffic` is not installed.
             TypeError: If an argument is of another type.
-            FileNotFoundError: If `snapshot` is an empty text.
+            OSError: If `snapshot` is an empty text, or has a null character.
             ValueError: If a setting is not valid, or there is `traffic` to record without `load`.
         """
         check_switches(create=create, load=load, follow=follow)
@@ -689,7 +689,7 @@ class RuleManager:
             SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             StoreError: If the store cannot be read.
             TypeError: If `snapshot` is neither a `str` nor a path-like object of one.
-            FileNotFoundError: If `snapshot` is an empty text.
+            OSError: If `snapshot` is an empty text, or has a null character.
         """
         self._replica.load(snapshot=snapshot, progress=progress)
 

@@ -20,6 +20,7 @@ def file_name(path: object, name: str) -> str:
     Raises:
         TypeError: If it is neither a `str` nor a path-like object of one.
         FileNotFoundError: If it is empty. `pathlib` would take it for the working directory.
+        OSError: If it has a null character, which no name of a file has.
 
     Example:
         >>> from pathlib import Path
@@ -31,4 +32,7 @@ def file_name(path: object, name: str) -> str:
         raise TypeError(f"{name} must be a str or a path-like object of one, not {type(path).__name__}")
     if not text:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
-    return str.__str__(text)
+    text = str.__str__(text)
+    if "\0" in text:
+        raise OSError(errno.EINVAL, f"{name} has a null character, which no name of a file has", text)
+    return text

@@ -108,7 +108,7 @@ class Replica:
             SnapshotError: If the snapshot is a database, such as the store itself, or belongs to one.
             StoreError: If the store cannot be read.
             TypeError: If `snapshot` is neither a `str` nor a path-like object of one.
-            FileNotFoundError: If `snapshot` is an empty text.
+            OSError: If `snapshot` is an empty text, or has a null character.
         """
         path = None if snapshot is None else Path(file_name(snapshot, "snapshot"))
         if path is not None:
