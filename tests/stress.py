@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-BOUND = 3_600.0
+BOUND = 7_200.0
 """Seconds after which a run is given up."""
 
 FORKS = "500"
