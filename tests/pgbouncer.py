@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SETTINGS = """
 [databases]
 {alias}
-* = host=127.0.0.1 port={server} user=postgres
+* = host=127.0.0.1 port={server} user={user}
 
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -44,15 +44,17 @@ class PgBouncer:
         server: The server.
         mode: `session` or `transaction`.
         size: How many connections to a database it keeps.
+        user: The user of the server's sessions.
     """
 
-    def __init__(self, server: PostgresServer, mode: str, size: int = 3) -> None:
+    def __init__(self, server: PostgresServer, mode: str, size: int = 3, user: str = "postgres") -> None:
         program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             pytest.skip("needs PgBouncer, on Debian: apt-get install pgbouncer")
         self._server = server
         self._mode = mode
         self._size = size
+        self._user = user
         self._folder = Path(tempfile.mkdtemp(prefix="cidrgate-pgbouncer-"))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
@@ -77,7 +79,7 @@ class PgBouncer:
     def lead(self, name: str, url: str) -> None:
         """Lead a name to a database of the server: new sessions of the server, and all that clients give back."""
         self._configure(
-            f"{name} = host=127.0.0.1 port={self._server.port} user=postgres dbname={url.rpartition('/')[2]}"
+            f"{name} = host=127.0.0.1 port={self._server.port} user={self._user} dbname={url.rpartition('/')[2]}"
         )
         self._process.send_signal(signal.SIGHUP)
 
@@ -86,6 +88,7 @@ class PgBouncer:
             alias=alias,
             server=self._server.port,
             port=self.port,
+            user=self._user,
             mode=self._mode,
             size=self._size,
             folder=self._folder,

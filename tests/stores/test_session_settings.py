@@ -54,6 +54,7 @@ SETTINGS = [
     ("search_path", "''"),
     ("search_path", "'shadow, pg_catalog'"),
     ("row_security", "off"),
+    ("row_security", "on"),
     ("lock_timeout", "'1ms'"),
     ("idle_session_timeout", "'100ms'"),
     ("synchronous_commit", "off"),
@@ -299,19 +300,27 @@ def test_an_acknowledged_change_is_on_the_disk(
         store.close()
 
 
-def test_sessions_without_triggers_are_refused(database: str, url_of: Callable[[str], str]) -> None:
-    set_default(database, "session_replication_role", "replica")
-    with pytest.raises(StoreError, match="session_replication_role = replica"):
+# In the first, there are no triggers; in the second, damaged pages have no rows.
+UNSAFE = [("session_replication_role", "replica", "origin"), ("zero_damaged_pages", "on", "off")]
+
+
+@pytest.mark.parametrize(("setting", "value", "safe"), UNSAFE)
+def test_unsafe_sessions_are_refused(
+    database: str, url_of: Callable[[str], str], setting: str, value: str, safe: str
+) -> None:
+    set_default(database, setting, value)
+    with pytest.raises(StoreError, match=f"{setting} = {value}"):
         open_store(url_of(database))
 
 
-def test_sessions_of_a_pooler_without_triggers_are_refused(
-    database: str, pooler: PgBouncer, shared_postgres_server: PostgresServer
+@pytest.mark.parametrize(("setting", "value", "safe"), UNSAFE)
+def test_unsafe_sessions_of_a_pooler_are_refused(
+    database: str, pooler: PgBouncer, setting: str, value: str, safe: str
 ) -> None:
-    """Those of the URL have them."""
-    set_default(database, "session_replication_role", "replica")
-    options = quote("-c session_replication_role=origin")
-    with pytest.raises(StoreError, match="session_replication_role = replica"):
+    """Those of the URL are safe."""
+    set_default(database, setting, value)
+    options = quote(f"-c {setting}={safe}")
+    with pytest.raises(StoreError, match=f"{setting} = {value}"):
         open_store(f"{database}?options={options}&pooled_url={quote(pooler.url(database), safe='')}")
 
 

@@ -15,7 +15,7 @@ from cidrgate.stores.urls import redacted_message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["explained", "refused_commit"]
+__all__ = ["DENIED", "explained", "hidden_rows", "refused_commit"]
 
 _CONFLICTS = frozenset({"23505", "23P01", "40001", "40P01"})
 """Unique and exclusion violations, serialization failures and deadlocks: another writer was first."""
@@ -28,16 +28,25 @@ _UNCLEAR = ("08", "40003", "57P", "58", "XX")
 _STANDBY = "is read-only: name the primary server, not a standby"
 _ENCODING = "cannot store these characters: its encoding must be UTF8, and NUL characters must be left out"
 
+_HIDDEN = "check_enable_rls"
+"""The server's function that refuses a statement which row-level security keeps from some rows. Its message is in the
+language of the server, and it shares its state with a denied right."""
+
 _UNSUPPORTED = "0A000"
 """The refusal of a standby to begin a transaction that writes; and refusals of other statements."""
 
 _OF_DRIVERS = ("psycopg", "psycopg_binary", "psycopg_c", "sqlalchemy")
 
+DENIED = (
+    "denies the user a right: run `cidrgate migrate --grant USER` as the owner of the tables; to create or alter "
+    "tables, run `cidrgate migrate` as the administrator of the database"
+)
+"""The advice for a right that the user lacks."""
+
 _ADVICE = {
     "28": "refuses this user: check the user and the password of the URL, and pg_hba.conf on the server",
     "3D000": "does not exist: create the database first, for example with `createdb`",
-    "42501": "denies the user a right: run `cidrgate migrate --grant USER` as the owner of the tables; to create or "
-    "alter tables, run `cidrgate migrate` as the administrator of the database",
+    "42501": DENIED,
     "42P01": "has no tables of cidrgate: run `cidrgate migrate` first",
     "3F000": "has no schema of cidrgate: run `cidrgate migrate` first",
     "53100": "cannot grow: the server's disk is full; free some space and try again",
@@ -100,6 +109,19 @@ def refused_commit(error: Exception) -> bool:
     return state is not None and not state.startswith(_UNCLEAR)
 
 
+def hidden_rows(what: str) -> str:
+    """Return the advice for tables with row-level security.
+
+    Args:
+        what: Which tables, or the message of the server, which names one.
+    """
+    return (
+        f"has row-level security, which may hide rows from its user ({what}): disable it with ALTER TABLE ... DISABLE "
+        "ROW LEVEL SECURITY (for the owner of the table, NO FORCE is enough), or give the user BYPASSRLS; a policy "
+        "that shows all rows is not enough"
+    )
+
+
 def _refused_to_write(error: SQLAlchemyError) -> bool:
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     return state == _UNSUPPORTED and (getattr(error, "statement", None) or "").startswith("BEGIN")
@@ -124,6 +146,9 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
         return StoreConflictError(
             f"{name} was changed by another writer at the same time: {redacted_message(str(cause))}"
         )
+    diagnosis = getattr(cause, "diag", None)
+    if diagnosis is not None and diagnosis.source_function == _HIDDEN:
+        return StoreError(f"{name} {hidden_rows(redacted_message(str(diagnosis.message_primary)))}")
     for beginning, advice in _ADVICE.items():
         if state.startswith(beginning):
             return StoreError(f"{name} {advice}")

@@ -8,7 +8,7 @@ from cidrgate.errors import StoreError
 from cidrgate.process.forking import loading, work
 from cidrgate.stores.migrations import VERSION_TABLE
 from cidrgate.stores.postgres.database import Database
-from cidrgate.stores.postgres.failures import explained
+from cidrgate.stores.postgres.failures import explained, hidden_rows
 from cidrgate.stores.schema import changes, facts, metadata
 
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ _SEQUENCES = """
 """
 """Selects the sequences of our tables' ids; the schema may contain other sequences."""
 
+_HIDDEN = """
+    SELECT tables.relname FROM pg_class AS tables JOIN pg_namespace ON pg_namespace.oid = tables.relnamespace
+    JOIN pg_roles AS roles ON roles.rolname = %s
+    WHERE pg_namespace.nspname = %s AND tables.relname = ANY(%s) AND tables.relrowsecurity
+        AND NOT roles.rolsuper AND NOT roles.rolbypassrls
+        AND (tables.relforcerowsecurity OR NOT pg_has_role(roles.oid, tables.relowner, 'USAGE'))
+    ORDER BY tables.relname
+"""
+"""Selects the tables that do not show a user all of their rows."""
+
 
 def grant(url: str, user: str) -> None:
     """Give a user the rights that a service needs. Rights that the user has already stay unchanged.
@@ -46,7 +56,8 @@ def grant(url: str, user: str) -> None:
         user: The name of the role, which may contain any characters.
 
     Raises:
-        StoreError: If there is no such role, or the user of the URL cannot grant these rights.
+        StoreError: If there is no such role, the user of the URL cannot grant these rights, or row-level security would
+            hide rows from the role.
     """
     with loading():
         from psycopg.sql import SQL, Identifier
@@ -82,3 +93,6 @@ def grant(url: str, user: str) -> None:
                             f"{database.name} did not grant {right} on {named}: run `cidrgate migrate --grant` as the "
                             "owner of the tables"
                         )
+        hidden = connection.execute(_HIDDEN, [user, schema, list(_RIGHTS)]).fetchall()
+        if hidden:
+            raise StoreError(f"{database.name} {hidden_rows(', '.join(table for (table,) in hidden))}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-__all__ = ["KEEP_COMMITS", "configure_session", "last_row", "refuse_replica_role", "set_locally"]
+__all__ = ["KEEP_COMMITS", "UNSAFE", "configure_session", "last_row", "refuse_unsafe", "set_locally"]
 
 _MEANINGS = {
     "timezone": "UTC",
@@ -26,6 +26,7 @@ _MEANINGS = {
     "search_path": "pg_catalog",  # no function or operator that anybody made in another schema is called
     "client_min_messages": "warning",  # a commit that may not be on a synchronous standby says so in a warning
     "gin_fuzzy_search_limit": "0",  # otherwise a search returns a random part of what it finds
+    "row_security": "off",  # a statement that would not see all rows fails; see `failures`
 }
 
 _DEFAULTS = {
@@ -44,7 +45,10 @@ KEEP_COMMITS = (
 )
 """A committed change is on the disk when it is acknowledged. Any other value says more, and stays."""
 
-_FACTS = "SELECT current_setting('server_encoding'), current_setting('session_replication_role')"
+UNSAFE = "current_setting('session_replication_role'), current_setting('zero_damaged_pages')"
+"""The columns that `refuse_unsafe` checks: settings that an ordinary user may read and not set."""
+
+_FACTS = f"SELECT current_setting('server_encoding'), {UNSAFE}"
 
 
 def configure_session(
@@ -71,13 +75,15 @@ def configure_session(
         settings |= {"lock_timeout": str(round(lock_timeout * 1000))}
     statements = [_set(setting, value) for setting, value in settings.items()]
     facts = f"{_FACTS}, {columns}" if columns else _FACTS
-    encoding, role, *read = last_row(connection, "; ".join([*statements, KEEP_COMMITS.format(local="false"), facts]))
+    encoding, role, zeroes, *read = last_row(
+        connection, "; ".join([*statements, KEEP_COMMITS.format(local="false"), facts])
+    )
     if encoding == "SQL_ASCII":
         raise StoreError(
             f"{name} has the encoding SQL_ASCII, which stores bytes and not text: create a database with "
             "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
         )
-    refuse_replica_role(name, role)
+    refuse_unsafe(name, role, zeroes)
     return read
 
 
@@ -91,20 +97,29 @@ def last_row(connection: psycopg.Connection[Any], statements: str) -> Sequence[A
     return cast("Sequence[Any]", row)
 
 
-def refuse_replica_role(name: str, role: str) -> None:
-    """Refuse sessions in which triggers and foreign keys do nothing: no follower would learn of a change.
+def refuse_unsafe(name: str, role: str, zeroes: str) -> None:
+    """Refuse sessions that cannot keep the promises of a store, with the values of `UNSAFE`.
+
+    In some, triggers and foreign keys do nothing, so no follower would learn of a change. In others, a read leaves out
+    the rows of damaged pages without an error.
 
     Args:
         name: The name of the store in messages.
         role: The value of `session_replication_role`.
+        zeroes: The value of `zero_damaged_pages`.
 
     Raises:
-        StoreError: If it is `replica`.
+        StoreError: If the role is `replica`, or damaged pages are read as empty.
     """
     if role == "replica":
         raise StoreError(
             f"{name} has sessions with session_replication_role = replica, in which triggers and foreign keys do "
             "nothing: remove this setting from the role, the database and the URL"
+        )
+    if zeroes == "on":
+        raise StoreError(
+            f"{name} has sessions with zero_damaged_pages = on, in which reads leave out rows without an error: remove "
+            "this setting from the server, the role, the database and the URL"
         )
 
 

@@ -21,7 +21,8 @@ from cidrgate.stores.postgres.failures import explained, refused_commit
 from cidrgate.stores.postgres.holders import lock_holder
 from cidrgate.stores.postgres.inherited import leave_to_parent
 from cidrgate.stores.postgres.listening import check_notifications
-from cidrgate.stores.postgres.settings import refuse_replica_role
+from cidrgate.stores.postgres.settings import UNSAFE, refuse_unsafe
+from cidrgate.stores.postgres.tables import refuse_replaced
 from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
 from cidrgate.stores.schema import facts
@@ -54,8 +55,7 @@ _IN_ERROR = 3
 
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
 
-
-_REPLICATION_ROLE = text("SELECT current_setting('session_replication_role')")
+_SELECT_UNSAFE = text(f"SELECT {UNSAFE}")
 
 
 class PostgresStore:
@@ -294,7 +294,7 @@ class PostgresStore:
         with connected(self._glancing) as connection, connection.begin():
             here: str | None = connection.scalar(select(facts.c.store_id))
             if self._database.pooled is not None:
-                refuse_replica_role(self._database.name, connection.scalar(_REPLICATION_ROLE))
+                refuse_unsafe(self._database.name, *connection.execute(_SELECT_UNSAFE).one())
                 self._refuse_two_stores(connection, here)
         if here is not None:
             self._database.lineage.learn(here)
@@ -311,6 +311,7 @@ class PostgresStore:
     def _check_tables(self, *, create: bool) -> None:
         with connected(self._reading) as connection, connection.begin():
             revision = migrations.revision_of(connection, self._database.schema)
+            refuse_replaced(connection, self._database.schema, self._database.name)
         if revision is None and create:
             _migrate(self._database)
         elif revision is None:

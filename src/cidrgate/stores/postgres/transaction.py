@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from sqlalchemy import ARRAY, Text, and_, bindparam, cast as sql_cast, column, func, select, text
 from sqlalchemy.dialects.postgresql import INET
 
-from cidrgate.errors import AccountsLockedError, StoreConflictError
+from cidrgate.errors import AccountsLockedError, StoreConflictError, StoreError
 from cidrgate.rules.account_names import in_lower_case
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.change_rows import change_of_row, log_row, origin_to_json
@@ -21,6 +21,7 @@ from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
+from cidrgate.stores.postgres.failures import DENIED
 from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, facts, utc_text
 from cidrgate.stores.search import MOST_FOUND
 from cidrgate.stores.sql import Transaction, escaped, select_accounts_named, select_found, select_lists_after
@@ -124,7 +125,11 @@ _CLOCK = text("SELECT clock_timestamp()")
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
-_LAST_ID = text("SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(:table, :id) AS regclass))")
+# Without a right to the sequence, its last value is null from PostgreSQL 17 on, as if there were no rows.
+_LAST_ID = text("""
+    SELECT CASE WHEN has_sequence_privilege(ids, 'USAGE, SELECT') THEN coalesce(pg_sequence_last_value(ids), 0) END
+    FROM CAST(pg_get_serial_sequence(:table, :id) AS regclass) AS ids
+""")
 _RAISE_IDS = text("SELECT setval(CAST(pg_get_serial_sequence(:table, :id) AS regclass), :last)")
 
 _ADDED = ("account_id", *(column.name for column in ENTRY_COLUMNS))
@@ -486,7 +491,13 @@ class PostgresTransaction(Transaction):
 
     def last_ids(self) -> dict[str, int]:
         """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""
-        return {table: self._connection.scalar(_LAST_ID, self._sequence_of(table)) or 0 for table in ID_COLUMNS}
+        return {table: self._last_id(table) for table in ID_COLUMNS}
+
+    def _last_id(self, table: str) -> int:
+        last: int | None = self._connection.scalar(_LAST_ID, self._sequence_of(table))
+        if last is None:
+            raise StoreError(f"the store {DENIED}")
+        return last
 
     def raise_ids(self, ids: Mapping[str, int]) -> None:
         """Let new rows have greater ids than these, by the name of the table."""
