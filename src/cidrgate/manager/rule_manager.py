@@ -1735,8 +1735,7 @@ class RuleManager:
         """
         stored = 0
         for seen in self._matches.pending():
-            at = certain_time(datetime.now(UTC))  # a time in the future would never be replaced
-            self._write(partial(_note_matches, seen=seen, at=at))
+            self._write(partial(_note_matches, seen=seen))
             stored += len(seen)
         return stored
 
@@ -2651,8 +2650,9 @@ def _pair(pair: tuple[str, Submission]) -> tuple[str, Submission]:
     raise TypeError(f"lists is a mapping from accounts to their entries, or pairs of both: {pair!r} is no pair")
 
 
-def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:
-    transaction.note_matches(seen, at)
+def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]]) -> None:
+    # A time in the future would never be replaced.
+    transaction.note_matches(seen, earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()))
 
 
 def _both(first: Callable[..., object] | None, second: Callable[..., object] | None) -> Callable[..., object] | None:
