@@ -17,8 +17,9 @@ from cidrgate import NewEntry, OutcomeUnknownError, RuleManager, StoreBusyError,
 from cidrgate.errors import ChangeWithdrawnError
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
-from cidrgate.stores import migrate_store, open_store
+from cidrgate.stores import grant_store, migrate_store, open_store
 from cidrgate.stores.waits import answer_by
+from tests.command_line import typed
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
@@ -155,11 +156,38 @@ def test_a_read_that_waits_too_long_is_refused(postgres_url: str, work: str) -> 
         READS[work](manager)
 
 
-def test_a_migration_waits_for_another_one_no_longer_than_that(postgres_url: str) -> None:
-    with psycopg.connect(postgres_url) as other:
+ALTERING: dict[str, Callable[[str], object]] = {
+    "migrate, as the URL says": lambda url: migrate_store(f"{url}?lock_timeout=0.2"),
+    "migrate": lambda url: migrate_store(f"{url}?lock_timeout=50", lock_timeout=0.2),
+    "open": lambda url: open_store(f"{url}?lock_timeout=50", create=True, lock_timeout=0.2),
+    "grant, as the URL says": lambda url: grant_store(f"{url}?lock_timeout=0.2", "postgres"),
+    "grant": lambda url: grant_store(f"{url}?lock_timeout=50", "postgres", lock_timeout=0.2),
+}
+
+
+@pytest.mark.parametrize("work", ALTERING)
+def test_whoever_alters_the_schema_waits_for_others_no_longer_than_that(
+    shared_postgres_server: PostgresServer, work: str
+) -> None:
+    url = shared_postgres_server.new_database(*(["template1"] if work == "open" else []))
+    with psycopg.connect(url) as other:
         other.execute("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
+        began = time.monotonic()
         with pytest.raises(StoreBusyError):
-            migrate_store(f"{postgres_url}?lock_timeout=0.2")
+            ALTERING[work](url)
+        assert time.monotonic() - began < PATIENT
+
+
+@pytest.mark.parametrize("grants", [[], ["--grant", "postgres"]], ids=["migrate", "grant"])
+def test_the_command_that_migrates_waits_no_longer_than_its_option_says(
+    shared_postgres_server: PostgresServer, grants: list[str]
+) -> None:
+    url = shared_postgres_server.new_database()
+    with psycopg.connect(url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
+        done = typed(["migrate", *grants, "--lock-timeout", "0.2", "-d", f"{url}?lock_timeout=50"])
+    assert done.exit_code == 6, done.output
+    assert "locked by another transaction" in done.stderr
 
 
 def test_a_name_that_somebody_is_taking_is_waited_for_no_longer_than_that(postgres_url: str) -> None:

@@ -7,21 +7,26 @@ import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from cidrgate import OutcomeUnknownError, RuleManager, StoreError
 from cidrgate.errors import StoreConflictError
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
+from cidrgate.stores import grant_store, migrate_store, migrations, open_store
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
 
     from tests.postgres import PostgresServer
 
@@ -120,6 +125,66 @@ def test_a_server_that_ends_the_wait_of_a_commit(postgres_url: str, ends: str) -
         assert [entry.cidr for entry in manager.entries("acct-1")] == asked
 
 
+def test_a_wait_of_a_commit_of_the_main_thread_that_a_server_ends(postgres_url: str) -> None:
+    """There, an error that no database has raised may be one of a signal handler."""
+    with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url, autocommit=True) as dba:
+        credentials = Credentials(store)
+        dba.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        dba.execute("SELECT pg_reload_conf()")
+
+        def end() -> None:
+            waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            eventually(lambda: dba.execute(waits).fetchone() is not None)
+            dba.execute(f"SELECT pg_cancel_backend(pid) FROM ({waits}) AS waiting")
+
+        def change() -> None:
+            while True:  # the server waits for the standby from some moment after it was told to on
+                credentials.create_token("name", [Scope("admin")])
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        try:
+            with pytest.raises(OutcomeUnknownError):
+                change()
+        finally:
+            ending.join()
+            dba.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            dba.execute("SELECT pg_reload_conf()")
+
+
+ALTERING: dict[str, tuple[bytes, str, Callable[[str], object]]] = {
+    "migrate": (b"CREATE TABLE", "run `cidrgate migrate` again", migrate_store),
+    "open": (b"CREATE TABLE", "run `cidrgate migrate` again", lambda url: RuleManager.open(url, create=True).close()),
+    "grant": (b"GRANT", "run `cidrgate migrate --grant` again", lambda url: grant_store(url, "unsure")),
+}
+
+
+@pytest.mark.parametrize("deliver", [True, False], ids=["carried out", "never arrived"])
+@pytest.mark.parametrize("work", ALTERING)
+def test_a_connection_that_breaks_at_the_commit_of_tables_and_rights(
+    work: str, deliver: bool, proxy: TcpProxy, shared_postgres_server: PostgresServer
+) -> None:
+    said, advice, alter = ALTERING[work]
+    grants = work == "grant"
+    url = shared_postgres_server.new_database(*([] if grants else ["template1"]))
+    behind = url.replace(f":{shared_postgres_server.port}/", f":{proxy.port}/")
+    with psycopg.connect(url, autocommit=True) as dba:
+        dba.execute("DROP ROLE IF EXISTS unsure")
+        dba.execute("CREATE ROLE unsure LOGIN")
+        proxy.drop_at(b"COMMIT", deliver=deliver, after=(said,))
+        with pytest.raises(OutcomeUnknownError, match=f"may be stored or not; {advice}"):
+            alter(behind)
+        assert proxy.trapped == 1
+        done = "has_table_privilege('unsure', 'cidrgate.entries', 'INSERT')" if grants else "count(*) > 0"
+        found = f"SELECT {done} FROM pg_tables WHERE schemaname = 'cidrgate'"
+        if deliver:
+            eventually(lambda: (dba.execute(found).fetchone() or [False])[0] is True)
+        alter(url)
+        assert dba.execute(found).fetchone() == (True,)
+        dba.execute("DROP OWNED BY unsure")
+        dba.execute("DROP ROLE unsure")
+
+
 def test_a_change_that_waits_too_long_in_its_transaction_changes_nothing(
     shared_postgres_server: PostgresServer,
 ) -> None:
@@ -194,6 +259,23 @@ def test_a_disk_that_fails_at_the_commit(tmp_path: Path) -> None:
         stored = [entry.cidr for entry in manager.entries("acct-1")]
     with RuleManager.open(f"sqlite:///{path}", create=True, follow=False) as manager:
         assert [entry.cidr for entry in manager.entries("acct-1")] == stored == ["9.9.9.0/24"]
+
+
+def test_a_disk_that_fails_at_the_commit_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lists.db"
+    upgrade = migrations.upgrade
+
+    def upgrade_and_fill_the_disk(connection: Connection, **since: Any) -> None:
+        upgrade(connection, **since)
+        size = Path(f"{path}-wal").stat().st_size
+        limits.enter_context(no_file_grows_beyond(size))
+
+    monkeypatch.setattr(migrations, "upgrade", upgrade_and_fill_the_disk)
+    with ExitStack() as limits, pytest.raises(OutcomeUnknownError, match="run `cidrgate migrate` again"):
+        migrate_store(f"sqlite:///{path}")
+    monkeypatch.undo()
+    migrate_store(f"sqlite:///{path}")
+    RuleManager.open(f"sqlite:///{path}").close()
 
 
 def test_changes_that_were_committed_together_are_all_unknown(

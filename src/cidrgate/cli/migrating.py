@@ -35,10 +35,10 @@ def _migrate(
     users = grant or []
     if users and store_of(session.database)[0] != "postgresql":
         grant_store(session.database, users[0])  # raises the error before anything is migrated
-    before = migrate_store(session.database)
+    before = migrate_store(session.database, lock_timeout=session.lock_timeout)
     for number, user in enumerate(users):
         try:
-            grant_store(session.database, user)
+            grant_store(session.database, user, lock_timeout=session.lock_timeout)
         except StoreError as error:
             earlier = f", and {number} of {len(users)} users got the rights" if number else ""
             raise after_commits(error, f"the tables have version {HEAD}{earlier}") from error

@@ -178,16 +178,18 @@ def open_store(
     return SqliteStore(path, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
 
 
-def migrate_store(url: str | os.PathLike[str]) -> str | None:
+def migrate_store(url: str | os.PathLike[str], *, lock_timeout: Duration | None = None) -> str | None:
     """Migrate the tables of a store to this version, or create them if there are none.
 
     Args:
         url: As for `open_store`.
+        lock_timeout: As for `open_store`.
 
     Returns:
         The version of the tables before the migration; None if there were no tables.
 
     Raises:
+        OutcomeUnknownError: If the answer to the commit was lost. A repetition does what is not done yet.
         StoreError: If the URL names no supported store or a store in memory, if the store cannot be reached, or if a
             newer cidrgate migrated it.
     """
@@ -196,24 +198,26 @@ def migrate_store(url: str | os.PathLike[str]) -> str | None:
         with loading():
             from cidrgate.stores.postgres import migrate as migrate_postgres
 
-        return migrate_postgres(where)
+        return migrate_postgres(where, lock_timeout=lock_timeout)
     if kind == "memory":
         raise StoreError("a store in memory is always new: there is nothing to migrate")
     with loading():
         from cidrgate.stores.sqlite import migrate as migrate_sqlite
 
-    return migrate_sqlite(where)
+    return migrate_sqlite(where, lock_timeout=lock_timeout)
 
 
-def grant_store(url: str | os.PathLike[str], user: str) -> None:
+def grant_store(url: str | os.PathLike[str], user: str, *, lock_timeout: Duration | None = None) -> None:
     """Give a PostgreSQL user the rights that a service needs: to read and write rows, but not to change tables.
 
     Args:
         url: As for `open_store`, with the owner of the tables as the user. `migrate_store` must have migrated the
             tables.
         user: The user of the database.
+        lock_timeout: As for `open_store`.
 
     Raises:
+        OutcomeUnknownError: If the answer to the commit was lost. A repetition does what is not done yet.
         StoreError: If the store has no users, if there is no such user, or if the rights cannot be granted.
     """
     kind, where = store_of(url)
@@ -225,4 +229,4 @@ def grant_store(url: str | os.PathLike[str], user: str) -> None:
     with loading():
         from cidrgate.stores.postgres import grant
 
-    grant(where, user)
+    grant(where, user, lock_timeout=lock_timeout)

@@ -16,7 +16,34 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Write", "Writes"]
+__all__ = ["MIGRATE_AGAIN", "Write", "Writes", "confirmed"]
+
+MIGRATE_AGAIN = "run `cidrgate migrate` again, which does only what is not done yet"
+"""What to do after the answer to the commit of a migration, or of new tables, was lost."""
+
+
+@contextmanager
+def confirmed(name: str, refused: Callable[[Exception], bool], advice: str) -> Iterator[None]:
+    """Report an error of a COMMIT as an unknown outcome, unless it proves that nothing was committed.
+
+    Args:
+        name: The name of the store in messages.
+        refused: Returns whether an error of a COMMIT proves that nothing was committed.
+        advice: What to do before the change is made again.
+
+    Raises:
+        OutcomeUnknownError: If the answer to COMMIT was lost, or does not say whether it succeeded.
+        Exception: If a signal handler raised it meanwhile: the transaction is committed or not.
+    """
+    try:
+        yield
+    except Exception as error:
+        if refused(error) or may_be_of_signal_handler(error):
+            raise
+        cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise OutcomeUnknownError(
+            f"{name} did not say whether the commit succeeded ({cause}): the change may be stored or not; {advice}"
+        ) from error
 
 
 class Write:
@@ -113,16 +140,8 @@ class Writes:
         with self._lock:
             self.check(write)
             write.committing = True
-        try:
+        with confirmed(self._name, self._refused, "check the list before you try again"):
             self._commit(connection)
-        except Exception as error:
-            if self._refused(error) or may_be_of_signal_handler(error):
-                raise
-            cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
-            raise OutcomeUnknownError(
-                f"{self._name} did not say whether the commit succeeded ({cause}): the change may be stored or not; "
-                "check the list before you try again"
-            ) from error
 
     def withdraw(self) -> None:
         """Cancel every transaction whose commit has not begun, including those that wait for a lock."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cidrgate.errors import StoreError
 from cidrgate.process.forking import loading, work
 from cidrgate.stores.migrations import VERSION_TABLE
+from cidrgate.stores.postgres.commits import altering
 from cidrgate.stores.postgres.database import Database
 from cidrgate.stores.postgres.failures import explained, hidden_rows
 from cidrgate.stores.schema import changes, facts, metadata
+from cidrgate.stores.waits import LOCK_TIMEOUT, check_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from cidrgate.stores.postgres.connections import BoundedConnection
+    from cidrgate.values import Duration
 
 __all__ = ["grant"]
 
@@ -48,51 +53,61 @@ _HIDDEN = """
 """Selects the tables that do not show a user all of their rows."""
 
 
-def grant(url: str, user: str) -> None:
+_GRANT_AGAIN = "run `cidrgate migrate --grant` again: rights that the user has stay"
+
+
+def grant(url: str, user: str, *, lock_timeout: Duration | None = None) -> None:
     """Give a user the rights that a service needs. Rights that the user has already stay unchanged.
 
     Args:
         url: As for `PostgresStore`, with the owner of the tables as the user. The tables have the current version.
         user: The name of the role, which may contain any characters.
+        lock_timeout: As for `PostgresStore`.
 
     Raises:
+        OutcomeUnknownError: If the answer to the commit was lost.
         StoreError: If there is no such role, the user of the URL cannot grant these rights, or row-level security would
             hide rows from the role.
     """
+    database = Database.parse(url)
+    own = database.lock_timeout if lock_timeout is None else check_lock_timeout(lock_timeout)
+    with (
+        work(),
+        explained(database.name),
+        altering(database, LOCK_TIMEOUT if own is None else own, _GRANT_AGAIN) as connection,
+    ):
+        _grant(cast("BoundedConnection", connection.connection.driver_connection), database, user)
+
+
+def _grant(connection: BoundedConnection, database: Database, user: str) -> None:
     with loading():
         from psycopg.sql import SQL, Identifier
 
-    database = Database.parse(url)
     schema = database.schema
-    with work(), explained(database.name), database.connect() as connection, connection.transaction():
-        # Two simultaneous grants would update the same row.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
-        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [user]).fetchone() is None:
-            create = SQL("CREATE ROLE {} LOGIN").format(Identifier(user)).as_string(connection)
-            raise StoreError(f"{database.name} has no user {user!r}: create it first, for example with {create}")
-        role = Identifier(user)
-        connection.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(schema), role))
-        for table, rights in _RIGHTS.items():
-            connection.execute(
-                SQL("GRANT {} ON TABLE {} TO {}").format(
-                    SQL(", ").join(map(SQL, rights)), Identifier(schema, table), role
-                )
-            )
-        for (sequence,) in connection.execute(_SEQUENCES, [schema, list(metadata.tables)]).fetchall():
-            connection.execute(SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(Identifier(schema, sequence), role))
-        # A user who cannot grant a right gets a warning from the server, not an error.
-        for table, rights in _RIGHTS.items():
-            named = Identifier(schema, table).as_string(connection)
-            for right in rights:
-                verb, _, columns = right.rstrip(")").partition(" (")
-                for column in columns.split(", "):
-                    asked = [user, named, *([column] if column else []), verb]
-                    function = "has_column_privilege(%s, %s, %s, %s)" if column else "has_table_privilege(%s, %s, %s)"
-                    if connection.execute(f"SELECT {function}", asked).fetchone() != (True,):
-                        raise StoreError(
-                            f"{database.name} did not grant {right} on {named}: run `cidrgate migrate --grant` as the "
-                            "owner of the tables"
-                        )
-        hidden = connection.execute(_HIDDEN, [user, schema, list(_RIGHTS)]).fetchall()
-        if hidden:
-            raise StoreError(f"{database.name} {hidden_rows(', '.join(table for (table,) in hidden))}")
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [user]).fetchone() is None:
+        create = SQL("CREATE ROLE {} LOGIN").format(Identifier(user)).as_string(connection)
+        raise StoreError(f"{database.name} has no user {user!r}: create it first, for example with {create}")
+    role = Identifier(user)
+    connection.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(schema), role))
+    for table, rights in _RIGHTS.items():
+        connection.execute(
+            SQL("GRANT {} ON TABLE {} TO {}").format(SQL(", ").join(map(SQL, rights)), Identifier(schema, table), role)
+        )
+    for (sequence,) in connection.execute(_SEQUENCES, [schema, list(metadata.tables)]).fetchall():
+        connection.execute(SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(Identifier(schema, sequence), role))
+    # A user who cannot grant a right gets a warning from the server, not an error.
+    for table, rights in _RIGHTS.items():
+        named = Identifier(schema, table).as_string(connection)
+        for right in rights:
+            verb, _, columns = right.rstrip(")").partition(" (")
+            for column in columns.split(", "):
+                asked = [user, named, *([column] if column else []), verb]
+                function = "has_column_privilege(%s, %s, %s, %s)" if column else "has_table_privilege(%s, %s, %s)"
+                if connection.execute(f"SELECT {function}", asked).fetchone() != (True,):
+                    raise StoreError(
+                        f"{database.name} did not grant {right} on {named}: run `cidrgate migrate --grant` as the "
+                        "owner of the tables"
+                    )
+    hidden = connection.execute(_HIDDEN, [user, schema, list(_RIGHTS)]).fetchall()
+    if hidden:
+        raise StoreError(f"{database.name} {hidden_rows(', '.join(table for (table,) in hidden))}")

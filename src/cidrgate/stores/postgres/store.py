@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import weakref
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event, inspect, select, text
@@ -16,7 +15,8 @@ from cidrgate.process.forking import join_forks, work
 from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.stores import migrations
 from cidrgate.stores.connection_pool import connected
-from cidrgate.stores.postgres.database import BEGIN, LONGEST_SILENCE, Database
+from cidrgate.stores.postgres.commits import altering, commit
+from cidrgate.stores.postgres.database import BEGIN, Database
 from cidrgate.stores.postgres.failures import explained, refused_commit
 from cidrgate.stores.postgres.holders import lock_holder
 from cidrgate.stores.postgres.inherited import leave_to_parent
@@ -27,7 +27,7 @@ from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
 from cidrgate.stores.schema import facts
 from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, SILENCE, check_lock_timeout, check_pool_size, time_left
-from cidrgate.stores.writes import Writes
+from cidrgate.stores.writes import MIGRATE_AGAIN, Writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,8 +52,6 @@ _CANCEL_SECONDS = 1.0
 
 _IN_ERROR = 3
 """libpq's PQTRANS_INERROR."""
-
-_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
 
 _SELECT_UNSAFE = text(f"SELECT {UNSAFE}")
 
@@ -102,7 +100,7 @@ class PostgresStore:
         if pooled is not None:
             glancing = database.begin("READ COMMITTED", writes=False, lock_timeout=pooled)
         self._glancing = self._readers.execution_options(**{BEGIN: glancing})
-        self._writes = Writes(database.name, _cancel, refused_commit, _commit)
+        self._writes = Writes(database.name, _cancel, refused_commit, commit)
         self._connections: SharedWeakSet[Any] = SharedWeakSet()
         self._watches: SharedWeakSet[PostgresWatch] = SharedWeakSet()
         for engine in (self._readers, self._writers):
@@ -313,7 +311,7 @@ class PostgresStore:
             revision = migrations.revision_of(connection, self._database.schema)
             refuse_replaced(connection, self._database.schema, self._database.name)
         if revision is None and create:
-            _migrate(self._database)
+            _migrate(self._database, self.lock_timeout)
         elif revision is None:
             raise StoreNotFoundError(
                 f"{self._database.name} has no tables of cidrgate: check the name of the database and of the schema; "
@@ -327,23 +325,26 @@ class PostgresStore:
             )
 
 
-def migrate(url: str) -> str | None:
+def migrate(url: str, *, lock_timeout: Duration | None = None) -> str | None:
     """Migrate the tables of a database to this version, or create them if there are none.
 
     Several processes may call this at once: they take turns, and the first one migrates.
 
     Args:
         url: As for `PostgresStore`.
+        lock_timeout: As for `PostgresStore`.
 
     Returns:
         The revision before the migration; None if there were no tables.
 
     Raises:
+        OutcomeUnknownError: If the answer to the commit was lost.
         StoreError: If the database cannot be reached, refuses it, or was migrated by a newer cidrgate.
     """
     database = Database.parse(url)
+    own = None if lock_timeout is None else check_lock_timeout(lock_timeout)
     with work(), explained(database.name):
-        return _migrate(database)
+        return _migrate(database, _first(own, database.lock_timeout, LOCK_TIMEOUT))
 
 
 def _noted_in(connections: SharedWeakSet[Any]) -> Callable[[Any, object], None]:
@@ -353,28 +354,18 @@ def _noted_in(connections: SharedWeakSet[Any]) -> Callable[[Any, object], None]:
     return note
 
 
-def _migrate(database: Database) -> str | None:
-    # In a separate session on the server itself, without a pooler, so that no other client gets this session.
-    direct = replace(database, pooled=None)
-    begin = direct.begin("READ COMMITTED", writes=True)  # whoever waited for a turn sees what the others have migrated
-    engine = direct.engine(1, database.lock_timeout or LOCK_TIMEOUT).execution_options(
-        **{BEGIN: begin, "schema_translate_map": None}
-    )
-    try:
-        with engine.connect() as connection, _answering(connection, LONGEST_SILENCE), connection.begin():
-            connection.execute(_TAKE_TURNS)
-            before = migrations.revision_of(connection, database.schema)
-            if before is not None:
-                migrations.refuse_newer(before, database.name)
-            elif not inspect(connection).has_schema(database.schema):
-                connection.execute(CreateSchema(database.schema))
-            if before != migrations.HEAD:
-                # Migrations name no schema, so this must be the only schema that the transaction sees.
-                connection.exec_driver_sql(f'SET LOCAL search_path TO "{database.schema}"')
-                migrations.upgrade(connection, database.schema)
-        return before
-    finally:
-        engine.dispose()
+def _migrate(database: Database, lock_timeout: float) -> str | None:
+    with altering(database, lock_timeout, MIGRATE_AGAIN) as connection:
+        before = migrations.revision_of(connection, database.schema)
+        if before is not None:
+            migrations.refuse_newer(before, database.name)
+        elif not inspect(connection).has_schema(database.schema):
+            connection.execute(CreateSchema(database.schema))
+        if before != migrations.HEAD:
+            # Migrations name no schema, so this must be the only schema that the transaction sees.
+            connection.exec_driver_sql(f'SET LOCAL search_path TO "{database.schema}"')
+            migrations.upgrade(connection, database.schema)
+    return before
 
 
 @contextmanager
@@ -400,23 +391,6 @@ def _first(*chosen: _Number | None) -> _Number:
 
 def _cancel(driver: Any) -> None:
     driver.cancel_safe(timeout=_CANCEL_SECONDS)
-
-
-def _commit(connection: Connection) -> None:
-    """Commit a transaction.
-
-    Raises:
-        _UnreplicatedError: If the server stopped waiting for its synchronous standby: a failover may lose the change.
-    """
-    driver: Any = connection.connection.driver_connection
-    driver.unreplicated.clear()
-    connection.commit()
-    if driver.unreplicated:
-        raise _UnreplicatedError(driver.unreplicated[-1])
-
-
-class _UnreplicatedError(Exception):
-    """A change is committed on this server, and perhaps not on its synchronous standby."""
 
 
 def _dispose(*engines: Engine) -> None:

@@ -39,7 +39,7 @@ from cidrgate.stores.sqlite.unused_files import delete_unused
 from cidrgate.stores.sqlite.watch import SqliteWatch
 from cidrgate.stores.urls import redacted
 from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, check_pool_size, time_left
-from cidrgate.stores.writes import Write, Writes
+from cidrgate.stores.writes import MIGRATE_AGAIN, Write, Writes, confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -437,6 +437,8 @@ class SqliteStore:
                 before = f"{unstamped:04}" if unstamped else before
                 migrations.upgrade(connection, since=before if unstamped else None)
                 connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
+                with confirmed(self._name, refused_commit, MIGRATE_AGAIN):
+                    connection.commit()
         return before
 
     def _revision(self, connection: Connection, *, create: bool) -> str | None:
@@ -458,8 +460,12 @@ class SqliteStore:
         return revision
 
 
-def migrate(path: str | Path) -> str | None:
+def migrate(path: str | Path, *, lock_timeout: Duration | None = None) -> str | None:
     """Migrate the tables of a file, as opening it does, or create the file if it does not exist.
+
+    Args:
+        path: The file.
+        lock_timeout: As for `SqliteStore`.
 
     Returns:
         The revision before the migration; None if the file was created.
@@ -467,7 +473,7 @@ def migrate(path: str | Path) -> str | None:
     Raises:
         StoreError: As for `SqliteStore`.
     """
-    store = SqliteStore(path, create=True)
+    store = SqliteStore(path, create=True, lock_timeout=lock_timeout)
     store.close()
     return store.revision_before
 
