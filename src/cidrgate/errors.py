@@ -454,10 +454,11 @@ class ForkedError(StoreError):
 class OutcomeUnknownError(StoreError):
     """The store received a commit, but its answer was lost: the change may or may not be stored.
 
-    Check the list or the change log before you try again.
+    The message says what to look at before you try again: the list, or what else the change was about.
     """
 
     code = "outcome_unknown"
+    _check = "check the list before you try again"
 
 
 class InvalidExpiryError(CidrgateError, ValueError):

@@ -293,7 +293,8 @@ PROBLEM_TYPES: Final = (
         503,
         "Outcome unknown",
         "The store got the commit, and its answer was lost: the change may be stored or not.",
-        "Repeat the request with the same `Idempotency-Key`. Without a key, read the list first.",
+        "Repeat the request with the same `Idempotency-Key`. Without a key, look first at what it changes, as the "
+        "detail says.",
     ),
     _of(
         errors.StoreError,

@@ -16,6 +16,7 @@ from cidrgate.client import ApiError, Client
 from cidrgate.errors import OutcomeUnknownError
 from cidrgate.problem_types import problem_details
 from cidrgate.service import Settings, create_app
+from cidrgate.service.auth.values import Scope
 from tests.service.conftest import Api, an_api
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
@@ -116,6 +117,52 @@ def test_a_request_with_a_key_that_is_sent_again_tells_what_happened(
     assert changes(postgres_url) == before + 1
     assert admin(method, path, body, Idempotency_Key="k").text == again.text
     assert changes(postgres_url) == before + 1
+
+
+TOLD: dict[str, tuple[str, str, Any, str]] = {
+    "token": ("POST", "/v1/tokens", {"name": "n", "scopes": ["metrics"]}, "list the tokens, and revoke what"),
+    "revoke": ("DELETE", "/v1/tokens/{token}", None, "list the tokens, and revoke what"),
+    "session": ("DELETE", "/v1/sessions/{session}", None, "list the sessions before"),
+    "link": ("POST", "/v1/links", {"name": "Ada", "scopes": ["metrics"]}, "make another link"),
+    "policy": ("PUT", "/v1/policy", {"max_entries": 77}, "read the policy before"),
+    "list": ("DELETE", "/v1/accounts/acct-1?confirm=disable_enforcement", None, "check the list before"),
+}
+
+
+@pytest.mark.parametrize("request_", TOLD)
+def test_it_says_what_to_look_at_without_a_key(request_: str, distant: Api, proxy: TcpProxy) -> None:
+    admin = distant.caller("admin")
+    token = distant.credentials.create_token("old", [Scope("admin")]).token
+    distant.credentials.begin_session(token, lifetime=3600)
+    [session] = distant.credentials.sessions()
+    method, path, body, told = TOLD[request_]
+    proxy.drop_at(b"COMMIT\0", deliver=True, after=(*A_CHANGE, b"INTO cidrgate.changes"))
+    problem = admin.problem(503, method, path.format(token=token.id, session=session.id), body)
+    assert problem["code"] == "outcome_unknown"
+    assert f"if it has no key, {told}" in problem["detail"]
+    assert "`" not in problem["detail"], "the command line is not there"
+
+
+CLIENT_TOLD: list[tuple[Callable[[Client], object], str]] = [
+    (lambda client: client.create_token("n", ["metrics"]), "list the tokens"),
+    (lambda client: client.revoke_token(1), "list the tokens"),
+    (lambda client: client.end_session("a" * 16), "list the sessions"),
+    (lambda client: client.create_link("n", ["metrics"]), "make another link"),
+    (lambda client: client.create_account("v1"), "read the list"),
+    (lambda client: client.delete_account("/v1/tokens"), "read the list"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), CLIENT_TOLD)
+def test_the_client_says_what_to_look_at(change: Callable[[Client], object], told: str) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("the connection is lost")
+
+    with (
+        Client("http://service", "t", http=httpx.Client(transport=httpx.MockTransport(fail))) as client,
+        pytest.raises(OutcomeUnknownError, match=f"may be made or not: {told}"),
+    ):
+        change(client)
 
 
 def test_a_store_that_cannot_be_looked_at_leaves_the_outcome_unknown(distant: Api, proxy: TcpProxy) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import resource
 import threading
 import time
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import psycopg
 import pytest
@@ -20,6 +21,9 @@ from cidrgate.errors import StoreConflictError
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import grant_store, migrate_store, migrations, open_store
+from cidrgate.stores.unknown_outcomes import _CHECKS
+from cidrgate.values import Action
+from tests.command_line import typed
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
@@ -36,6 +40,9 @@ CHANGES: dict[str, Callable[[RuleManager], object]] = {
     "create": lambda manager: manager.create_account("acct-2", actor="unsure"),
     "remove": lambda manager: manager.remove("acct-1", "8.8.8.0/24", actor="unsure", allow_empty=True),
 }
+
+A_CHANGE = (b"INSERT INTO cidrgate.changes", b'INTO "cidrgate".changes')
+"""What a transaction says that changes something."""
 
 
 @pytest.fixture
@@ -75,6 +82,42 @@ def test_a_connection_that_breaks_at_the_commit(
             == {name: cidrs for name, cidrs in lists.items() if cidrs}
         )
     )
+
+
+TOLD: dict[str, tuple[list[str], str]] = {
+    "token create": (["token", "create", "n", "--scope", "admin"], r"list the tokens \(`cidrgate token list`\)"),
+    "token revoke": (["token", "revoke", "{token}"], r"list the tokens \(`cidrgate token list`\), and revoke"),
+    "session end": (["session", "end", "{session}"], r"list the sessions \(`cidrgate session list`\)"),
+    "session end --all": (["session", "end", "--all"], r"list the sessions \(`cidrgate session list`\)"),
+    "policy set": (["policy", "set", "--max-entries", "77"], r"read the policy \(`cidrgate policy show`\)"),
+    "prune": (["prune", "--older-than", "0d", "--yes"], "do it again, which changes nothing if it was done"),
+    "erase": (["erase", "--older-than", "0d", "--yes"], "do it again, which changes nothing if it was done"),
+    "remove": (["remove", "acct-1", "8.8.8.0/24", "--empty"], "check the list before you try again"),
+}
+
+
+@pytest.mark.parametrize("command", TOLD)
+def test_a_command_says_what_to_look_at(
+    command: str, proxy: TcpProxy, distant: RuleManager, postgres_url: str, shared_postgres_server: PostgresServer
+) -> None:
+    behind = postgres_url.replace(f":{shared_postgres_server.port}/", f":{proxy.port}/")
+    credentials = Credentials(distant._store)
+    token = credentials.create_token("old", [Scope("admin")]).token
+    credentials.begin_session(token, lifetime=3600)
+    [session] = credentials.sessions()
+    distant.close()
+    arguments, told = TOLD[command]
+    proxy.drop_at(b"COMMIT\0", deliver=True, after=A_CHANGE)
+    done = typed([*(one.format(token=token.id, session=session.id) for one in arguments), "-d", behind])
+    assert proxy.trapped == 1, done.output
+    assert done.exit_code == 6, done.output
+    assert re.search(f"may be stored or not; {told}", done.stderr), done.stderr
+
+
+def test_every_event_has_something_to_look_at() -> None:
+    of_lists = {"create_account", "add", "edit", "remove", "replace", "restore", "undo", "expire", "set_mode"}
+    of_accounts = {"rename_account", "move_account", "edit_account", "delete_account"}
+    assert set(_CHECKS) == set(get_args(Action)) - of_lists - of_accounts
 
 
 def test_a_connection_that_breaks_before_the_commit_changes_nothing(

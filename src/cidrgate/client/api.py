@@ -47,6 +47,7 @@ from cidrgate.client.responses import (
     tells_nothing,
     unknown_outcome,
     value_of_response,
+    what_to_check,
 )
 from cidrgate.client.values import (
     AccountDeletionInfo,
@@ -1077,7 +1078,7 @@ class Client:
 
     def _sent_again(self, request: httpx.Request) -> httpx.Response:
         """Send a change again that may have been carried out; wait while the service still carries it out."""
-        give_up = time.monotonic() + _TIMEOUT
+        give_up, check = time.monotonic() + _TIMEOUT, what_to_check(request)
         while True:
             again = self._http.build_request(
                 request.method, request.url, content=request.content, headers=request.headers
@@ -1085,14 +1086,14 @@ class Client:
             if self._http.is_closed:
                 raise ApiConnectionLostError(
                     "the response to a change was lost, and this client was closed. The change may be made or not: "
-                    "read the list with another one"
+                    f"{check}, with another client"
                 )
             try:
                 response = self._transmitted(again)
             except httpx.RequestError as error:
                 raise ApiConnectionLostError(
-                    f"the connection to the service was lost: {reason_of(error)}. The change may be made or not: read "
-                    "the list"
+                    f"the connection to the service was lost: {reason_of(error)}. The change may be made or not: "
+                    f"{check}"
                 ) from cause_of(error)
             if code_of(response) == "idempotency_in_progress" and time.monotonic() < give_up:
                 time.sleep(_PAUSE)
@@ -1100,7 +1101,7 @@ class Client:
             if tells_nothing(response):
                 raise ApiConnectionLostError(
                     f"the response to a change was lost, and the response {response.status_code} to the second attempt "
-                    "does not tell what became of the first. The change may be made or not: read the list"
+                    f"does not tell what became of the first. The change may be made or not: {check}"
                 )
             return response
 

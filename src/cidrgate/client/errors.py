@@ -108,7 +108,7 @@ class ApiConnectionError(CidrgateError):
 class ApiConnectionLostError(ApiConnectionError, OutcomeUnknownError):
     """The connection was lost after a change was sent, and so was the second attempt: it may be made or not.
 
-    Check the list or its history before you try again.
+    The message says what to look at before you try again.
     """
 
     code = "connection_lost"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
@@ -25,10 +26,20 @@ __all__ = [
     "tells_nothing",
     "unknown_outcome",
     "value_of_response",
+    "what_to_check",
 ]
 
 _REFUSED_BEFORE = frozenset({401, 403, 408, 429})
 """Statuses with which a request is refused before the service, or something in front of it, knows its key."""
+
+_RESOURCE = re.compile(r"/v1/([a-z]+)")
+_CHECKS = {
+    "links": "make another link, because nobody has the secret of this one",
+    "policy": "read the policy",
+    "sessions": "list the sessions",
+    "tokens": "list the tokens, and revoke what should not be there",
+}
+"""What to look at after an unknown outcome, by the resource that was changed; the list for others."""
 
 _Value = TypeVar("_Value")
 
@@ -82,11 +93,17 @@ def unknown_outcome(response: httpx.Response, wrong: UnexpectedJsonError) -> Api
         type="/problems/outcome_unknown",
         title="The outcome is unknown",
         status=response.status_code,
-        detail=f"{_said(response, wrong)}. The change may be made or not: read the list",
+        detail=f"{_said(response, wrong)}. The change may be made or not: {what_to_check(response.request)}",
         code="outcome_unknown",
         outcome="unknown",
     )
     return _error_of(response, problem)
+
+
+def what_to_check(request: httpx.Request) -> str:
+    """Return what to look at after a change of which nobody knows whether it was made."""
+    found = _RESOURCE.search(request.url.raw_path.decode("ascii", "replace"))
+    return _CHECKS.get(found[1] if found else "", "read the list")
 
 
 def code_of(response: httpx.Response) -> str | None:

@@ -230,7 +230,7 @@ class CommitGroups:
                     member.end(
                         OutcomeUnknownError(
                             "the store did not answer in time while the change was made: the change may be stored or "
-                            "not; check the list before you try again"
+                            f"not; check the {_shown_in(member)} before you try again"
                         )
                     )
 
@@ -427,9 +427,15 @@ def _end_all(group: Sequence[_Member], results: Sequence[object], error: Excepti
             member.end(made if isinstance(made, CidrgateError) else error)
 
 
+def _shown_in(member: _Member) -> str:
+    return "change log" if callable(member.change) else "list"
+
+
 def _interrupted(*, made: bool) -> StoreError:
     if made:
-        return OutcomeUnknownError("the commit was interrupted: the change may be stored or not; check the list")
+        return OutcomeUnknownError(
+            "the commit was interrupted: the change may be stored or not; check the list or the change log"
+        )
     return StoreError("the change was interrupted; nothing was changed: try again")
 
 

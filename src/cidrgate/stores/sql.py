@@ -253,6 +253,8 @@ class Transaction(ABC):
         self._log_end_before: int | None = None
         self.tokens_relied_on: dict[int, Any] = {}
         """The rows of the tokens that this write transaction has read and locked, by id: no other can change them."""
+        self.event: Action | None = None
+        """The last event of the store as a whole that it has logged."""
 
     @abstractmethod
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
@@ -632,6 +634,7 @@ class Transaction(ABC):
             origin: How the actor is known, and from where the request came.
             details: More about it, as JSON. It must contain no secret.
         """
+        self.event = action
         row: dict[str, Any] = {"at": at, "actor": actor, "account": STORE, "action": action, "before": [], "after": []}
         self._connection.execute(_insert_changes, [{**row, "details": details, "origin": origin_to_json(origin)}])
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.errors import ChangeWithdrawnError, OutcomeUnknownError, StoreError
 from cidrgate.process.wakeups import WakeUp
 from cidrgate.stores.foreign_errors import may_be_of_signal_handler
+from cidrgate.stores.unknown_outcomes import LIST, Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["MIGRATE_AGAIN", "Write", "Writes", "confirmed"]
 
-MIGRATE_AGAIN = "run `cidrgate migrate` again, which does only what is not done yet"
+MIGRATE_AGAIN = Check("run `cidrgate migrate` again, which does only what is not done yet")
 """What to do after the answer to the commit of a migration, or of new tables, was lost."""
 
 
 @contextmanager
-def confirmed(name: str, refused: Callable[[Exception], bool], advice: str) -> Iterator[None]:
+def confirmed(name: str, refused: Callable[[Exception], bool], check: Check) -> Iterator[None]:
     """Report an error of a COMMIT as an unknown outcome, unless it proves that nothing was committed.
 
     Args:
         name: The name of the store in messages.
         refused: Returns whether an error of a COMMIT proves that nothing was committed.
-        advice: What to do before the change is made again.
+        check: What to do before the change is made again.
 
     Raises:
         OutcomeUnknownError: If the answer to COMMIT was lost, or does not say whether it succeeded.
@@ -41,9 +42,12 @@ def confirmed(name: str, refused: Callable[[Exception], bool], advice: str) -> I
         if refused(error) or may_be_of_signal_handler(error):
             raise
         cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        raise OutcomeUnknownError(
-            f"{name} did not say whether the commit succeeded ({cause}): the change may be stored or not; {advice}"
-        ) from error
+        unknown = OutcomeUnknownError(
+            f"{name} did not say whether the commit succeeded ({cause}): the change may be stored or not; "
+            f"{check.told(command=True)}"
+        )
+        unknown._check = check.told(command=False)
+        raise unknown from error
 
 
 class Write:
@@ -129,8 +133,13 @@ class Writes:
         if write.withdrawn.is_set():
             raise self._withdrawal()
 
-    def commit(self, write: Write, connection: Connection) -> None:
+    def commit(self, write: Write, connection: Connection, check: Check = LIST) -> None:
         """Commit a transaction.
+
+        Args:
+            write: The transaction.
+            connection: Its connection.
+            check: What to look at if the outcome is unknown.
 
         Raises:
             ChangeWithdrawnError: If the transaction was cancelled.
@@ -140,7 +149,7 @@ class Writes:
         with self._lock:
             self.check(write)
             write.committing = True
-        with confirmed(self._name, self._refused, "check the list before you try again"):
+        with confirmed(self._name, self._refused, check):
             self._commit(connection)
 
     def withdraw(self) -> None:

@@ -69,8 +69,8 @@ _ERRORS = {
     422: "The request is invalid, or it breaks rules; `errors` lists what is wrong.",
     429: "This address has sent too many wrong credentials.",
     431: "The headers are too large.",
-    503: "The store is unavailable. Nothing was changed, unless `code` is `outcome_unknown`: then read the list, or "
-    "send the request again with its `Idempotency-Key`.",
+    503: "The store is unavailable. Nothing was changed, unless `code` is `outcome_unknown`: then send the "
+    "request again with its `Idempotency-Key`, or look at what it changes, as `detail` says.",
 }
 _RETRY = {"Retry-After": {"description": "The seconds to wait.", "schema": {"type": "integer", "format": "int32"}}}
 _HEADERS = {

@@ -241,6 +241,11 @@ def _inherited(error: Any) -> str:
     return "A subaccount inherits the list of its parent. Change the list there."
 
 
+def _unknown_outcome(error: Any) -> str:
+    check: str = error._check
+    return f"The database did not report whether it stored this. {check[0].upper()}{check[1:]}."
+
+
 def _service(error: Any) -> str:
     wait = (error.headers or {}).get("Retry-After")
     if error.code == "too_many_failures" and wait:
@@ -299,9 +304,7 @@ WORDS: Final[Mapping[type[CidrgateError], str | Callable[[Any], str]]] = {
     ),
     errors.WouldLockOutCallerError: "This would deny your own address. Nothing was changed: confirm it first.",
     errors.UnconfirmedChangeError: "This must be confirmed first. Nothing was changed.",
-    errors.OutcomeUnknownError: (
-        "The database did not report whether it stored this. Read the list before you try again."
-    ),
+    errors.OutcomeUnknownError: _unknown_outcome,
     errors.StoreBusyError: "Other people or programs keep this busy. Nothing was changed; try again in a few seconds.",
     errors.StoreConflictError: f"Another person or program was quicker. {_LATER}",
     errors.ChangeWithdrawnError: f"The service is about to restart. {_LATER}",

@@ -153,7 +153,7 @@ _RETRY = {"store_busy": "5"}
 
 _OF_STORES = {
     "outcome_unknown": "the store did not confirm this change, so it may or may not be stored. Repeat the request with "
-    "the same Idempotency-Key; if it has no key, check the list before you try again",
+    "the same Idempotency-Key; if it has no key, {check}",
     "store_busy": "other requests held a lock that this request needs for too long; nothing was changed: try again "
     "later",
     "store_conflict": "another writer was first; nothing was changed: repeat the request",
@@ -280,8 +280,9 @@ def _of_store(error: StoreError) -> Response:
     kind = TYPE_OF_CODE["store_busy"] if isinstance(error, StoreBusyError) else type_of_error(error)
     if kind is None or kind.status is None:
         kind = TYPE_OF_CODE["store_unavailable"]
-    more: dict[str, Any] = {"outcome": "unknown"} if isinstance(error, OutcomeUnknownError) else {}
-    detail = _OF_STORES[kind.code]
+    detail, more = _OF_STORES[kind.code], dict[str, Any]()
+    if isinstance(error, OutcomeUnknownError):
+        detail, more = detail.format(check=error._check), {"outcome": "unknown"}
     return problem_response(kind.code, detail, headers={"Retry-After": _RETRY.get(kind.code, "1")}, **more)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from cidrgate.stores.postgres.database import Database
+    from cidrgate.stores.unknown_outcomes import Check
 
 __all__ = ["altering", "commit"]
 
@@ -26,7 +27,7 @@ _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
 
 
 @contextmanager
-def altering(database: Database, lock_timeout: float, advice: str) -> Iterator[Connection]:
+def altering(database: Database, lock_timeout: float, check: Check) -> Iterator[Connection]:
     """Begin a transaction that alters the schema or grants rights, and commit it at the end of the block.
 
     Several processes take turns.
@@ -34,7 +35,7 @@ def altering(database: Database, lock_timeout: float, advice: str) -> Iterator[C
     Args:
         database: The database.
         lock_timeout: How many seconds a statement waits for a lock.
-        advice: What to do after the answer to the commit was lost.
+        check: What to do after the answer to the commit was lost.
 
     Raises:
         OutcomeUnknownError: If the answer to the commit was lost.
@@ -50,7 +51,7 @@ def altering(database: Database, lock_timeout: float, advice: str) -> Iterator[C
             driver.silence = LONGEST_SILENCE
             connection.execute(_TAKE_TURNS)
             yield connection
-            with confirmed(database.name, refused_commit, advice):
+            with confirmed(database.name, refused_commit, check):
                 commit(connection)
     finally:
         engine.dispose()

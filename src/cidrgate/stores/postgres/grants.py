@@ -11,6 +11,7 @@ from cidrgate.stores.postgres.commits import altering
 from cidrgate.stores.postgres.database import Database
 from cidrgate.stores.postgres.failures import explained, hidden_rows
 from cidrgate.stores.schema import changes, facts, metadata
+from cidrgate.stores.unknown_outcomes import Check
 from cidrgate.stores.waits import LOCK_TIMEOUT, check_lock_timeout
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _HIDDEN = """
 """Selects the tables that do not show a user all of their rows."""
 
 
-_GRANT_AGAIN = "run `cidrgate migrate --grant` again: rights that the user has stay"
+_GRANT_AGAIN = Check("run `cidrgate migrate --grant` again: rights that the user has stay")
 
 
 def grant(url: str, user: str, *, lock_timeout: Duration | None = None) -> None:

@@ -26,6 +26,7 @@ from cidrgate.stores.postgres.tables import refuse_replaced
 from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
 from cidrgate.stores.schema import facts
+from cidrgate.stores.unknown_outcomes import check_of
 from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, SILENCE, check_lock_timeout, check_pool_size, time_left
 from cidrgate.stores.writes import MIGRATE_AGAIN, Writes
 
@@ -171,7 +172,7 @@ class PostgresStore:
                     yield transaction
                     self._refuse_lost(write.driver)
                     changes = () if listener is None else transaction.own_changes()
-                    self._writes.commit(write, connection)
+                    self._writes.commit(write, connection, check_of(transaction.event))
                 except BaseException:
                     with suppress(Exception):  # the connection, and with it the transaction, is lost
                         begun.rollback()

@@ -37,6 +37,7 @@ from cidrgate.stores.sqlite.search import NAMES, NETWORKS
 from cidrgate.stores.sqlite.transaction import SqliteTransaction
 from cidrgate.stores.sqlite.unused_files import delete_unused
 from cidrgate.stores.sqlite.watch import SqliteWatch
+from cidrgate.stores.unknown_outcomes import check_of
 from cidrgate.stores.urls import redacted
 from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, check_pool_size, time_left
 from cidrgate.stores.writes import MIGRATE_AGAIN, Write, Writes, confirmed
@@ -214,7 +215,7 @@ class SqliteStore:
                     yield transaction
                     changes = () if listener is None else transaction.own_changes()
                     self._identity.check()
-                    self._writes.commit(write, connection)
+                    self._writes.commit(write, connection, check_of(transaction.event))
                 except BaseException:
                     with suppress(SQLAlchemyError):
                         begun.rollback()
