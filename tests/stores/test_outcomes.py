@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -89,6 +90,10 @@ TOLD: dict[str, tuple[list[str], str]] = {
     "token revoke": (["token", "revoke", "{token}"], r"list the tokens \(`cidrgate token list`\), and revoke"),
     "session end": (["session", "end", "{session}"], r"list the sessions \(`cidrgate session list`\)"),
     "session end --all": (["session", "end", "--all"], r"list the sessions \(`cidrgate session list`\)"),
+    "policy set of an account": (
+        ["policy", "set", "--account", "acct-1", "--max-entries", "7"],
+        r"read the policy \(`cidrgate policy",
+    ),
     "policy set": (["policy", "set", "--max-entries", "77"], r"read the policy \(`cidrgate policy show`\)"),
     "prune": (["prune", "--older-than", "0d", "--yes"], "do it again, which changes nothing if it was done"),
     "erase": (["erase", "--older-than", "0d", "--yes"], "do it again, which changes nothing if it was done"),
@@ -112,6 +117,28 @@ def test_a_command_says_what_to_look_at(
     assert proxy.trapped == 1, done.output
     assert done.exit_code == 6, done.output
     assert re.search(f"may be stored or not; {told}", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda manager: Credentials(manager._store).end_all_sessions(), "list the sessions"),
+        (lambda manager: Credentials(manager._store).revoke_token(1), "list the tokens"),
+        (lambda manager: manager.prune_history(timedelta(days=9)), "do it again"),
+        (lambda manager: manager.erase(timedelta(days=9)), "do it again"),
+    ],
+    ids=["sessions", "token", "prune", "erase"],
+)
+def test_what_changes_nothing_says_it_too(
+    make: Callable[[RuleManager], object], told: str, proxy: TcpProxy, distant: RuleManager
+) -> None:
+    credentials = Credentials(distant._store)
+    credentials.revoke_token(credentials.create_token("old", [Scope("admin")]).token.id)
+    proxy.drop_at(
+        b"COMMIT\0", deliver=True, after=(b"DELETE FROM", b"UPDATE cidrgate", b"EXCLUSIVE MODE", b"log_start")
+    )
+    with pytest.raises(OutcomeUnknownError, match=told):
+        make(distant)
 
 
 def test_every_event_has_something_to_look_at() -> None:

@@ -36,7 +36,7 @@ def erasure(
     from cidrgate.stores.erasing import erase_personal_data  # it needs SQLAlchemy, which `stores` loads late
 
     names = None if account is None else names_in_log(transaction, account)
-    now = datetime.now(UTC)
+    now, transaction.event = datetime.now(UTC), "erase"
     before = earlier_by_far(certain_time(now), transaction.clock()) - age
     erased = erase_personal_data(transaction, before, names=names, dry_run=dry_run)
     if any(erased) and not dry_run:

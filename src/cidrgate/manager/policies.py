@@ -111,6 +111,7 @@ def policy_change(
     from cidrgate.stores.account_rows import AccountRows
 
     _check(options)
+    transaction.event = "set_policy"
     rows = AccountRows(transaction)
     owner = None
     if account is None:

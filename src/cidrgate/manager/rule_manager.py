@@ -1609,7 +1609,7 @@ class RuleManager:
         actor = checked_text(actor, "actor")
 
         def prune(transaction: Transaction) -> int:
-            now = datetime.now(UTC)
+            now, transaction.event = datetime.now(UTC), "prune"
             end = earlier_by_far(certain_time(now), transaction.clock()) - age
             start = transaction.log_start()
             pruned = transaction.prune(end, dry_run=self._dry_run)

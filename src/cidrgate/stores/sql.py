@@ -254,7 +254,8 @@ class Transaction(ABC):
         self.tokens_relied_on: dict[int, Any] = {}
         """The rows of the tokens that this write transaction has read and locked, by id: no other can change them."""
         self.event: Action | None = None
-        """The last event of the store as a whole that it has logged."""
+        """What it does besides changes of accounts and lists, for an unknown outcome: an event of the log, even if it
+        changes nothing and logs none."""
 
     @abstractmethod
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:

@@ -58,6 +58,6 @@ def check_of(event: Action | None) -> Check:
     """Return what to look at.
 
     Args:
-        event: The event that the transaction has logged; None if it has changed accounts and lists.
+        event: The event of the transaction; None if it has only changed accounts and lists.
     """
     return LIST if event is None else _CHECKS[event]

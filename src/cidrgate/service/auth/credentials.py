@@ -269,7 +269,7 @@ class Credentials:
 
     def revoke_token_in(self, transaction: Transaction, token_id: int, *, actor: str | None = None) -> Token:
         """Revoke a token in an existing transaction; see `revoke_token`."""
-        rows = CredentialRows(transaction)
+        rows, transaction.event = CredentialRows(transaction), "revoke_token"
         if rows.token(token_id) is None:
             raise TokenNotFoundError(f"there is no token {token_id}", token=token_id)
         now = datetime.now(UTC)
@@ -517,7 +517,7 @@ class Credentials:
         """
 
         def end(transaction: Transaction) -> int:
-            rows = CredentialRows(transaction)
+            rows, transaction.event = CredentialRows(transaction), "end_all_sessions"
             links, sessions = rows.delete_links(), rows.delete_sessions()
             if links or sessions:
                 ended = {"sessions": sessions, "links": links}
