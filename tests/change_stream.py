@@ -9,6 +9,8 @@ import json
 import os
 import random
 import sys
+import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,8 @@ from cidrgate.rules.decisions import enforced
 from cidrgate.values import MODES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cidrgate.errors import Confirmation
 
 ACCOUNTS = ("acct-1", "acct-2", "acct-3")
@@ -52,6 +56,25 @@ MAX_ENTRIES = 5
 def open_manager(url: str) -> RuleManager:
     """The manager all writers use, on lists short enough to fill up."""
     return RuleManager.open(url, policy=Policy(max_entries=MAX_ENTRIES), create=True)
+
+
+@contextmanager
+def a_held_change(manager: RuleManager, account: str) -> Iterator[None]:
+    """A change that has written to the log, and does not end before the block does."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        entered.set()
+        leave.wait(60)
+
+    late = threading.Thread(target=lambda: manager._with_transaction_hook(hold).add(account, "8.8.8.0/24"))
+    late.start()
+    try:
+        assert entered.wait(30)
+        yield
+    finally:
+        leave.set()
+        late.join(60)
 
 
 def served(manager: RuleManager) -> dict[str, list[object]]:

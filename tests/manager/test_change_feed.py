@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -18,11 +19,13 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from sqlalchemy import text
 
-from cidrgate import HistoryError, NewEntry, Origin, RuleManager, StoreError
+from cidrgate import HistoryError, NewEntry, Origin, RuleManager, StoreBusyError, StoreError
+from cidrgate.event_log import event_name
 from cidrgate.manager import change_feed
-from cidrgate.manager.change_feed import ChangeFeed, ChangeReader
+from cidrgate.manager.change_feed import ChangeFeed, ChangeReader, read_changes
+from cidrgate.stores.values import LogHolder
 from tests.change_log import Replay
-from tests.change_stream import MAX_ENTRIES, change_something, open_manager
+from tests.change_stream import MAX_ENTRIES, a_held_change, change_something, open_manager
 from tests.interruptions import ERRORS, in_another_thread, interruptions
 from tests.waiting import eventually
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cidrgate import Change
+    from cidrgate.event_log import Event
     from cidrgate.stores.postgres.store import PostgresStore
 
 
@@ -210,6 +214,95 @@ def test_a_row_that_commits_late_holds_later_ones_back(two_transactions: tuple[R
         eventually(both)
         assert [change.account for change in rows] == ["a", "b"]
         assert other.changes(after=before) == rows
+
+
+HELD_BY = r"process \d+ of the server"
+
+
+def test_a_transaction_that_does_not_end_is_reported(
+    two_transactions: tuple[RuleManager, RuleManager], postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It holds back every later row, but the lists of no node."""
+    caplog.set_level(logging.INFO, "cidrgate")
+    one, other = two_transactions
+    before = one.changes()[-1].sequence
+    counted: list[object] = []
+    rows: list[Change] = []
+    with (
+        RuleManager.open(postgres_url, lock_timeout=0.3) as reader,
+        closing(ChangeFeed(reader._store, refused=lambda: counted.append(None))) as feed,
+    ):
+        subscription = feed.subscribe(before, lambda: None)
+        assert subscription is not None
+        eventually(lambda: subscription.recent() is not None)
+        with a_held_change(one, "a"):
+            other.add("b", "1.1.1.1/32")
+            eventually(lambda: reader.matcher.prefixes("b") == ["1.1.1.1/32"])
+            for ask in (
+                lambda: reader.changes(after=before),
+                lambda: next(reader.follow_changes(after=before)),
+                lambda: next(reader.follow_changes()),
+            ):
+                with pytest.raises(StoreBusyError, match=HELD_BY):
+                    ask()
+            assert reader.changes(after=before - 1, limit=1) == reader.changes(after=before - 1)
+            eventually(lambda: len(counted) > 1)
+            assert feed.held_back
+            assert subscription.read() == []
+            assert len(held := messages(caplog, "store_busy")) == 1
+            assert re.search(HELD_BY, held[0])
+
+        def both() -> bool:
+            rows.extend(subscription.read())
+            return len(rows) == 2
+
+        eventually(both)
+        eventually(lambda: not feed.held_back and len(messages(caplog, "works_again")) == 1)
+    assert [change.account for change in rows] == ["a", "b"]
+
+
+def messages(caplog: pytest.LogCaptureFixture, event: Event) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if getattr(record, "cidrgate", {}).get("event") == event_name(event)
+    ]
+
+
+def test_a_feed_that_cannot_begin_names_who_holds_it_back(
+    two_transactions: tuple[RuleManager, RuleManager], postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = two_transactions
+    before = one.changes()[-1].sequence
+    with (
+        a_held_change(one, "a"),
+        RuleManager.open(postgres_url, lock_timeout=0.3) as reader,
+        closing(ChangeFeed(reader._store)) as feed,
+    ):
+        other.add("b", "1.1.1.1/32")
+        subscription = feed.subscribe(before, lambda: None)
+        assert subscription is not None
+        eventually(lambda: feed.held_back)
+        assert re.search(HELD_BY, messages(caplog, "store_busy")[0])
+
+
+@pytest.mark.parametrize("seconds", [None, 0.0, 0.5])
+def test_a_page_that_is_held_back_is_empty_only_if_that_is_known_to_be_new(
+    seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None: the server does not show how long a transaction of another user has lasted."""
+    monkeypatch.setattr(change_feed, "_PATIENCE", 0.0)
+    log = Log(seconds)
+    for _ in range(2):
+        log.begin()
+    log.end(1, commit=True)
+    if seconds == 0.0:
+        assert read_changes(cast("Any", log), 0, None) == []
+        return
+    with pytest.raises(StoreBusyError, match="held by the other"):
+        read_changes(cast("Any", log), 0, None)
+    log.end(0, commit=True)
+    assert sequences(read_changes(cast("Any", log), 0, None)) == [1, 2]
 
 
 def test_a_sequence_of_a_transaction_that_was_rolled_back_is_skipped(
@@ -480,9 +573,10 @@ class WatchOfNothing:
 class Log:
     """A log as PostgreSQL's: transactions commit in any order, and sequences may stay missing."""
 
-    lock_timeout = 10.0
+    lock_timeout = 0.2
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = seconds
         self.next = 1
         self.committed: set[int] = set()
         self.open: list[int] = []
@@ -516,6 +610,9 @@ class Log:
 
     def log_writers(self) -> frozenset[str]:
         return frozenset(map(str, self.open))
+
+    def log_holder(self, writers: frozenset[str]) -> LogHolder | None:
+        return LogHolder("the other", self.seconds) if writers & self.log_writers() else None
 
     def changes_after(self, after: int, limit: int) -> list[Any]:
         found = sorted(sequence for sequence in self.committed if sequence > after)

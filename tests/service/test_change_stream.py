@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import signal
 import threading
 import time
@@ -29,12 +30,13 @@ from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.threads import Threads
 from cidrgate.stores.waits import answer_by
-from tests.change_stream import change_something, open_manager
+from tests.change_stream import a_held_change, change_something, open_manager
 from tests.service.a_server import a_server
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from cidrgate.service.settings import Service
     from tests.service.conftest import Api
@@ -305,6 +307,50 @@ def test_a_stream_that_finds_no_thread_is_refused_in_time(api: Api) -> None:
         pytest.raises(StoreBusyError, match="does not end"),
     ):
         ChangeReader(api.manager._store).begin_at_end()
+
+
+def test_a_stream_says_that_a_transaction_holds_changes_back(api: Api) -> None:
+    with (
+        patch.object(change_stream, "HEARTBEAT", 0.2),
+        patch.object(ChangeFeed, "_look_at_hold"),
+        served(api) as url,
+        stream(url, api.token("admin")) as response,
+    ):
+        told = events(response)
+        next(told)
+        assert next(told) == {"": "the connection works"}
+        api.app.state.service.feed.held_back = True
+        eventually(lambda: "holds back all later changes" in next(told)[""])
+
+
+def test_a_page_that_a_transaction_holds_back_is_an_error(postgres_url: str, tmp_path: Path) -> None:
+    """An empty page would be the end of the log."""
+    with RuleManager.open(postgres_url, create=True) as manager, (tmp_path / "log").open("w+") as log:
+        token = Credentials(manager._store).create_token("t", [Scope("admin")]).secret
+        manager.create_account("a")
+        after = manager.history(limit=1)[0].sequence
+        with (
+            a_server(postgres_url, "--lock-timeout", "1", log=log) as server,
+            Client(server.url, token) as client,
+            a_held_change(manager, "a"),
+            stream(server.url, token, f"?after={after}") as response,
+        ):
+            assert response.status_code == 200
+            client.create_account("b")
+            with pytest.raises(ApiError) as refused:
+                list(client.changes(after=after))
+            assert (refused.value.status, refused.value.code) == (503, "store_busy")
+            with pytest.raises(ApiError) as refused:
+                client.follow_changes()
+            assert (refused.value.status, refused.value.code) == (503, "store_busy")
+            held = "the streams of changes get nothing"
+            eventually(lambda: held in (tmp_path / "log").read_text())
+            lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+            busy = [line for line in lines if line["event"] == "cidrgate.store_busy"]
+            assert all("process " in line["message"] for line in busy)
+            counted = re.search(r"^cidrgate_store_busy_total (\S+)$", client.metrics(), re.MULTILINE)
+            assert counted is not None
+            assert float(counted[1]) >= len(busy) >= 3
 
 
 def test_a_stream_ends_with_its_token(api: Api) -> None:

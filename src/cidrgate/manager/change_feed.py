@@ -3,7 +3,8 @@
 A reader gets each row exactly once, in the order of the sequences. On PostgreSQL, transactions commit in another order
 than they take their sequences. So a row is not handed out while a transaction may still commit a row with a smaller
 sequence: a missing sequence is skipped only when every transaction that could own it has ended. The wait is as long as
-such a transaction takes from its first row to its commit.
+such a transaction takes from its first row to its commit. If it is longer than the lock timeout, the session of the
+transaction is reported.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from cidrgate.stores import Store, Watch
+    from cidrgate.stores.values import LogHolder
     from cidrgate.values import Change
 
 __all__ = ["ChangeFeed", "ChangeReader", "Subscription", "follow_changes", "read_changes"]
@@ -66,6 +68,7 @@ class ChangeReader:
         # The transactions that could own the sequences missing up to a row; None while none is missing.
         self._writers: frozenset[str] | None = None
         self._until = 0
+        self._held_until: float | None = None  # how long they may hold back every row that comes next
 
     def continue_after(self, sequence: int) -> None:
         """Continue after a row that was read elsewhere, or that nobody can read any more.
@@ -76,6 +79,7 @@ class ChangeReader:
         self.after = sequence
         self.unsettled = False
         self._writers = None  # they could own sequences before this row
+        self._held_until = None
 
     def check(self) -> None:
         """Refuse a place from which on the log cannot be read.
@@ -107,10 +111,7 @@ class ChangeReader:
         writers = self._current_writers()
         while writers:
             if time.monotonic() > end:
-                raise StoreBusyError(
-                    "a transaction that has written to the change log does not end, so the place of its rows is "
-                    "unknown: try again, or end the session of the database that holds it"
-                )
+                raise _busy("the place of its rows is unknown", self._holder(writers))
             time.sleep(_UNSETTLED)
             writers &= self._current_writers()
 
@@ -132,7 +133,37 @@ class ChangeReader:
         if settled:
             self.continue_after(settled[-1].sequence)
         self.unsettled = len(settled) < len(rows)
+        if settled or not self.unsettled:
+            self._held_until = None
+        elif self._held_until is None:
+            self._held_until = time.monotonic() + time_left(self._store.lock_timeout)
         return settled
+
+    def refuse_long_hold(self) -> None:
+        """Refuse to wait longer for a transaction that holds rows back. After an error, the time begins anew.
+
+        Raises:
+            StoreBusyError: If it has held back the same row for longer than the lock timeout.
+        """
+        if self._held_until is None or time.monotonic() < self._held_until:
+            return
+        self._held_until = None
+        holder = self._holder(self._writers)
+        if holder is not None:
+            raise _held_back(holder)
+
+    def hold_is_short(self) -> bool:
+        """Return whether the transaction that holds rows back has not lasted for the lock timeout yet, as far as known.
+
+        Raises:
+            StoreBusyError: If it has lasted longer.
+        """
+        holder = self._holder(self._writers)
+        if holder is None or holder.seconds is None:
+            return False
+        if holder.seconds >= self._store.lock_timeout:
+            raise _held_back(holder)
+        return True
 
     def _past_gap(self, rows: list[Change], limit: int) -> list[Change]:
         """Return rows from a gap on, if every transaction that could own the gap has ended."""
@@ -161,12 +192,30 @@ class ChangeReader:
         with self._store.read_autocommit() as transaction:
             return transaction.log_writers()
 
+    def _holder(self, writers: frozenset[str] | None) -> LogHolder | None:
+        if not writers:
+            return None
+        with self._store.read_autocommit() as transaction:
+            return transaction.log_holder(writers)
+
     def _check_start(self, start: int) -> None:
         if 0 < self.after < start - 1:
             raise HistoryError(
                 f"the change log begins with change {start}: older changes were deleted. Read it from its beginning",
                 sequence=self.after,
             )
+
+
+def _busy(consequence: str, holder: LogHolder | None) -> StoreBusyError:
+    held = "" if holder is None else f" (it is held by {holder.session})"
+    return StoreBusyError(
+        f"a transaction that has written to the change log does not end, so {consequence}: try again, or end the "
+        f"session of the database that holds it{held}"
+    )
+
+
+def _held_back(holder: LogHolder) -> StoreBusyError:
+    return _busy("all later changes are held back", holder)
 
 
 def _without_gap(rows: list[Change], after: int) -> list[Change]:
@@ -182,14 +231,16 @@ def read_changes(store: Store, after: int, limit: int | None) -> list[Change]:
     reader = ChangeReader(store, after)
     reader.check()
     found: list[Change] = []
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + time_left(min(_PATIENCE, store.lock_timeout))
     while limit is None or len(found) < limit:
         rows = reader.read(_PAGE if limit is None else min(_PAGE, limit - len(found)))
         found += rows
-        if not rows:
-            if not reader.unsettled or time.monotonic() > end:
-                break
-            time.sleep(_UNSETTLED)
+        if rows:
+            continue
+        if not reader.unsettled or (time.monotonic() > end and (found or reader.hold_is_short())):
+            break
+        reader.refuse_long_hold()
+        time.sleep(_UNSETTLED)
     return found
 
 
@@ -211,6 +262,7 @@ def _followed(store: Store, reader: ChangeReader) -> Generator[Change]:
             rows = reader.read()
             yield from rows
             if not rows:
+                reader.refuse_long_hold()
                 watch.wait(_UNSETTLED if reader.unsettled else _POLL)
     finally:
         watch.close()
@@ -258,11 +310,18 @@ class ChangeFeed:
     Args:
         store: The store.
         most: The most subscribers at a time.
+        refused: Called each time that the thread has waited for the lock timeout for a transaction that holds rows
+            back; None for nothing.
+
+    Attributes:
+        closed: Whether it serves nobody any more.
+        held_back: Whether rows are held back for longer than the lock timeout.
     """
 
-    def __init__(self, store: Store, most: int = 100) -> None:
+    def __init__(self, store: Store, most: int = 100, refused: Callable[[], object] | None = None) -> None:
         self._store = store
         self._most = most
+        self._refused = refused
         self.after_fork(certain=True)
         join_forks(self, stage=2)
 
@@ -279,7 +338,9 @@ class ChangeFeed:
         self._thread: threading.Thread | None = None
         self._watch: Watch | None = None
         self._complaint = Complaint("task_failed", "the streams of changes cannot read the change log, and try again")
+        self._hold = Complaint("store_busy", "the streams of changes get nothing")
         self.closed = False
+        self.held_back = False
 
     def subscribe(self, after: int | None, woken: Callable[[], object]) -> Subscription | None:
         """Return a new subscription; None if there are too many, or the feed is closed.
@@ -394,10 +455,29 @@ class ChangeFeed:
                 if self._can_read():
                     with self._lock:
                         self._forget()  # subscribers read the store themselves until this thread can follow it
-                if not isinstance(error, StoreError | HistoryError):  # the follower of the lists logs a lost store
+                if isinstance(error, StoreBusyError):
+                    self._report_hold(error)
+                elif not isinstance(error, StoreError | HistoryError):  # the follower of the lists logs a lost store
                     self._complaint.say(error)
                 self._tell()
                 time.sleep(_RETRY)
+
+    def _report_hold(self, error: StoreBusyError) -> None:
+        self.held_back = True
+        self._hold.say(error)
+        if self._refused is not None:
+            self._refused()
+
+    def _look_at_hold(self, reader: ChangeReader) -> None:
+        """Report rows that are held back for too long, or that they are held back no more."""
+        if not reader.unsettled:
+            self.held_back = False
+            self._hold.withdraw()
+            return
+        try:
+            reader.refuse_long_hold()
+        except StoreBusyError as error:
+            self._report_hold(error)
 
     def _can_read(self) -> bool:
         """Return whether the store can be read, although following it failed."""
@@ -419,12 +499,15 @@ class ChangeFeed:
         while not self._ends():
             rows = reader.read()
             self._complaint.withdraw()
+            self._look_at_hold(reader)
             if rows:
                 with self._lock:
                     self._rows.extend(rows)
                     while len(self._rows) > _RECENT:
                         self._complete_after = self._rows.popleft().sequence
                 self._tell()
+            elif self.held_back:
+                watch.wait(_RETRY)  # its commit ends the wait
             else:
                 watch.wait(_UNSETTLED if reader.unsettled else _POLL)
         return True

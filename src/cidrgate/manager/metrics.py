@@ -141,7 +141,7 @@ class WaitMetrics:
     """Measures how long changes of lists wait for locks and for their turn.
 
     Metrics: the histogram `cidrgate_lock_wait_seconds`, and `cidrgate_store_busy_total`, which counts the changes and
-    requests that reached the lock timeout.
+    requests that reached the lock timeout, and each lock timeout for which the feed of changes waits for a transaction.
 
     Args:
         registry: The registry of the metrics.
@@ -169,7 +169,7 @@ class WaitMetrics:
         manager.measure_waits(self._waits.observe, self.refused if refusals else None)
 
     def refused(self) -> None:
-        """Count a change or a request that reached the lock timeout."""
+        """Count a change, a request or a wait of the feed of changes that reached the lock timeout."""
         self._busy.inc()
 
 

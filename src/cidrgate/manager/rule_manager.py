@@ -632,7 +632,8 @@ class RuleManager:
         """Return rows of the change log of all accounts, the oldest first, with the events of the store.
 
         To read the log as it grows, call this again with the sequence of the last row. Each row comes exactly once: a
-        row is left out while a transaction may still commit a row with a smaller sequence.
+        row is left out while a transaction may still commit a row with a smaller sequence. A transaction that lasts
+        longer than the lock timeout is an error, unless there are rows before its rows.
 
         Args:
             after: Only rows with a greater sequence; 0 to begin with the oldest row.
@@ -641,6 +642,7 @@ class RuleManager:
         Raises:
             HistoryError: If rows after `after` were deleted, or the log does not reach it.
             ValueError: If `after` or `limit` is negative.
+            StoreBusyError: If a transaction that has written to the log holds all further rows back for too long.
             StoreError: If the store cannot be read.
 
         Example:
@@ -664,6 +666,8 @@ class RuleManager:
         Raises:
             HistoryError: If rows after `after` were deleted, or the log does not reach it.
             ValueError: If `after` is negative.
+            StoreBusyError: If a transaction that has written to the log holds all further rows back for longer than the
+                lock timeout.
             StoreError: If the store cannot be read.
         """
         if after is not None:

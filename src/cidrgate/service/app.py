@@ -153,7 +153,7 @@ def create_app(
         stream_threads=Threads("new streams of changes", _NEW_STREAMS, manager._store.lock_timeout),
         feed_threads=Threads("readers of the feed of changes", _FEED_READERS, manager._store.lock_timeout),
         probe=StoreProbe(manager._store),
-        feed=ChangeFeed(manager._store, MOST_STREAMS),
+        feed=ChangeFeed(manager._store, MOST_STREAMS, metrics.waits.refused),
     )
     lists_and_answers = (accounts, modes, entries, lists, questions, recommendations, history, policies)
     others = (tokens, links, sessions, health, problem_pages)

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import TextualSelect
 
     from cidrgate.stores.search import WantedNetwork
-    from cidrgate.stores.values import NewList, StoredChange
+    from cidrgate.stores.values import LogHolder, NewList, StoredChange
     from cidrgate.values import Account, Action, Change, Entry, ListState, Origin
 
 __all__ = ["Transaction", "escaped", "select_accounts_named", "select_found", "select_lists_after"]
@@ -608,6 +608,14 @@ class Transaction(ABC):
     def log_writers(self) -> frozenset[str]:
         """Return the transactions that may still commit a row with a smaller sequence than rows that are visible."""
         return frozenset()
+
+    def log_holder(self, writers: frozenset[str]) -> LogHolder | None:
+        """Return the session with the oldest of some transactions that `log_writers` returned; None if all have ended.
+
+        Args:
+            writers: The transactions.
+        """
+        return None
 
     def own_changes(self) -> list[Change]:
         """Return the rows that this write transaction has logged, the oldest first."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cidrgate.values import Action, Entry, Mode, NewEntry, Origin
 
-__all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
+__all__ = ["LogHolder", "NewList", "StoredAccount", "StoredChange", "StoredList"]
 
 _NO_KEY = -1
 
@@ -71,6 +71,18 @@ class StoredList(NamedTuple):
     enforced: bool
     mode: Mode = "enforce"
     mode_until: datetime | None = None
+
+
+class LogHolder(NamedTuple):
+    """A session whose transaction has written to the change log and holds later rows back.
+
+    Attributes:
+        session: What messages call the session.
+        seconds: How long its transaction has lasted; None if the database does not show it.
+    """
+
+    session: str
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,12 @@ _HEADERS = {
     "X-Accel-Buffering": "no",  # nginx would collect events before it passes them on
 }
 
+_WORKS = ": the connection works\n\n"
+_HELD_BACK = (
+    ": the connection works, but a transaction that has written to the change log does not end, and holds back all "
+    "later changes\n\n"
+)
+
 router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
 LastEventId = Annotated[
@@ -72,7 +78,7 @@ async def follow_changes(
     """Follow the changes of every account and the events of the store, the oldest first. Only for admins.
 
     Without `after` and `Last-Event-ID` it begins with the next change. A comment every 15 seconds shows that the
-    connection works.
+    connection works, and says if a transaction that does not end holds back all later changes.
     """
     service = service_of(request)
     begin = _sequence(last_event_id) if last_event_id else after
@@ -167,7 +173,7 @@ class _EventStream(Response):
                 checked = time.monotonic()
                 if not await self._is_still_permitted():
                     return
-                yield ": the connection works\n\n"
+                yield _HELD_BACK if self._service.feed.held_back else _WORKS
             if not rows:
                 wait = checked + HEARTBEAT - time.monotonic()
                 if rows is None or self._subscription.reader.unsettled:

@@ -22,6 +22,7 @@ from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.postgres.failures import DENIED
+from cidrgate.stores.postgres.holders import log_holder
 from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, facts, utc_text
 from cidrgate.stores.search import MOST_FOUND
 from cidrgate.stores.sql import Transaction, escaped, select_accounts_named, select_found, select_lists_after
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from cidrgate.stores.postgres.connections import BoundedConnection
     from cidrgate.stores.postgres.lineage import Lineage
     from cidrgate.stores.search import WantedNetwork
-    from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
+    from cidrgate.stores.values import LogHolder, NewList, StoredAccount, StoredChange, StoredList
     from cidrgate.values import Change, Origin
 
 __all__ = ["PostgresTransaction"]
@@ -359,6 +360,10 @@ class PostgresTransaction(Transaction):
         Each holds a lock on the table from before it takes its first sequence until its rows are visible.
         """
         return frozenset(self._connection.scalars(self._statements.log_writers))
+
+    def log_holder(self, writers: frozenset[str]) -> LogHolder | None:
+        """Return the session with the oldest of some transactions that `log_writers` returned."""
+        return log_holder(self._connection, writers)
 
     def own_changes(self) -> list[Change]:
         """Return the rows that this transaction has logged, the oldest first."""
