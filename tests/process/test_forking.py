@@ -7,17 +7,19 @@ import json
 import math
 import multiprocessing
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 from cidrgate import CidrgateError, RuleManager, StoreError
 from cidrgate.manager.rule_manager import _LOADED_LATER
@@ -311,6 +313,142 @@ def test_every_manager_of_a_process_goes_on_in_a_child(tmp_path: Path) -> None:
         expected = [f"9.9.{number}.0/24"] if number < 5 else []
         eventually(lambda manager=manager, expected=expected: manager.matcher.prefixes("acct-1") == expected)  # type: ignore[misc]
         manager.close()
+
+
+class Outlasting:
+    """What a thread does with a store while another thread forks, and for how long."""
+
+    def __init__(self) -> None:
+        self.inside, self.leave = threading.Event(), threading.Event()
+
+    def stay(self, *_: object) -> int:
+        self.inside.set()
+        assert self.leave.wait(60)
+        return 7
+
+    def change(self, manager: RuleManager) -> object:
+        return manager.with_hooks(before_store=self.stay).add("acct-1", "9.9.9.0/24").version
+
+    def wait_for_another_writer(self, manager: RuleManager) -> object:
+        path = manager._store._path  # type: ignore[attr-defined]
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with ThreadPoolExecutor(1) as threads:
+                added = threads.submit(lambda: manager.add("acct-1", "9.9.9.0/24").version)
+                eventually(lambda: any(one.sqlite for one in forking._gate._works()))
+                self.stay()
+                other.execute("ROLLBACK")
+                return added.result(60)
+
+    def read_a_part(self, manager: RuleManager) -> object:
+        lines: Any = manager.export()
+        with closing(lines):
+            next(lines)
+            self.stay()
+            return sum("8.8.8.0/24" in line for line in lines)
+
+    def execute_a_statement(self, manager: RuleManager) -> object:
+        with manager._store.read() as transaction:
+            transaction.connection.connection.create_function("stay", 0, self.stay)
+            return transaction.connection.execute(text("SELECT stay()")).scalar_one()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("outlasts", "result"),
+    [
+        (Outlasting.change, 2),
+        (Outlasting.wait_for_another_writer, 2),
+        (Outlasting.read_a_part, 1),
+        (Outlasting.execute_a_statement, 7),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_fork_breaks_nothing_that_outlasts_its_wait(
+    outlasts: Callable[[Outlasting, RuleManager], object], result: object, tmp_path: Path
+) -> None:
+    """It waits no longer than it says, whatever is done; the child leaves the store to its parent."""
+    outlasting = Outlasting()
+
+    def refused() -> bool:
+        with pytest.raises(StoreError, match="fork"):
+            opened.entries("acct-1")
+        return True
+
+    with RuleManager.open(tmp_path / "lists.db", create=True, lock_timeout=60) as opened:
+        for number in range(2):
+            opened.create_account(f"acct-{number}")
+        opened.add("acct-1", "8.8.8.0/24")
+        with ThreadPoolExecutor(2) as threads:
+            done = threads.submit(outlasts, outlasting, opened)
+            assert outlasting.inside.wait(60)
+            child = threads.submit(in_child, refused)
+            try:
+                assert child.result(60) == {"made": True}
+                assert [entry.cidr for entry in opened.entries("acct-1")] == ["8.8.8.0/24"]
+                assert opened.staleness < 60
+            finally:
+                outlasting.leave.set()
+            assert done.result(60) == result
+        opened.add("acct-1", "1.1.1.1/32")
+        after = opened.entries("acct-1")
+    with RuleManager.open(tmp_path / "lists.db") as again:
+        assert again.entries("acct-1") == after
+        assert again.allows("acct-1", "9.9.9.9") == (result == 2)
+
+
+def test_a_fork_breaks_no_transaction_in_which_another_thread_forks(tmp_path: Path) -> None:
+    """The thread that forks first closes connections while the other one waits for its turn."""
+    gate = forking._gate
+
+    def close_for_a_child() -> None:
+        for one in gate._in_order():
+            one.before_fork()
+
+    def fork(_: object) -> None:
+        me = threading.get_ident()
+        gate._forking[me] = forking._Fork()
+        try:
+            with ThreadPoolExecutor(1) as threads:
+                threads.submit(close_for_a_child).result(60)
+        finally:
+            del gate._forking[me]
+
+    with RuleManager.open(tmp_path / "lists.db", create=True) as opened:
+        opened.create_account("acct-1")
+        opened.with_hooks(before_store=fork).add("acct-1", "8.8.8.0/24")
+        assert opened.allows("acct-1", "8.8.8.8")
+
+
+ENDS = """
+import os, sys, threading
+from cidrgate import RuleManager
+from cidrgate.process import forking
+forking._SQLITE_PATIENCE = 0.05
+inside, leave = threading.Event(), threading.Event()
+manager = RuleManager.open(sys.argv[1], create=True)
+manager.create_account("acct-1")
+hold = manager.with_hooks(before_store=lambda _: (inside.set(), leave.wait(60)))
+thread = threading.Thread(target=hold.add, args=("acct-1", "8.8.8.0/24"))
+thread.start()
+inside.wait(60)
+child = os.fork()
+if child:
+    status = os.waitpid(child, 0)[1]
+    leave.set()
+    thread.join()
+    print(status, manager.entries("acct-1")[0].cidr)
+    os._exit(0)
+"""
+
+
+def test_the_end_of_a_child_releases_no_lock_of_its_parent(tmp_path: Path) -> None:
+    """The child ends as programs do, with all that the interpreter closes then."""
+    path = tmp_path / "lists.db"
+    said = output_of([sys.executable, "-c", ENDS, str(path)], timeout=60)
+    assert said.stdout.split() == [b"0", b"8.8.8.0/24"], said.stderr
+    with RuleManager.open(path) as manager:
+        assert manager.matcher.prefixes("acct-1") == ["8.8.8.0/24"]
 
 
 @pytest.mark.usefixtures("impatient")

@@ -4,9 +4,9 @@ A forked child has one thread, the one that forked, and a copy of all memory at 
 held stay locked for ever, and SQLite's memory claims file locks that only the parent holds. Therefore every thread that
 uses a store, or holds a lock that a child needs, does so inside `work()`. A fork waits until all threads have left
 `work()`, blocks threads that want to enter, and lets stores close the resources that a child must not inherit. The wait
-has a time limit. After this limit the fork continues, and the child is informed (`sqlite_is_lost`,
-`Participant.after_fork`). The same is true of a thread that loads a part of the package (`loading`): Python's lock of a
-module that is being imported stays locked in a child too.
+has a time limit. After this limit the fork continues, nothing is closed that a thread of the parent uses, and the child
+is informed (`sqlite_is_lost`, `Participant.after_fork`). The same is true of a thread that loads a part of the package
+(`loading`): Python's lock of a module that is being imported stays locked in a child too.
 
 Native code may fork without the hooks of Python. The child then runs the hooks itself, late: at its first use of a
 store, or when it is asked for the age of its lists (`notice_forks`).
@@ -39,13 +39,15 @@ __all__ = [
     "loading",
     "notice_forks",
     "refuse_lost_sqlite",
+    "sqlite_is_busy",
+    "sqlite_is_in_use",
     "sqlite_is_lost",
     "work",
 ]
 
 _SQLITE_PATIENCE = 15.0
-"""Seconds that a fork waits for threads that use SQLite, longer than any of them waits for a file lock, or that load
-a module."""
+"""Seconds that a fork waits in all for threads that use SQLite, or that load a module: longer than the default lock
+timeout. What a thread does after this time continues in the parent."""
 
 _PATIENCE = 2.0
 """Seconds that a fork waits for threads that wait for a server or write a file: a child does not need their locks."""
@@ -61,7 +63,10 @@ class Participant(Protocol):
     """An object that is called before and after a fork."""
 
     def before_fork(self) -> None:
-        """Close, in the forking thread, what a child must not inherit; no other thread uses a store meanwhile."""
+        """Close, in the forking thread, what a child must not inherit.
+
+        No other thread uses a store meanwhile, unless it outlasted the wait (`sqlite_is_in_use`, `sqlite_is_busy`).
+        """
 
     def after_fork(self, *, certain: bool) -> None:
         """Continue in the child. After an exception it is called once more.
@@ -168,9 +173,11 @@ class _Gate:
     def leave(self, work: Work) -> None:
         self._inside.discard(work.reference)
 
-    def is_in_sqlite(self) -> bool:
-        me = threading.get_ident()
-        return any(work.thread == me and work.sqlite for work in self._works())
+    def sqlite_is_in_use(self) -> bool:
+        return any(work.sqlite for work in self._works())
+
+    def sqlite_is_busy(self) -> bool:
+        return any(work.sqlite for work in self._others())
 
     def _works(self) -> list[Work]:
         works = []
@@ -191,14 +198,15 @@ class _Gate:
 
     def before(self) -> None:
         self.notice()
+        began = time.monotonic()
         me, fork = threading.get_ident(), _Fork()
         self._forking[me] = fork
-        outlasted = self._wait_for_others()
+        outlasted = self._wait_for_others(began)
         # Another forking thread may be closing connections.
         has_turn = self._wait_for_turn(fork)
         fork.extend()
         self._forking.setdefault(me, fork)  # a signal handler may have forked since
-        self._wait_for_others(but=outlasted)
+        self._wait_for_others(began, but=outlasted)
         alone = has_turn and not self._others()
         fork.sealed = True
         if not alone:  # logged here, because the child may not be able to log
@@ -218,13 +226,13 @@ class _Gate:
         fork.ready = has_turn and self._forking.get(me) is fork
         self._forking[me] = fork
 
-    def _wait_for_others(self, *, but: Collection[Work] = ()) -> list[Work]:
+    def _wait_for_others(self, began: float, *, but: Collection[Work] = ()) -> list[Work]:
         """Wait until other threads have left their blocks, and return the blocks that outlasted the wait.
 
         Args:
+            began: The `time.monotonic` time at which the fork began: all its waits together have one limit.
             but: Blocks that are not waited for: an earlier wait ended before they did.
         """
-        began = time.monotonic()
         while others := [work for work in self._others() if work not in but]:
             needed = any(work.sqlite or work.loads for work in others)
             if time.monotonic() - began >= (_SQLITE_PATIENCE if needed else _PATIENCE):
@@ -387,9 +395,20 @@ def generation() -> int:
     return _gate.generation
 
 
-def is_in_sqlite() -> bool:
-    """Return whether this thread is inside a `work()` block that uses SQLite."""
-    return _gate.is_in_sqlite()
+def sqlite_is_in_use() -> bool:
+    """Return whether any thread, also one that forks, is inside a `work()` block that uses SQLite.
+
+    A connection may then belong to a transaction that continues in this process after the fork.
+    """
+    return _gate.sqlite_is_in_use()
+
+
+def sqlite_is_busy() -> bool:
+    """Return whether another thread may be inside a call of SQLite. To close a connection could take as long as that.
+
+    A child that is forked now uses no SQLite, so nothing has to be closed for it.
+    """
+    return _gate.sqlite_is_busy()
 
 
 def sqlite_is_lost() -> bool:

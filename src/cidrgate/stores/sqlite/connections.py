@@ -2,7 +2,8 @@
 
 A fork copies SQLite's record of a file's locks, but not the locks. A child that used the file would read and write
 without locks, and lose its commits when the parent closes the file. So a process closes its connections before it
-forks. If a connection could not be closed, the child uses neither the connection nor its file.
+forks, except those that its threads use. If a connection was not closed, the child uses neither the connection nor its
+file. It never closes such a connection, not even when it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ with suppress(ImportError):  # an interpreter may be built without it
     import ctypes
 
 from cidrgate.errors import StoreError
-from cidrgate.process.forking import is_in_sqlite, join_forks
+from cidrgate.process.forking import join_forks, sqlite_is_in_use
 from cidrgate.process.weak_sets import SharedWeakSet
 
 __all__ = ["OwnConnection"]
@@ -123,8 +124,11 @@ class _OpenFiles:
             )
 
     def before_fork(self) -> None:
-        """Close the connections of stores that are being deleted. Other stores close their connections themselves."""
-        if not is_in_sqlite():
+        """Close the connections of stores that are being deleted. Other stores close their connections themselves.
+
+        A connection in use belongs to a transaction of this process, which continues after the fork.
+        """
+        if not sqlite_is_in_use():
             for connection in self.connections:
                 connection.close()
 

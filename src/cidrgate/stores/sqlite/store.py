@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.event_log import log_event
 from cidrgate.process.database_files import DatabaseFileError, refuse_name
-from cidrgate.process.forking import join_forks, sqlite_is_lost, work
+from cidrgate.process.forking import join_forks, sqlite_is_busy, sqlite_is_lost, work
 from cidrgate.process.locks import held
 from cidrgate.process.private_files import create_empty
 from cidrgate.process.weak_sets import SharedWeakSet
@@ -198,8 +198,13 @@ class SqliteStore:
             OutcomeUnknownError: If the commit failed, and the change may be stored or not.
             StoreError: If the store is closed, its file was replaced or deleted, or it cannot be written.
         """
-        end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
-        with work(sqlite=True), self._writes.one() as write, self._turned(end), self._leaving(), self._explained():
+        with (
+            self._at_work(wait) as end,
+            self._writes.one() as write,
+            self._turned(end),
+            self._leaving(),
+            self._explained(),
+        ):
             self._refuse_closed()
             with connected(self._writing, end) as connection:
                 begun = connection.begin()
@@ -330,7 +335,7 @@ class SqliteStore:
 
     def before_fork(self) -> None:
         """Close the connections that no thread uses: a child that inherited one could not use the file."""
-        if self._path is not None:
+        if self._path is not None and not sqlite_is_busy():
             for watch in self._watches:
                 watch.pause()
             self._readers.dispose()
@@ -348,13 +353,22 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[SqliteTransaction]:
-        end = time.monotonic() + time_left(self.lock_timeout)
-        with work(sqlite=True), self._turned(end), self._leaving(), self._explained():
+        with self._at_work() as end, self._turned(end), self._leaving(), self._explained():
             self._refuse_closed()
             self._identity.check()
             with connected(engine, end) as connection, connection.begin():
                 yield SqliteTransaction(connection, writes=False)
                 self._identity.take_log()  # the transaction has read from this log
+
+    @contextmanager
+    def _at_work(self, wait: float | None = None) -> Iterator[float]:
+        """Protect a transaction from forks, and yield until when it waits for others: a fork takes none of this time.
+
+        Args:
+            wait: How many seconds to wait for other writers; `lock_timeout` if None.
+        """
+        with work(sqlite=True):
+            yield time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
 
     @contextmanager
     def _turned(self, end: float) -> Iterator[None]:
