@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
+import logging
+import logging.handlers
 import math
 import multiprocessing
 import os
@@ -15,13 +18,14 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 
-from cidrgate import CidrgateError, RuleManager, StoreError
+from cidrgate import CidrgateError, ForkedError, RuleManager, StoreError
 from cidrgate.manager.rule_manager import _LOADED_LATER
 from cidrgate.process import forking
 from cidrgate.process.forking import work
@@ -418,6 +422,33 @@ def test_a_fork_breaks_no_transaction_in_which_another_thread_forks(tmp_path: Pa
         opened.create_account("acct-1")
         opened.with_hooks(before_store=fork).add("acct-1", "8.8.8.0/24")
         assert opened.allows("acct-1", "8.8.8.8")
+
+
+@pytest.mark.parametrize("read", ["export", "backup"])
+@pytest.mark.parametrize("end", ["continue", "close"])
+def test_a_child_that_goes_on_with_an_iterator_of_its_parent_gets_one_error(
+    manager: RuleManager, read: str, end: str
+) -> None:
+    """Nothing else is logged: the transaction continues in the parent."""
+    lines = getattr(manager, read)()
+    first = next(lines)
+
+    def go_on() -> list[str]:
+        logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        handler = logging.handlers.QueueHandler(logged)
+        logging.getLogger().addHandler(handler)
+        if end == "close":
+            lines.close()
+        else:
+            with pytest.raises(ForkedError):
+                list(lines)
+        gc.collect()
+        return [logged.get().getMessage() for _ in range(logged.qsize())]
+
+    assert in_child(go_on) == {"made": []}
+    rest = list(lines)
+    whole = getattr(manager, read)()
+    assert [line for line in (first, *rest) if "8.8.8.0/24" in line] == [line for line in whole if "8.8.8.0/24" in line]
 
 
 ENDS = """

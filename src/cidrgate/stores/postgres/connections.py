@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,14 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._process = os.getpid()
         self.unreplicated: list[str] = []
         self.add_notice_handler(partial(_note, self.unreplicated))
+
+    def rollback(self) -> None:
+        """Roll back. A forked child does nothing, because its parent continues the transaction."""
+        if self._process == os.getpid():
+            super().rollback()
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for an answer.

@@ -86,7 +86,12 @@ class OwnConnection(sqlite3.Connection):
             raise sqlite3.ProgrammingError("this connection belongs to the parent process: a child cannot use it")
 
     commit = _own(sqlite3.Connection.commit)
-    rollback = _own(sqlite3.Connection.rollback)
+    _rollback = _own(sqlite3.Connection.rollback)
+
+    def rollback(self) -> None:
+        """Roll back. A child does nothing, because its parent continues the transaction."""
+        if self._process == os.getpid():
+            self._rollback()
 
     def cursor(self, factory: Any = _OwnCursor) -> Any:
         """Return a cursor."""
