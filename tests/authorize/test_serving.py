@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -282,6 +282,28 @@ def test_it_ends_when_it_is_told_to_or_its_terminal_is_closed(
         process.send_signal(number)
         assert process.wait(60) == 0
         eventually(lambda: not is_listened_on(port))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_answers_no_request_with_an_error_of_the_server(tmp_path: Path, url: str, workers: str) -> None:
+    """Not even those of a client that does not read."""
+    port = free_port()
+    errors = tmp_path / "errors"
+    with running(command_of(url, port, "--workers", workers, "--metrics"), tmp_path, port, errors=errors) as process:
+        eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as unread:
+            with suppress(TimeoutError):
+                unread.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4_000)
+            process.terminate()
+            assert process.wait(60) == 0
+            received = b""
+            unread.settimeout(60)
+            with suppress(ConnectionError):
+                while part := unread.recv(65_536):
+                    received += part
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 500" not in received
+    assert "Cancel" not in errors.read_text()
 
 
 @pytest.mark.fault("the terminal of `serve` or `authorize` is closed (SIGHUP)")

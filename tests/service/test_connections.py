@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -84,6 +84,46 @@ def answer(connection: socket.socket) -> bytes:
     except ConnectionError:
         pass
     return received
+
+
+HEAD = (
+    b"POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n"
+)
+UNFINISHED = {
+    "no body": HEAD + b"Content-Length: 20\r\n\r\n",
+    "half a body": HEAD + b"Content-Length: 20\r\n\r\ntoken=a",
+    "half a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n10\r\ntok",
+    "a body that was asked for": HEAD + b"Content-Length: 20\r\nExpect: 100-continue\r\n\r\n",
+}
+UNREAD = b"GET /problems/store_busy HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4_000
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_stop_refuses_what_has_not_arrived_and_leaves_what_is_not_read(secure: bool, tmp_path: Path) -> None:
+    """Neither is an error of the service."""
+    arguments = certificate(tmp_path) if secure else []
+    with (tmp_path / "log").open("w") as log, ExitStack() as stack:
+        server = stack.enter_context(a_server(f"sqlite:///{tmp_path}/lists.db", *arguments, log=log))
+        unfinished = [stack.enter_context(connected(server)) for _ in UNFINISHED]
+        for connection, begun in zip(unfinished, UNFINISHED.values(), strict=True):
+            connection.sendall(begun)
+        unread = stack.enter_context(connected(server))
+        unread.settimeout(1)
+        with suppress(TimeoutError):
+            unread.sendall(UNREAD)
+        unread.settimeout(WAIT)
+        assert unread.recv(1) == b"H"  # it has read what came before
+        server.process.send_signal(signal.SIGTERM)
+        for connection in unfinished:
+            head, _, body = answer(connection).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 408 ")
+            assert b"\r\nretry-after: " in head
+            assert json.loads(body)["code"] == "body_timeout"
+        assert server.process.wait(30) == 0
+        assert b"HTTP/1.1 500" not in answer(unread)
+    logged = (tmp_path / "log").read_text()
+    assert not re.search("Cancel|Traceback|traceback", logged), logged[:2000]
 
 
 def healthy(server: Server) -> bool:

@@ -7,6 +7,8 @@ uvicorn and the network and enforces these limits:
 - A head must be complete within `HEAD_SECONDS` after the connection or the last response, and within `LARGEST_HEAD`
   bytes. Chunk extensions and trailers have the same limit of bytes.
 - A client must read a part of its response within `STALL_SECONDS`.
+- If the server stops, requests have a limited time to end. Then a request whose body has not arrived is refused. Others
+  get no response, because it is unknown what they have changed. Uvicorn would send an error 500.
 - If the server has reached its limit of connections, a new connection replaces the one that has waited longest for its
   client. Among the waiting connections, those of the client with the most connections are replaced first, so that one
   client cannot block others.
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
+    "END_SECONDS",
     "HEAD_SECONDS",
     "LARGEST_HEAD",
     "MOST_CONNECTIONS",
@@ -52,8 +55,12 @@ HEAD_SECONDS: Final = 10.0
 """Seconds a client has for the head of a request, and for a TLS handshake."""
 STALL_SECONDS: Final = 30.0
 """Seconds that a client may read nothing of a response."""
+END_SECONDS: Final = 1
+"""Seconds before a stopping server cancels its requests, at which their connections end."""
 
 _SWEEP_SECONDS = 0.5
+_RETRY_AFTER = 5
+"""Seconds after which a client sends a request again that a stopping server has refused."""
 _KEPT_FILES = 64
 """Files reserved for the store, for snapshots and for modules that are imported late."""
 _FEWEST_CONNECTIONS = 8
@@ -345,6 +352,29 @@ def _inner_class() -> type[Any]:
             self.reads_body, self.around_body = False, 0
             super().on_message_complete()
 
+        def shutdown(self) -> None:
+            super().shutdown()
+            limit = self.config.timeout_graceful_shutdown
+            if limit is not None:
+                self.loop.call_later(max(0, limit - END_SECONDS), self.give_up)
+
+        def give_up(self) -> None:
+            """End the connection, because the server stops and its request or its response has not ended in time."""
+            cycle, transport = self.cycle, self.transport
+            awaits_body = False
+            if cycle is not None and not cycle.response_complete:
+                # With a pipeline, the request that is carried out is another one.
+                awaits_body = cycle.more_body and not cycle.response_started and not getattr(self, "pipeline", None)
+                cycle.disconnected = True  # nothing that the application sends from now on reaches the client
+                cycle.message_event.set()
+            if awaits_body and not transport.is_closing() and not transport.get_write_buffer_size():
+                detail = "the server stops, and the body of the request had not arrived: send it again"
+                transport.write(_refusal("body_timeout", detail, retry_after=_RETRY_AFTER))
+                transport.close()
+                self.loop.call_later(END_SECONDS / 2, transport.abort)  # TLS waits for the client to close too
+            else:
+                transport.abort()
+
         def send_400_response(self, msg: str) -> None:
             self.transport.write(_refusal("malformed_request", "this is not a valid HTTP request"))
             self.transport.close()
@@ -352,11 +382,12 @@ def _inner_class() -> type[Any]:
     return Http
 
 
-def _refusal(code: str, detail: str) -> bytes:
+def _refusal(code: str, detail: str, *, retry_after: int | None = None) -> bytes:
     problem = problem_details(code, detail, more_errors=0, confirm=[])  # all members that the API's errors have
     body = json.dumps(problem, separators=(",", ":")).encode()
     head = f"HTTP/1.1 {problem['status']} {problem['title']}\r\n".encode()
-    return b"%s%scontent-length: %d\r\n\r\n%s" % (head, _HEADERS, len(body), body)
+    retry = b"" if retry_after is None else b"retry-after: %d\r\n" % retry_after
+    return b"%s%s%scontent-length: %d\r\n\r\n%s" % (head, _HEADERS, retry, len(body), body)
 
 
 class RepeatedRecords(logging.Filter):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
-from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
+from cidrgate.authorize.connections import END_SECONDS, GuardedConnection, connection_backlog, quiet
 from cidrgate.authorize.listening import bound_port, check_socket_path, url_of
 from cidrgate.errors import CidrgateError, SnapshotError, needs_extra
 from cidrgate.event_log import log_event, log_to_stderr
@@ -304,7 +304,7 @@ _SERVER: dict[str, Any] = {
     "date_header": False,
     "lifespan": "on",  # shutdown writes the rest of the log
     "http": GuardedConnection,
-    "timeout_graceful_shutdown": GRACE,
+    "timeout_graceful_shutdown": GRACE + END_SECONDS,
 }
 """The settings of uvicorn."""
 

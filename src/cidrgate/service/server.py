@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
+from cidrgate.authorize.connections import END_SECONDS, GuardedConnection, connection_backlog, quiet
 from cidrgate.authorize.listening import bound_port, check_socket_path, url_of
 from cidrgate.authorize.process import GRACE, run
 from cidrgate.event_log import log_to_stderr
@@ -130,7 +130,7 @@ def serve(
         proxy_headers=False,
         server_header=False,
         uds=port.uds,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE + END_SECONDS,
         ws="none",
     )
     config.tls = port.tls

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from contextlib import contextmanager
 from types import UnionType
 from typing import TYPE_CHECKING, Any, NoReturn, Union, get_args, get_origin
 from urllib.parse import parse_qsl
@@ -87,7 +88,8 @@ class StrictRoute(ChangingRoute):
                 _check_media_type(request, takes)
             if fields is not None:
                 request.scope[FORM] = FormData()
-                form = request.scope[FORM] = await stricter.form(max_fields=MOST_FIELDS, max_files=0)
+                with _unless_client_leaves():
+                    form = request.scope[FORM] = await stricter.form(max_fields=MOST_FIELDS, max_files=0)
                 self._check("form", (name for name, _ in form.multi_items()), fields)
             response = await handle(stricter)
             if self.adds_prefix and "Location" in response.headers:
@@ -176,13 +178,20 @@ class _StrictRequest(Request):
             raise _needless_body()
         # Only HTTP/2 leaves open whether there is a body, and a request that changes nothing need not wait for it.
         if in_parts or self.method not in _NO_CHANGE:
-            try:
+            with _unless_client_leaves():
                 async for part in self.stream():
                     if part:
                         raise _needless_body()
-            except ClientDisconnect:
-                raise MalformedBodyError("the client closed the connection before its end") from None
             self._body = b""
+
+
+@contextmanager
+def _unless_client_leaves() -> Iterator[None]:
+    """Refuse a body whose client closes the connection before its end. Nobody gets the response."""
+    try:
+        yield
+    except ClientDisconnect:
+        raise MalformedBodyError("the client closed the connection before its end") from None
 
 
 def json_of(body: bytes) -> Any:
