@@ -15,11 +15,11 @@ from cidrgate.expiry.schedule import ExpirySchedule
 from cidrgate.manager import change_requests as list_requests, queries as lists, rule_manager as manager_module
 from cidrgate.process.clock import _Offset
 from cidrgate.replica import published_store as publication
+from tests.machine_clock import MachineClock
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import tzinfo
     from pathlib import Path
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -227,23 +227,6 @@ def test_an_end_that_is_moved_again_and_again_takes_no_more_memory() -> None:
     assert table.next() == NOW + timedelta(days=30, seconds=9_999)
 
 
-class Clock:
-    """The clock of this machine, which can be set; the one that nobody sets goes on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock = self
-        self.ahead = timedelta()
-
-        class Set(datetime):
-            @classmethod
-            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-                return datetime.now(tz) + clock.ahead
-
-        monkeypatch.setattr("cidrgate.process.clock._offset", _Offset())
-        for module in (publication, manager_module, list_requests, lists):
-            monkeypatch.setattr(module, "datetime", Set)
-
-
 def looks(manager: RuleManager) -> bool:
     """True, once the thread that follows is told to look at the clock now, as it does by itself every few seconds."""
     assert manager._replica.follower is not None
@@ -252,15 +235,16 @@ def looks(manager: RuleManager) -> bool:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+def clock(monkeypatch: pytest.MonkeyPatch) -> MachineClock:
+    monkeypatch.setattr("cidrgate.process.clock._offset", _Offset())
+    return MachineClock(monkeypatch, [publication, manager_module, list_requests, lists])
 
 
 DAY = timedelta(days=1)
 
 
 @pytest.mark.fault("a clock jumps ahead and comes back")
-def test_a_clock_that_jumps_ahead_and_comes_back_takes_nothing_away(manager: RuleManager, clock: Clock) -> None:
+def test_a_clock_that_jumps_ahead_and_comes_back_takes_nothing_away(manager: RuleManager, clock: MachineClock) -> None:
     manager.create_account("sub-1", parent="acct-1")
     kept = manager.add("acct-1", "8.8.8.0/24")
     ending = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
@@ -288,7 +272,7 @@ CHANGES: dict[str, Callable[[RuleManager], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_no_change_takes_off_a_list_what_only_this_clock_says_is_over(
-    change: str, manager: RuleManager, clock: Clock
+    change: str, manager: RuleManager, clock: MachineClock
 ) -> None:
     manager.add("acct-1", "8.8.8.0/24")
     [ending] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600)).after
@@ -302,7 +286,9 @@ def test_no_change_takes_off_a_list_what_only_this_clock_says_is_over(
 
 
 @pytest.mark.fault("a clock jumps ahead and comes back")
-def test_the_clock_of_the_database_counts_too(postgres_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_of_the_database_counts_too(
+    postgres_url: str, clock: MachineClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process that was started while its clock was ahead has no other to compare with."""
     with RuleManager.open(postgres_url) as manager:
         manager.create_account("acct-1")
@@ -319,7 +305,7 @@ def test_the_clock_of_the_database_counts_too(postgres_url: str, clock: Clock, m
 
 @pytest.mark.fault("a clock jumps ahead and comes back")
 def test_a_snapshot_written_while_a_clock_was_ahead_is_made_whole(
-    shared_store_url: str, clock: Clock, tmp_path: Path
+    shared_store_url: str, clock: MachineClock, tmp_path: Path
 ) -> None:
     snapshot = tmp_path / "lists.snapshot"
     with RuleManager.open(shared_store_url, follow=False) as writer:
@@ -335,7 +321,7 @@ def test_a_snapshot_written_while_a_clock_was_ahead_is_made_whole(
 
 
 def test_a_clock_that_was_behind_when_the_process_was_started_ends_entries_all_the_same(
-    manager: RuleManager, clock: Clock
+    manager: RuleManager, clock: MachineClock
 ) -> None:
     clock.ahead = -DAY
     manager.add("acct-1", "8.8.8.0/24")
@@ -367,7 +353,7 @@ def take_over(manager: RuleManager, _: pytest.MonkeyPatch, __: Path) -> None:
 def test_what_expires_while_all_lists_are_read_again_does_not_match_again(
     read: Callable[[RuleManager, pytest.MonkeyPatch, Path], None],
     shared_store_url: str,
-    clock: Clock,
+    clock: MachineClock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

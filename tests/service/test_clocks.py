@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +17,7 @@ from cidrgate.service.auth.values import Scope
 from cidrgate.service.http import idempotency
 from cidrgate.stores import credentials as credential_rows, open_store
 from cidrgate.stores.schema import answers, links, sessions
+from tests.machine_clock import MachineClock
 from tests.service.conftest import an_api
 
 if TYPE_CHECKING:
@@ -31,27 +32,12 @@ HOUR = timedelta(hours=1)
 DAYS = [timedelta(days=8), timedelta(days=-8)]
 
 
-class Clock:
-    """The clock of this machine, which was wrong already when the process started: it has no other to compare with."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock = self
-        self.ahead = timedelta()
-
-        class Set(datetime):
-            @classmethod
-            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-                return datetime.now(tz) + clock.ahead
-
-        for module in (rule_manager, credentials_module, idempotency):
-            monkeypatch.setattr(module, "datetime", Set)
-        for module in (rule_manager, credential_rows, idempotency):
-            monkeypatch.setattr(module, "certain_time", lambda now: now)
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+def clock(monkeypatch: pytest.MonkeyPatch) -> MachineClock:
+    """It was wrong already when the process started, so that there is no other to compare with."""
+    for module in (rule_manager, credential_rows, idempotency):
+        monkeypatch.setattr(module, "certain_time", lambda now: now)
+    return MachineClock(monkeypatch, [rule_manager, credentials_module, idempotency])
 
 
 @pytest.fixture
@@ -68,7 +54,7 @@ def count(store: Store, table: Table) -> int:
 @pytest.mark.fault("a clock jumps ahead and comes back")
 @pytest.mark.parametrize("ahead", DAYS, ids=["ahead", "behind"])
 @pytest.mark.parametrize("first", ["right", "wrong"])
-def test_a_key_is_good_for_one_change(postgres_url: str, clock: Clock, ahead: timedelta, first: str) -> None:
+def test_a_key_is_good_for_one_change(postgres_url: str, clock: MachineClock, ahead: timedelta, first: str) -> None:
     clocks = [timedelta(), ahead] if first == "right" else [ahead, timedelta()]
     with closing(an_api(postgres_url)) as apis:  # type: ignore[type-var]
         api = next(apis)
@@ -86,7 +72,7 @@ def test_a_key_is_good_for_one_change(postgres_url: str, clock: Clock, ahead: ti
 
 
 @pytest.mark.fault("a clock jumps ahead and comes back")
-def test_links_and_sessions_stay(store: Store, clock: Clock) -> None:
+def test_links_and_sessions_stay(store: Store, clock: MachineClock) -> None:
     credentials = Credentials(store)
     token = credentials.create_token("name", ADMIN, expires_at=datetime.now(UTC) + timedelta(days=1)).token
     session = credentials.begin_session(token, lifetime=HOUR)
@@ -106,7 +92,7 @@ def test_links_and_sessions_stay(store: Store, clock: Clock) -> None:
         assert credentials.open_link(link, lifetime=HOUR) is None
 
 
-def test_what_has_expired_by_all_clocks_is_deleted(store: Store, clock: Clock) -> None:
+def test_what_has_expired_by_all_clocks_is_deleted(store: Store, clock: MachineClock) -> None:
     credentials = Credentials(store)
     token = credentials.create_token("name", ADMIN).token
     clock.ahead = timedelta(days=-8)
@@ -118,7 +104,7 @@ def test_what_has_expired_by_all_clocks_is_deleted(store: Store, clock: Clock) -
     assert (count(store, links), count(store, sessions)) == (1, 1)
 
 
-def test_no_match_is_noted_in_the_future(postgres_url: str, clock: Clock) -> None:
+def test_no_match_is_noted_in_the_future(postgres_url: str, clock: MachineClock) -> None:
     with RuleManager.open(postgres_url) as manager:
         manager.create_account("acct-1")
         [entry] = manager.add("acct-1", "8.8.8.0/24").after
