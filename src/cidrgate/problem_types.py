@@ -517,7 +517,7 @@ PROBLEM_TYPES: Final = (
         "Connection lost",
         "The client lost the connection after it had sent a change, and again at the second attempt: the change may be "
         "made or not.",
-        "Read the list, and decide again.",
+        "Look at what it changes, as the message says, and decide again.",
     ),
     _http(
         "http_error",

@@ -14,6 +14,7 @@ from itertools import islice
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
@@ -284,6 +285,51 @@ def test_a_feed_that_cannot_begin_names_who_holds_it_back(
         assert subscription is not None
         eventually(lambda: feed.held_back)
         assert re.search(HELD_BY, messages(caplog, "store_busy")[0])
+
+
+@contextmanager
+def followed(log: Log) -> Iterator[tuple[ChangeFeed, list[str]]]:
+    """A feed whose thread waits for rows, and what it reports each time that it is held back."""
+    refused: list[str] = []
+    with (
+        patch.object(change_feed, "_RETRY", 0.01),
+        closing(ChangeFeed(cast("Any", log), refused=lambda: refused.append("held back"))) as feed,
+    ):
+        subscription = feed.subscribe(0, lambda: None)
+        assert subscription is not None
+        eventually(lambda: feed.recent(0) is not None)
+        yield feed, refused
+
+
+def test_rows_that_come_end_a_hold_whoever_else_writes() -> None:
+    log = Log()
+    with followed(log) as (feed, _):
+        for _ in range(4):
+            log.begin()
+        for sequence in (2, 4):
+            log.end(log.open.index(sequence), commit=True)
+        feed._wake()
+        eventually(lambda: feed.held_back)
+        log.lock_timeout = 600.0
+        log.end(log.open.index(1), commit=True)
+        eventually(lambda: not feed.held_back)
+        assert log.open == [3]
+
+
+def test_a_store_without_a_free_connection_holds_nothing_back(caplog: pytest.LogCaptureFixture) -> None:
+    log = Log()
+    asked: list[int] = []
+
+    def full(after: int, limit: int) -> list[Any]:
+        asked.append(after)
+        raise StoreBusyError("all connections are in use")
+
+    with followed(log) as (feed, refused), patch.object(log, "changes_after", full):
+        feed._wake()
+        eventually(lambda: len(asked) > 2)
+        assert not feed.held_back
+        assert not refused
+        assert not messages(caplog, "store_busy")
 
 
 @pytest.mark.parametrize("seconds", [None, 0.0, 0.5])

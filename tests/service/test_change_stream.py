@@ -343,7 +343,7 @@ def test_a_page_that_a_transaction_holds_back_is_an_error(postgres_url: str, tmp
             with pytest.raises(ApiError) as refused:
                 client.follow_changes()
             assert (refused.value.status, refused.value.code) == (503, "store_busy")
-            held = "the streams of changes get nothing"
+            held = "a transaction holds the streams of changes back"
             eventually(lambda: held in (tmp_path / "log").read_text())
             lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
             busy = [line for line in lines if line["event"] == "cidrgate.store_busy"]

@@ -148,7 +148,10 @@ CLIENT_TOLD: list[tuple[Callable[[Client], object], str]] = [
     (lambda client: client.revoke_token(1), "list the tokens"),
     (lambda client: client.end_session("a" * 16), "list the sessions"),
     (lambda client: client.create_link("n", ["metrics"]), "make another link"),
-    (lambda client: client.create_account("v1"), "read the list"),
+    (lambda client: client.set_policy(max_entries=9), "read the policy"),
+    (lambda client: client.set_account_policy("acct-1", max_entries=9), "read the policy"),
+    (lambda client: client.create_account("policy"), "read the list"),
+    (lambda client: client.delete_account("policy"), "read the list"),
     (lambda client: client.delete_account("/v1/tokens"), "read the list"),
 ]
 

@@ -95,8 +95,8 @@ TOLD: dict[str, tuple[list[str], str]] = {
         r"read the policy \(`cidrgate policy",
     ),
     "policy set": (["policy", "set", "--max-entries", "77"], r"read the policy \(`cidrgate policy show`\)"),
-    "prune": (["prune", "--older-than", "0d", "--yes"], "do it again, which changes nothing if it was done"),
-    "erase": (["erase", "--older-than", "0d", "--yes"], "do it again, which changes nothing if it was done"),
+    "prune": (["prune", "--older-than", "0d", "--yes"], r"read the change log \(`cidrgate history`\) first"),
+    "erase": (["erase", "--older-than", "0d", "--yes"], r"read the change log \(`cidrgate history`\) first"),
     "remove": (["remove", "acct-1", "8.8.8.0/24", "--empty"], "check the list before you try again"),
 }
 
@@ -124,8 +124,8 @@ def test_a_command_says_what_to_look_at(
     [
         (lambda manager: Credentials(manager._store).end_all_sessions(), "list the sessions"),
         (lambda manager: Credentials(manager._store).revoke_token(1), "list the tokens"),
-        (lambda manager: manager.prune_history(timedelta(days=9)), "do it again"),
-        (lambda manager: manager.erase(timedelta(days=9)), "do it again"),
+        (lambda manager: manager.prune_history(timedelta(days=9)), "read the change log"),
+        (lambda manager: manager.erase(timedelta(days=9)), "read the change log"),
     ],
     ids=["sessions", "token", "prune", "erase"],
 )

@@ -202,6 +202,9 @@ REPLACED = {
     "rule": "CREATE RULE lost AS ON INSERT TO cidrgate.entries DO INSTEAD NOTHING",
     "unlogged": "ALTER TABLE cidrgate.entries RENAME TO kept; "
     "CREATE UNLOGGED TABLE cidrgate.entries (LIKE cidrgate.kept INCLUDING ALL)",
+    "partitioned": "ALTER TABLE cidrgate.entries RENAME TO kept; "
+    "CREATE TABLE cidrgate.entries (LIKE cidrgate.kept) PARTITION BY HASH (id); "
+    "CREATE UNLOGGED TABLE cidrgate.part PARTITION OF cidrgate.entries FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
 }
 
 

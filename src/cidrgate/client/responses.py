@@ -32,7 +32,7 @@ __all__ = [
 _REFUSED_BEFORE = frozenset({401, 403, 408, 429})
 """Statuses with which a request is refused before the service, or something in front of it, knows its key."""
 
-_RESOURCE = re.compile(r"/v1/([a-z]+)")
+_RESOURCE = re.compile(r"/v1/(?:accounts/[^/]+/(?=policy))?([a-z]+)")
 _CHECKS = {
     "links": "make another link, because nobody has the secret of this one",
     "policy": "read the policy",

@@ -126,8 +126,8 @@ class ClientIPResolver:
             There a client's header of this name looks like the proxy's `X-Forwarded-For`. Use it only if the proxies
             drop such names. Other servers need no argument: names can be told apart under ASGI and aiohttp; and
             gunicorn (22 or later), waitress and Werkzeug (3 or later) drop them. Servers for development and the test
-            clients of Flask and Django, in front of which is no proxy, need none either, nor does `Forwarded`, whose
-            name has no alias.
+            clients of Flask, Werkzeug, Django and WebTest, in front of which is no proxy, need none either, nor does
+            `Forwarded`, whose name has no alias.
         resolved_by_server: Whether to use the server's peer address as it is. Use it only if the server is configured
             to read forwarded headers from its own proxies only. Excludes all other arguments but `allow_aliases`, which
             it needs behind Werkzeug's `ProxyFix` and granian's `wrap_wsgi_with_proxy_headers` under the same servers.

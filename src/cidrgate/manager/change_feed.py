@@ -58,7 +58,7 @@ class ChangeReader:
 
     Attributes:
         after: The sequence of the last row that was read.
-        unsettled: Whether the last read ended before a row that is committed already.
+        unsettled: Whether a transaction holds rows back that are committed already, or could be, as of the last attempt.
     """
 
     def __init__(self, store: Store, after: int = 0) -> None:
@@ -111,6 +111,7 @@ class ChangeReader:
         writers = self._current_writers()
         while writers:
             if time.monotonic() > end:
+                self.unsettled = True
                 raise _busy("the place of its rows is unknown", self._holder(writers))
             time.sleep(_UNSETTLED)
             writers &= self._current_writers()
@@ -153,10 +154,10 @@ class ChangeReader:
             raise _held_back(holder)
 
     def hold_is_short(self) -> bool:
-        """Return whether the transaction that holds rows back has not lasted for the lock timeout yet, as far as known.
+        """Return whether the transaction that holds rows back is younger than the lock timeout, as far as known.
 
         Raises:
-            StoreBusyError: If it has lasted longer.
+            StoreBusyError: If it is older.
         """
         holder = self._holder(self._writers)
         if holder is None or holder.seconds is None:
@@ -237,8 +238,12 @@ def read_changes(store: Store, after: int, limit: int | None) -> list[Change]:
         found += rows
         if rows:
             continue
-        if not reader.unsettled or (time.monotonic() > end and (found or reader.hold_is_short())):
+        if not reader.unsettled:
             break
+        if time.monotonic() > end:
+            if found or reader.hold_is_short():
+                break
+            end = time.monotonic() + _PATIENCE
         reader.refuse_long_hold()
         time.sleep(_UNSETTLED)
     return found
@@ -338,7 +343,7 @@ class ChangeFeed:
         self._thread: threading.Thread | None = None
         self._watch: Watch | None = None
         self._complaint = Complaint("task_failed", "the streams of changes cannot read the change log, and try again")
-        self._hold = Complaint("store_busy", "the streams of changes get nothing")
+        self._hold = Complaint("store_busy", "a transaction holds the streams of changes back")
         self.closed = False
         self.held_back = False
 
@@ -455,9 +460,7 @@ class ChangeFeed:
                 if self._can_read():
                     with self._lock:
                         self._forget()  # subscribers read the store themselves until this thread can follow it
-                if isinstance(error, StoreBusyError):
-                    self._report_hold(error)
-                elif not isinstance(error, StoreError | HistoryError):  # the follower of the lists logs a lost store
+                if not isinstance(error, StoreError | HistoryError):  # the follower of the lists logs a lost store
                     self._complaint.say(error)
                 self._tell()
                 time.sleep(_RETRY)
@@ -468,9 +471,9 @@ class ChangeFeed:
         if self._refused is not None:
             self._refused()
 
-    def _look_at_hold(self, reader: ChangeReader) -> None:
+    def _look_at_hold(self, reader: ChangeReader, rows: list[Change]) -> None:
         """Report rows that are held back for too long, or that they are held back no more."""
-        if not reader.unsettled:
+        if rows or not reader.unsettled:
             self.held_back = False
             self._hold.withdraw()
             return
@@ -491,7 +494,12 @@ class ChangeFeed:
     def _follow(self, watch: Watch) -> bool:
         """Read new rows until the thread ends."""
         reader = ChangeReader(self._store)
-        reader.begin_at_end()
+        try:
+            reader.begin_at_end()
+        except StoreBusyError as error:
+            if reader.unsettled:
+                self._report_hold(error)
+            raise
         with self._lock:
             self._forget()
             self._complete_after = reader.after
@@ -499,7 +507,7 @@ class ChangeFeed:
         while not self._ends():
             rows = reader.read()
             self._complaint.withdraw()
-            self._look_at_hold(reader)
+            self._look_at_hold(reader, rows)
             if rows:
                 with self._lock:
                     self._rows.extend(rows)

@@ -227,12 +227,8 @@ class CommitGroups:
         if not member.done and not member.woken.wait(_COMMIT_SECONDS):
             with self._lock:
                 if not (member.done or member in self._running or member in self._waiting):
-                    member.end(
-                        OutcomeUnknownError(
-                            "the store did not answer in time while the change was made: the change may be stored or "
-                            f"not; check the {_shown_in(member)} before you try again"
-                        )
-                    )
+                    where = "change log" if callable(member.change) else "list"
+                    member.end(_unknown("the store did not answer in time while the change was made", where))
 
     def _leave(self, member: _Member) -> None:
         """Let other changes continue after an interruption has ended the thread of a change."""
@@ -427,15 +423,16 @@ def _end_all(group: Sequence[_Member], results: Sequence[object], error: Excepti
             member.end(made if isinstance(made, CidrgateError) else error)
 
 
-def _shown_in(member: _Member) -> str:
-    return "change log" if callable(member.change) else "list"
+def _unknown(why: str, where: str) -> OutcomeUnknownError:
+    check = f"check the {where} before you try again"
+    error = OutcomeUnknownError(f"{why}: the change may be stored or not; {check}")
+    error._check = check
+    return error
 
 
 def _interrupted(*, made: bool) -> StoreError:
     if made:
-        return OutcomeUnknownError(
-            "the commit was interrupted: the change may be stored or not; check the list or the change log"
-        )
+        return _unknown("the commit was interrupted", "list or the change log")
     return StoreError("the change was interrupted; nothing was changed: try again")
 
 

@@ -1,7 +1,8 @@
 """What WSGI servers do to header names and trailers, as far as the environ of a request tells which server it is.
 
 An environ has one name for `X-Account` and `X_Account`. Some servers drop the second, some join the two by a comma, and
-some pass the last. What is not known to be harmless is treated as harmful.
+some pass the last. A server that is not known may pass the last. What has no name, threads or processes is taken for a
+test client.
 """
 
 from __future__ import annotations

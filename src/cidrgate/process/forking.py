@@ -46,8 +46,8 @@ __all__ = [
 ]
 
 _SQLITE_PATIENCE = 15.0
-"""Seconds that a fork waits in all for threads that use SQLite, or that load a module: longer than the default lock
-timeout. What a thread does after this time continues in the parent."""
+"""Seconds that a fork waits for threads that use SQLite, or that load a module, and once more for a thread that forks
+at the same time: longer than the default lock timeout. What a thread does after this time continues in the parent."""
 
 _PATIENCE = 2.0
 """Seconds that a fork waits for threads that wait for a server or write a file: a child does not need their locks."""
@@ -230,7 +230,7 @@ class _Gate:
         """Wait until other threads have left their blocks, and return the blocks that outlasted the wait.
 
         Args:
-            began: The `time.monotonic` time at which the fork began: all its waits together have one limit.
+            began: The `time.monotonic` time at which the fork began: both waits for other threads have one limit.
             but: Blocks that are not waited for: an earlier wait ended before they did.
         """
         while others := [work for work in self._others() if work not in but]:

@@ -38,19 +38,19 @@ LIST = Check("check the list before you try again")
 
 _TOKENS = Check("list the tokens{}, and revoke what should not be there, before you try again", "token list")
 _SESSIONS = Check("list the sessions{} before you try again", "session list")
-_REPEAT = Check("do it again, which changes nothing if it was done")
+_LOG = Check("read the change log{} first: a repetition also takes what was stored or became old since", "history")
 
 _CHECKS: Mapping[Action, Check] = {
     "set_policy": Check("read the policy{} before you try again", "policy show"),
     "create_token": _TOKENS,
     "revoke_token": _TOKENS,
     "create_link": Check("make another link: nobody has the secret of this one, and it expires"),
-    "sign_in": Check("sign in again"),
+    "sign_in": Check("sign in again; a one-time link may be used up"),
     "sign_in_failed": Check("read the change log{}", "history"),
     "end_session": _SESSIONS,
     "end_all_sessions": _SESSIONS,
-    "prune": _REPEAT,
-    "erase": _REPEAT,
+    "prune": _LOG,
+    "erase": _LOG,
 }
 
 

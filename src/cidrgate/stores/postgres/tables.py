@@ -18,7 +18,7 @@ __all__ = ["refuse_replaced"]
 _REPLACED = text("""
     SELECT tables.relname FROM pg_class AS tables JOIN pg_namespace ON pg_namespace.oid = tables.relnamespace
     WHERE pg_namespace.nspname = :schema AND tables.relname = ANY(:names) AND (
-        tables.relkind NOT IN ('r', 'p') OR tables.relpersistence <> 'p'
+        tables.relkind <> 'r' OR tables.relpersistence <> 'p'
         OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = tables.oid)
     )
     ORDER BY tables.relname
@@ -26,7 +26,7 @@ _REPLACED = text("""
 
 
 def refuse_replaced(connection: Connection, schema: str, name: str) -> None:
-    """Refuse views and foreign tables instead of tables, tables with rules, and tables that a crash empties.
+    """Refuse views, foreign tables and partitioned ones, tables with rules, and tables that a crash empties.
 
     Args:
         connection: A connection to the database.
@@ -39,6 +39,7 @@ def refuse_replaced(connection: Connection, schema: str, name: str) -> None:
     found = connection.scalars(_REPLACED, {"schema": schema, "names": [*metadata.tables, VERSION_TABLE]}).all()
     if found:
         raise StoreError(
-            f"{name} has something else instead of its tables: {', '.join(found)}. Views, foreign tables, rules "
-            "and unlogged tables hide or lose rows without an error: restore the tables that `cidrgate migrate` creates"
+            f"{name} has something else instead of its tables: {', '.join(found)}. Views, foreign tables, "
+            "partitioned tables, rules and unlogged tables may hide or lose rows without an error: restore the tables "
+            "that `cidrgate migrate` creates, unlogged ones by ALTER TABLE ... SET LOGGED"
         )
