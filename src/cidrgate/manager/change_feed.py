@@ -58,7 +58,7 @@ class ChangeReader:
 
     Attributes:
         after: The sequence of the last row that was read.
-        unsettled: Whether a transaction holds rows back that are committed already, or could be, as of the last attempt.
+        unsettled: Whether a transaction holds rows back, as of the last attempt to read them.
     """
 
     def __init__(self, store: Store, after: int = 0) -> None:
