@@ -468,7 +468,7 @@ if child:
     status = os.waitpid(child, 0)[1]
     leave.set()
     thread.join()
-    print(status, manager.entries("acct-1")[0].cidr)
+    print(status, manager.entries("acct-1")[0].cidr, flush=True)
     os._exit(0)
 """
 

@@ -7,14 +7,12 @@ from typing import Any
 from a2wsgi import ASGIMiddleware
 from granian.utils.proxies import wrap_asgi_with_proxy_headers, wrap_wsgi_with_proxy_headers
 from hypercorn.middleware import ProxyFixMiddleware
-from starlette.middleware.wsgi import WSGIMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tests.servers.guarded_apps import asgi_application, wsgi_application
 
 __all__ = [
     "bridged",
-    "bridged_twice",
     "granian_asgi",
     "granian_asgi_of_proxies",
     "granian_wsgi",
@@ -30,6 +28,5 @@ granian_asgi: Any = wrap_asgi_with_proxy_headers(asgi_application, trusted_hosts
 granian_asgi_of_proxies: Any = wrap_asgi_with_proxy_headers(asgi_application, trusted_hosts="127.0.0.1")
 granian_wsgi: Any = wrap_wsgi_with_proxy_headers(wsgi_application, trusted_hosts="*")
 bridged: Any = ASGIMiddleware(asgi_application)
-bridged_twice: Any = WSGIMiddleware(bridged)
 werkzeug_fixed: Any = ProxyFix(wsgi_application)
 werkzeug_fixed_twice: Any = ProxyFix(ProxyFix(wsgi_application))

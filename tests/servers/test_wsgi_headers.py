@@ -184,8 +184,11 @@ def test_a_bridge_from_wsgi_is_as_clear_as_its_server(server: str, tmp_path: Pat
 
 def test_a_trailer_is_not_the_last_hop_behind_two_bridges(tmp_path: Path) -> None:
     port = free_port()
-    command = ["-W", "ignore", "-m", "uvicorn", "--log-level", "critical", "--no-proxy-headers", "--port", "{port}"]
-    with serving([*command, f"{FROM_WSGI}_twice"], port, tmp_path, {"TEST_TRUSTED_HOPS": "1"} | ALLOWED):
+    code = STARLETTE.replace(
+        "guarded_apps import wsgi_application", "rewriting_apps import bridged as wsgi_application"
+    )
+    command = ["-W", "ignore", "-c", code, "127.0.0.1", "{port}"]
+    with serving(command, port, tmp_path, {"TEST_TRUSTED_HOPS": "1"} | ALLOWED):
         for app in ("asgi header", "fastapi header"):
             assert acted_in_chunks(port, app, forwarded=STRANGER, trailer=LISTED) == (403, None), app
             assert acted_in_chunks(port, app, forwarded=LISTED)[1] == VICTIM, app
