@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cidrgate._engine import _HeaderField
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import Exempt
-from cidrgate.gate.decision_log import advise_about_aliases
 from cidrgate.gate.denial import Denial, denial_of
-from cidrgate.gate.header_names import folded_name, has_alias
+from cidrgate.gate.header_names import folded_name
 from cidrgate.gate.request_paths import route_path
 from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._request_account import RequestReader, account_finder
-from cidrgate.middleware._wsgi_servers import may_be_alias, may_have_trailers, may_pass_alias, with_possible_trailers
+from cidrgate.middleware._wsgi_requests import environ_name
+from cidrgate.middleware._wsgi_servers import (
+    may_be_alias,
+    may_have_trailers,
+    refuse_alias,
+    refuses_aliases,
+    with_possible_trailers,
+)
 
 if TYPE_CHECKING:
     from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
@@ -136,14 +142,11 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
     size = len(field)
     simple = _HeaderField(field)
     lookup, by_text = source.lookup, source.scheme is None
-    refuses_environ = has_alias(source.name) and not source.allow_aliases
+    refuses_environ, key = refuses_aliases(source), environ_name(source.name)
 
     def account(scope: Scope) -> str | None:
-        if refuses_environ and WSGI_ENVIRON in scope and may_pass_alias(scope[WSGI_ENVIRON]):
-            if any(name == field for name, _ in scope["headers"]):
-                advise_about_aliases()
-                raise UnclearAccountError(f"the server may pass another header as {source.name}")
-            return None
+        if refuses_environ and WSGI_ENVIRON in scope and key in scope[WSGI_ENVIRON]:
+            refuse_alias(source, scope[WSGI_ENVIRON])
         text = simple.text(scope["headers"])
         if text is not None:
             if by_text:  # the same as `of_text`, inline to save the time of a call

@@ -9,17 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import _lines_of_environ
-from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import Exempt
-from cidrgate.gate.decision_log import advise_about_aliases
-from cidrgate.gate.header_names import has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 from cidrgate.middleware._request_account import RequestReader, account_finder
 from cidrgate.middleware._wsgi_servers import (
     REWRITTEN,
     may_be_alias,
     may_have_trailers,
-    may_pass_alias,
+    refuse_alias,
+    refuses_aliases,
     with_possible_trailers,
 )
 
@@ -40,7 +38,6 @@ __all__ = [
     "header_names",
     "peer_of",
     "raw_path_of",
-    "refuses_aliases",
 ]
 
 AccountFinder: TypeAlias = Callable[[dict[str, Any]], str | Exempt | None]
@@ -147,17 +144,11 @@ def account_of_headers(source: FromHeader) -> Callable[[dict[str, Any]], str | N
     def account(environ: dict[str, Any]) -> str | None:
         if key not in environ:
             return None
-        if refuses and may_pass_alias(environ):
-            advise_about_aliases()
-            raise UnclearAccountError(f"the server may pass another header as {source.name}")
+        if refuses:
+            refuse_alias(source, environ)
         return source.of_value(environ[key])
 
     return account
-
-
-def refuses_aliases(source: FromHeader) -> bool:
-    """Return whether a header with the account does not count under a server that may pass an alias for it."""
-    return has_alias(source.name) and not source.allow_aliases
 
 
 def path_of(environ: dict[str, Any]) -> str:

@@ -12,13 +12,17 @@ from functools import lru_cache
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from cidrgate.errors import UnclearAccountError
+from cidrgate.gate.decision_log import advise_about_aliases
 from cidrgate.gate.forwarded import has_several_elements
+from cidrgate.gate.header_names import has_alias
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 from cidrgate.gate.trailers import TRANSFER_ENCODING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cidrgate.gate.account_sources import FromHeader
     from cidrgate.gate.client_ip import ClientIPResolver
 
 __all__ = [
@@ -28,6 +32,8 @@ __all__ = [
     "may_have_trailers",
     "may_pass_alias",
     "may_read_alias",
+    "refuse_alias",
+    "refuses_aliases",
     "with_possible_trailers",
 ]
 
@@ -69,6 +75,22 @@ def may_pass_alias(environ: Mapping[str, Any]) -> bool:
     uWSGI, hypercorn and bridges from ASGI join the two by a comma.
     """
     return not (drops_aliases(environ) or "uwsgi.version" in environ or _is_like_bridge(environ))
+
+
+def refuses_aliases(source: FromHeader) -> bool:
+    """Return whether a header with the account does not count under a server that may pass an alias for it."""
+    return has_alias(source.name) and not source.allow_aliases
+
+
+def refuse_alias(source: FromHeader, environ: Mapping[str, Any]) -> None:
+    """Refuse the account in a header that the server may have got as another one.
+
+    Raises:
+        UnclearAccountError: If it may have.
+    """
+    if may_pass_alias(environ):
+        advise_about_aliases()
+        raise UnclearAccountError(f"the server may pass another header as {source.name}")
 
 
 def _is_like_bridge(environ: Mapping[str, Any]) -> bool:

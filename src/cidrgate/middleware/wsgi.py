@@ -25,7 +25,6 @@ from cidrgate.middleware._wsgi_requests import (
     environ_name,
     header_names,
     peer_of,
-    refuses_aliases,
 )
 from cidrgate.middleware._wsgi_servers import (
     REWRITTEN,
@@ -33,6 +32,7 @@ from cidrgate.middleware._wsgi_servers import (
     may_have_trailers,
     may_pass_alias,
     may_read_alias,
+    refuses_aliases,
 )
 from cidrgate.values import check_callable
 
