@@ -169,8 +169,7 @@ ALTERING: dict[str, Callable[[str], object]] = {
 def test_whoever_alters_the_schema_waits_for_others_no_longer_than_that(
     shared_postgres_server: PostgresServer, work: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("grants", "store"):
-        monkeypatch.setattr(f"cidrgate.stores.postgres.{module}.LOCK_TIMEOUT", 50.0)
+    monkeypatch.setattr("cidrgate.stores.postgres.database.LOCK_TIMEOUT", 50.0)
     url = shared_postgres_server.new_database(*(["template1"] if work == "open" else []))
     with psycopg.connect(url) as other:
         other.execute("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")

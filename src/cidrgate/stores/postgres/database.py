@@ -20,7 +20,7 @@ from cidrgate.stores.postgres.hosts import Hosts
 from cidrgate.stores.postgres.lineage import Lineage
 from cidrgate.stores.postgres.settings import KEEP_COMMITS, configure_session, last_row, set_locally
 from cidrgate.stores.urls import is_ambiguous, redacted
-from cidrgate.stores.waits import check_lock_timeout
+from cidrgate.stores.waits import LOCK_TIMEOUT, check_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
     from cidrgate.stores.postgres.connections import BoundedConnection
+    from cidrgate.values import Duration
 
 __all__ = ["BEGIN", "LONGEST_SILENCE", "Database"]
 
@@ -139,6 +140,12 @@ class Database:
             psycopg.Error: If the database cannot be reached.
         """
         return self._open({**self.arguments, "autocommit": True})
+
+    def chosen_lock_timeout(self, lock_timeout: Duration | None) -> float:
+        """Return how many seconds to wait for locks: as an argument says, else as the URL says, else the default."""
+        if lock_timeout is not None:
+            return check_lock_timeout(lock_timeout)
+        return LOCK_TIMEOUT if self.lock_timeout is None else self.lock_timeout
 
     def _open(self, arguments: dict[str, Any], lock_timeout: float | None = None) -> BoundedConnection:
         driver, arguments = _driver(), self.hosts.in_order(arguments)

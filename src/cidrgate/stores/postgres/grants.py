@@ -12,7 +12,6 @@ from cidrgate.stores.postgres.database import Database
 from cidrgate.stores.postgres.failures import explained, hidden_rows
 from cidrgate.stores.schema import changes, facts, metadata
 from cidrgate.stores.unknown_outcomes import Check
-from cidrgate.stores.waits import LOCK_TIMEOUT, check_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,11 +70,10 @@ def grant(url: str, user: str, *, lock_timeout: Duration | None = None) -> None:
             hide rows from the role.
     """
     database = Database.parse(url)
-    own = database.lock_timeout if lock_timeout is None else check_lock_timeout(lock_timeout)
     with (
         work(),
         explained(database.name),
-        altering(database, LOCK_TIMEOUT if own is None else own, _GRANT_AGAIN) as connection,
+        altering(database, database.chosen_lock_timeout(lock_timeout), _GRANT_AGAIN) as connection,
     ):
         _grant(cast("BoundedConnection", connection.connection.driver_connection), database, user)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, inspect, select, text
 from sqlalchemy.schema import CreateSchema
@@ -27,7 +27,7 @@ from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
 from cidrgate.stores.schema import facts
 from cidrgate.stores.unknown_outcomes import check_of
-from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, SILENCE, check_lock_timeout, check_pool_size, time_left
+from cidrgate.stores.waits import CONNECTIONS, SILENCE, check_pool_size, time_left
 from cidrgate.stores.writes import MIGRATE_AGAIN, Writes
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ _LEAST_WAIT = 0.05
 _ALMOST = 0.99
 """The part of the lock timeout that counts as all of it: a tenth of a second less is not worth another statement."""
 
-_Number = TypeVar("_Number", int, float)
 
 _CANCEL_SECONDS = 1.0
 
@@ -87,9 +86,9 @@ class PostgresStore:
     ) -> None:
         self._database = database = Database.parse(url)
         self.name = database.name
-        own = None if lock_timeout is None else check_lock_timeout(lock_timeout)
-        self.lock_timeout = _first(own, database.lock_timeout, LOCK_TIMEOUT)
-        size = check_pool_size(_first(pool_size, database.pool_size, CONNECTIONS))
+        self.lock_timeout = database.chosen_lock_timeout(lock_timeout)
+        named = database.pool_size if pool_size is None else pool_size
+        size = check_pool_size(CONNECTIONS if named is None else named)
         self._closed = False
         writing = size // 2
         self._readers = database.engine(size - writing, self.lock_timeout)
@@ -343,9 +342,8 @@ def migrate(url: str, *, lock_timeout: Duration | None = None) -> str | None:
         StoreError: If the database cannot be reached, refuses it, or was migrated by a newer cidrgate.
     """
     database = Database.parse(url)
-    own = None if lock_timeout is None else check_lock_timeout(lock_timeout)
     with work(), explained(database.name):
-        return _migrate(database, _first(own, database.lock_timeout, LOCK_TIMEOUT))
+        return _migrate(database, database.chosen_lock_timeout(lock_timeout))
 
 
 def _noted_in(connections: SharedWeakSet[Any]) -> Callable[[Any, object], None]:
@@ -383,11 +381,6 @@ def _answering(connection: Connection, seconds: float) -> Iterator[None]:
 def _left(end: float) -> float:
     """Return the seconds until a deadline, for which a transaction may wait for a lock."""
     return max(_LEAST_WAIT, end - time.monotonic())
-
-
-def _first(*chosen: _Number | None) -> _Number:
-    """Return the first value that is not None."""
-    return next(one for one in chosen if one is not None)
 
 
 def _cancel(driver: Any) -> None:
