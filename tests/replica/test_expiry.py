@@ -294,8 +294,7 @@ def test_the_clock_of_the_database_counts_too(
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24")
         [ending] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600)).after
-        for module in (manager_module, list_requests):
-            monkeypatch.setattr(module, "certain_time", lambda now: now)
+        monkeypatch.setattr("cidrgate.stores.sql.certain_time", lambda now: now)
         clock.ahead = DAY
         assert manager.sweep() == 0
         manager.add("acct-1", "9.9.9.9/32")

@@ -15,7 +15,7 @@ from cidrgate.service.auth import credentials as credentials_module
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.http import idempotency
-from cidrgate.stores import credentials as credential_rows, open_store
+from cidrgate.stores import idempotency as answer_rows, open_store, sql
 from cidrgate.stores.schema import answers, links, sessions
 from tests.machine_clock import MachineClock
 from tests.service.conftest import an_api
@@ -35,7 +35,7 @@ DAYS = [timedelta(days=8), timedelta(days=-8)]
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> MachineClock:
     """It was wrong already when the process started, so that there is no other to compare with."""
-    for module in (rule_manager, credential_rows, idempotency):
+    for module in (sql, answer_rows):
         monkeypatch.setattr(module, "certain_time", lambda now: now)
     return MachineClock(monkeypatch, [rule_manager, credentials_module, idempotency])
 

@@ -17,7 +17,6 @@ from cidrgate.manager.changes import Listing, changed, sweep
 from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed, with_wide
 from cidrgate.manager.modes import consequences, has_expired
 from cidrgate.manager.outcomes import ListOutcome
-from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import enforced
 from cidrgate.rules.policy import DEFAULT_POLICY, effective_policy
@@ -127,7 +126,7 @@ def certain_expiry_time(
     expired = any(entry.is_expired(at) for entries in lists for entry in entries)
     if not expired and not any(has_expired(owner, at) for owner in owners):
         return at
-    return earlier_by_far(certain_time(at), transaction.clock())
+    return transaction.certain_time(at)
 
 
 def worked_out(

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cidrgate.manager.queries import names_in_log
-from cidrgate.process.clock import certain_time, earlier_by_far
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -37,7 +36,7 @@ def erasure(
 
     names = None if account is None else names_in_log(transaction, account)
     now, transaction.event = datetime.now(UTC), "erase"
-    before = earlier_by_far(certain_time(now), transaction.clock()) - age
+    before = transaction.certain_time(now) - age
     erased = erase_personal_data(transaction, before, names=names, dry_run=dry_run)
     if any(erased) and not dry_run:
         what = {"before_time": before.isoformat(), "account": account, "rows": erased.rows, "entries": erased.entries}

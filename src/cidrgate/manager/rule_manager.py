@@ -85,7 +85,6 @@ from cidrgate.manager.recommendations import AccountRecommendation, recommendati
 from cidrgate.manager.searching import find_entries
 from cidrgate.manager.turns import Turns
 from cidrgate.manager.undoing import logged_change, undoing
-from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.file_names import file_name
 from cidrgate.process.forking import join_forks, loading
 from cidrgate.process.weak_sets import SharedWeakSet
@@ -1614,7 +1613,7 @@ class RuleManager:
 
         def prune(transaction: Transaction) -> int:
             now, transaction.event = datetime.now(UTC), "prune"
-            end = earlier_by_far(certain_time(now), transaction.clock()) - age
+            end = transaction.certain_time(now) - age
             start = transaction.log_start()
             pruned = transaction.prune(end, dry_run=self._dry_run)
             if pruned and not self._dry_run:
@@ -1683,7 +1682,7 @@ class RuleManager:
         """
         swept = 0
         with self._store.read() as transaction:
-            certain = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
+            certain = transaction.certain_time(datetime.now(UTC))
             names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
             over = transaction.accounts_to_enforce(certain, _ACCOUNTS_A_TRANSACTION)
 
@@ -2656,7 +2655,7 @@ def _pair(pair: tuple[str, Submission]) -> tuple[str, Submission]:
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]]) -> None:
     # A time in the future would never be replaced.
-    transaction.note_matches(seen, earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()))
+    transaction.note_matches(seen, transaction.certain_time(datetime.now(UTC)))
 
 
 def _both(first: Callable[..., object] | None, second: Callable[..., object] | None) -> Callable[..., object] | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, insert, or_, select, update
 
-from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.schema import links, sessions, tokens
 
@@ -255,7 +254,9 @@ class CredentialRows:
 
     def insert_session(self, session: SessionRow) -> None:
         """Store a session, and delete expired sessions."""
-        self._connection.execute(delete(sessions).where(sessions.c.expires_at <= self._certain(session.created_at)))
+        self._connection.execute(
+            delete(sessions).where(sessions.c.expires_at <= self._transaction.certain_time(session.created_at))
+        )
         self._connection.execute(
             insert(sessions).values(
                 secret_hash=session.secret_hash,
@@ -322,7 +323,7 @@ class CredentialRows:
 
     def insert_link(self, link: LinkRow, at: datetime) -> None:
         """Store a one-time link, and delete expired links."""
-        self._connection.execute(delete(links).where(links.c.expires_at <= self._certain(at)))
+        self._connection.execute(delete(links).where(links.c.expires_at <= self._transaction.certain_time(at)))
         self._connection.execute(
             insert(links).values(
                 secret_hash=link.secret_hash,
@@ -353,10 +354,6 @@ class CredentialRows:
             )
         ).one_or_none()
         return None if row is None else LinkRow(*row)
-
-    def _certain(self, at: datetime) -> datetime:
-        """Return a time that has passed by all clocks, up to which expired rows may be deleted."""
-        return earlier_by_far(certain_time(at), self._transaction.clock())
 
     def _one_session(self, statement: Select[Any]) -> SessionRow | None:
         row = self._connection.execute(statement).one_or_none()

@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.stores.aggregates import expiries_by_cidr, joined
 from cidrgate.stores.change_rows import STORE, change_of_row, log_row, origin_to_json
 from cidrgate.stores.entry_rows import (
@@ -240,6 +241,9 @@ def _names_of(row: Row[Any]) -> set[str]:
 class Transaction(ABC):
     """One transaction of a store, which can read, and change if it is a write transaction."""
 
+    server_clock: ClassVar[ColumnElement[datetime] | None] = None
+    """The time of the database's clock, for statements; None if that is this machine's clock."""
+
     _select_to_change: ClassVar[Select[Any]] = select_accounts_named
     """The statement that selects accounts, and locks them if the database does not lock as a whole."""
 
@@ -277,6 +281,14 @@ class Transaction(ABC):
     def clock(self) -> datetime | None:
         """Return the time of the database's clock, or None if that is this machine's clock."""
         return None
+
+    def certain_time(self, now: datetime) -> datetime:
+        """Return a time that has passed by all clocks: what has expired by then may be deleted.
+
+        Args:
+            now: The time of this machine's clock, with a time zone.
+        """
+        return earlier_by_far(certain_time(now), self.clock())
 
     def position(self) -> str:
         """Return the end of the log for this transaction, as text that only a store of this kind can read."""

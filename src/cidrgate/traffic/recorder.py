@@ -24,7 +24,6 @@ import numpy as np
 
 from cidrgate.errors import OutcomeUnknownError, StoreError
 from cidrgate.event_log import log_event
-from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.wakeups import WakeUp
 from cidrgate.process.weak_sets import SharedWeakSet
 from cidrgate.replica.follower import Complaint
@@ -493,7 +492,7 @@ class Recorder:
 
     def _first_kept(self, transaction: Transaction) -> date:
         """Return the first day in UTC that is kept."""
-        today = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()).date()
+        today = transaction.certain_time(datetime.now(UTC)).date()
         return _days_before(today, self._settings.days)
 
     def _delete_old(self, transaction: Transaction) -> int:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Response
 
 from cidrgate.errors import CidrgateError, StoreError
-from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.service.http.problems import ServiceError
 from cidrgate.stores.idempotency import IdempotentResponseRow, IdempotentResponseRows
@@ -153,19 +152,16 @@ class IdempotentResponses:
         """
         if key is None:
             return
-        now, clock = datetime.now(UTC), transaction.clock()
-        # By the clock that all processes share, if there is one: others must not take the response for an old one.
-        at = now if clock is None else clock
-        row = IdempotentResponseRow(key.request_hash, answer.status, dict(answer.headers), _text(answer.record), at)
-        forget_before = earlier_by_far(certain_time(now), clock) - self._lifetime
-        IdempotentResponseRows(transaction).insert(key.key_hash, row, forget_before=forget_before)
+        now = datetime.now(UTC)
+        row = IdempotentResponseRow(key.request_hash, answer.status, dict(answer.headers), _text(answer.record), now)
+        IdempotentResponseRows(transaction).insert(key.key_hash, row, lifetime=self._lifetime)
 
     def _given(self, key: RequestKey) -> Response | None:
         with self._store.read_autocommit() as transaction:
             row = IdempotentResponseRows(transaction).find(key.key_hash)
             if row is None:
                 return None
-            at = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
+            at = transaction.certain_time(datetime.now(UTC))
         if row.created_at < at - self._lifetime:
             return None
         if row.request_hash != key.request_hash:

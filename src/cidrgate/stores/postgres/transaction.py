@@ -10,7 +10,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast as sql_cast, column, func, select, text
+from sqlalchemy import ARRAY, DateTime, Text, and_, bindparam, cast as sql_cast, column, func, select, text
 from sqlalchemy.dialects.postgresql import INET
 
 from cidrgate.errors import AccountsLockedError, StoreConflictError, StoreError
@@ -122,7 +122,7 @@ _NOTE_MATCHES = """
 """
 """The entries are locked, because a match cannot refer to an entry that is deleted in the meantime. They are locked in
 a fixed order, so that nodes that record matches of the same entries do not deadlock."""
-_CLOCK = text("SELECT clock_timestamp()")
+_CLOCK: ColumnElement[datetime] = func.clock_timestamp(type_=DateTime(timezone=True))
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
@@ -218,6 +218,8 @@ class PostgresTransaction(Transaction):
             names them.
     """
 
+    server_clock = _CLOCK
+
     # In a fixed order, so that two writers of many accounts never deadlock.
     _select_in_order = select_accounts_named.add_columns(accounts.c.parent_id).order_by(accounts.c.id)
     _select_to_change = _select_in_order.with_for_update(of=accounts)
@@ -235,7 +237,7 @@ class PostgresTransaction(Transaction):
 
     def clock(self) -> datetime | None:
         """Return the time of the server's clock."""
-        now: datetime = self._connection.scalars(_CLOCK).one()
+        now: datetime = self._connection.scalars(select(_CLOCK)).one()
         return now
 
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
